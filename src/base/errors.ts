@@ -1,0 +1,137 @@
+/**
+ * One catalogue of everything that can go wrong, with stable codes. `docs/reference/errors.md` mirrors it and a
+ * test compares the two. Doors translate a code once, at their edge, in a table of their own.
+ */
+
+/** What the caller can do about it. */
+export type Reaction =
+  /** The same request may succeed later. */
+  | "retry"
+  /** The request itself is wrong: change it. */
+  | "fix-request"
+  /** The operator has to act: configuration, disk, damaged files. */
+  | "operator";
+
+interface ErrorInfo {
+  /** The sentence that users read. */
+  readonly summary: string;
+  readonly reaction: Reaction;
+  /**
+   * True: a result of the command, the same on every replica, so the log entry counts as applied.
+   * False: never the outcome of applying an entry.
+   */
+  readonly deterministic: boolean;
+}
+
+/** The stable code of an error. Codes are never renamed or given another meaning. */
+export type ErrorCode =
+  | "KEY_EMPTY"
+  | "KEY_TOO_LARGE"
+  | "KEY_NOT_FOUND"
+  | "VALUE_PROVIDED"
+  | "LEASE_PROVIDED"
+  | "TOO_LARGE"
+  | "TOO_MANY_OPS"
+  | "DUPLICATE_KEY"
+  | "INVALID_SORT"
+  | "INVALID_ARGUMENT"
+  | "COMPACTED"
+  | "FUTURE_REV"
+  | "LEASE_NOT_FOUND"
+  | "LEASE_EXISTS"
+  | "LEASE_TTL_TOO_LARGE"
+  | "NO_SPACE"
+  | "DISK_FULL"
+  | "TOO_MANY_REQUESTS"
+  | "NO_LEADER"
+  | "NOT_LEADER"
+  | "TIMEOUT"
+  | "ABORTED"
+  | "CLOSED"
+  | "STOPPED"
+  | "DIRECTORY_LOCKED"
+  | "WRONG_CLUSTER"
+  | "NEWER_FORMAT"
+  | "CORRUPT"
+  | "IO";
+
+const CATALOGUE: Readonly<Record<ErrorCode, readonly [string, Reaction, boolean]>> = {
+  // A request that can never succeed as it stands.
+  KEY_EMPTY: ["key is not provided", "fix-request", true],
+  KEY_TOO_LARGE: ["key is too large", "fix-request", true],
+  KEY_NOT_FOUND: ["key not found", "fix-request", true],
+  VALUE_PROVIDED: ["value is provided", "fix-request", true],
+  LEASE_PROVIDED: ["lease is provided", "fix-request", true],
+  TOO_LARGE: ["request is too large", "fix-request", false],
+  TOO_MANY_OPS: ["too many operations in txn request", "fix-request", true],
+  DUPLICATE_KEY: ["duplicate key given in txn request", "fix-request", true],
+  INVALID_SORT: ["invalid sort option", "fix-request", true],
+  INVALID_ARGUMENT: ["invalid argument", "fix-request", false],
+  // The request is well formed but the data says no.
+  COMPACTED: ["required revision has been compacted", "fix-request", true],
+  FUTURE_REV: ["required revision is a future revision", "fix-request", true],
+  LEASE_NOT_FOUND: ["requested lease not found", "fix-request", true],
+  LEASE_EXISTS: ["lease already exists", "fix-request", true],
+  LEASE_TTL_TOO_LARGE: ["too large lease TTL", "fix-request", true],
+  // The node cannot do it now.
+  NO_SPACE: ["database space exceeded", "operator", true],
+  DISK_FULL: ["the disk is full: only deletes and compaction are taken", "operator", false],
+  TOO_MANY_REQUESTS: ["too many requests", "retry", false],
+  NO_LEADER: ["no leader", "retry", false],
+  NOT_LEADER: ["not leader", "retry", false],
+  TIMEOUT: ["request timed out", "retry", false],
+  ABORTED: ["the caller aborted the request", "retry", false],
+  CLOSED: ["the database is closed", "retry", false],
+  STOPPED: ["the node stopped after a failed write", "operator", false],
+  // Opening a directory.
+  DIRECTORY_LOCKED: ["another process uses this data directory", "operator", false],
+  WRONG_CLUSTER: ["the data directory belongs to another cluster or member", "operator", false],
+  NEWER_FORMAT: ["the data directory was written by a newer format", "operator", false],
+  CORRUPT: ["data that was proven durable is damaged", "operator", false],
+  IO: ["a file operation failed", "operator", false],
+};
+
+/** The catalogue, one row for each code. */
+export const ERRORS: Readonly<Record<ErrorCode, ErrorInfo>> = Object.freeze(
+  Object.fromEntries(
+    Object.entries(CATALOGUE).map(([code, [summary, reaction, deterministic]]) => [
+      code,
+      Object.freeze({ summary, reaction, deterministic }),
+    ]),
+  ) as Record<ErrorCode, ErrorInfo>,
+);
+
+/** Every error that the database reports on purpose. */
+export class HarmonyError extends Error {
+  override readonly name = "HarmonyError" as const;
+  readonly code: ErrorCode;
+  /** True where the write may or may not have happened; false says that it certainly did not. */
+  readonly maybeApplied: boolean;
+
+  constructor(code: ErrorCode, detail?: string, options: { readonly maybeApplied?: boolean; readonly cause?: unknown } = {}) {
+    const text = detail === undefined ? ERRORS[code].summary : `${ERRORS[code].summary}: ${detail}`;
+    super(text, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.maybeApplied = options.maybeApplied ?? false;
+  }
+}
+
+/** Where and how stored bytes are damaged: what an operator needs to look at the place. */
+export interface Damage {
+  /** Path of the file as the node opened it. */
+  readonly file: string;
+  /** Byte offset in that file. */
+  readonly offset: number;
+  /** What was expected and what was found. */
+  readonly what: string;
+}
+
+/** Stored bytes that were proven durable do not check out. Never repaired by guessing. */
+export class CorruptionError extends HarmonyError {
+  readonly damage: Damage;
+
+  constructor(damage: Damage) {
+    super("CORRUPT", `${damage.file} at offset ${damage.offset}: ${damage.what}`);
+    this.damage = damage;
+  }
+}

@@ -1,0 +1,14 @@
+/** L2, the tree. The chapter is written with the engine. */
+export {
+  type CheckpointMeta,
+  type Cursor,
+  type Engine,
+  type EngineStats,
+  KEY_SIZE_MAX,
+  type ReadTree,
+  type Tree,
+  TREE_SLOTS,
+  type TreeId,
+  VALUE_SIZE_MAX,
+  type Version,
+} from "./engine.ts";

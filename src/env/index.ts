@@ -1,0 +1,28 @@
+/**
+ * L1, the outside world as interfaces. The pure layers reach disk, time, chance and logs through an `Env` and in no
+ * other way, so one seed decides everything that happens to them in the simulator.
+ *
+ * `platform` implements it on Node.js, `env/sim` in memory with faults; one shared suite (`env.suite.ts`) runs on
+ * both. Network links join when a second node does.
+ */
+export type { Clock, Digest, Entropy, Env, LogLevel, LogSink, Timer, Timers } from "./env.ts";
+export { type Completion, type DirectoryLock, type File, FileError, type Files, type OpenOptions } from "./files.ts";
+export {
+  closeFile,
+  fileSize,
+  type Io,
+  type IoStep,
+  listDirectory,
+  lockDirectory,
+  makeDirectory,
+  openFile,
+  readFile,
+  renameFile,
+  runIo,
+  syncDirectory,
+  syncFile,
+  truncateFile,
+  unlinkFile,
+  writeFile,
+  writeFully,
+} from "./io.ts";
