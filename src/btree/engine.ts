@@ -79,13 +79,18 @@ export interface Engine {
    */
   checkpoint(meta: CheckpointMeta): Io<void>;
   /** The newest durable checkpoint and the one before it: what the WAL may forget is below the older. */
-  readonly checkpoints: { readonly newest: CheckpointMeta | null; readonly older: CheckpointMeta | null };
+  readonly checkpoints: {
+    readonly newest: CheckpointMeta | null;
+    readonly older: CheckpointMeta | null;
+  };
   close(): Io<void>;
   /** Checks every page and every structure invariant; throws AssertionError. For tests and the simulator. */
   invariants(): void;
 }
 
 export const TREE_SLOTS: number = 16;
+/** What a state machine may say of itself in a checkpoint, in bytes. */
+export const PAYLOAD_SIZE_MAX: number = 1024;
 /** A user key has at most 4 KiB; a history key is that key escaped (at most doubled) and a revision. */
 export const KEY_SIZE_MAX: number = 9 * 1024;
 export const VALUE_SIZE_MAX: number = 64 * 1024 * 1024;

@@ -5,6 +5,7 @@ export {
   type Engine,
   type EngineStats,
   KEY_SIZE_MAX,
+  PAYLOAD_SIZE_MAX,
   type ReadTree,
   type Tree,
   TREE_SLOTS,
@@ -12,3 +13,4 @@ export {
   VALUE_SIZE_MAX,
   type Version,
 } from "./engine.ts";
+export { MemoryEngine } from "./memory-engine.ts";
