@@ -12,7 +12,7 @@ export type LogIndex = number;
 export type Incarnation = number;
 
 /** What an entry carries. `empty` is the no-op that opens a term. The numbers are what disk and wire hold. */
-export const EntryType = { normal: 0, confChange: 1, empty: 2 } as const satisfies Record<string, number>;
+export const EntryType = { normal: 0, confChange: 1, empty: 2 } as const;
 export type EntryType = (typeof EntryType)[keyof typeof EntryType];
 
 export interface Entry {

@@ -1,0 +1,47 @@
+/** The database as the doors see it: one group, driven by callbacks. The shells make promises of it. */
+import type { HarmonyError } from "../base/index.ts";
+import type { LeaseStatus, Outcome, RangeRequest, RangeResponse, Refusal, WriteRequest } from "./requests.ts";
+
+/** `error` null: `value` is the outcome, which may be a Refusal. Otherwise see `maybeApplied` of the error. */
+export type Reply<T> = (error: HarmonyError | null, value: T) => void;
+
+/** Cancelled calls are dropped before they are proposed; afterwards their result is ignored. */
+export interface CallOptions {
+  /** Milliseconds from now; the answer is then TIMEOUT. Undefined: the node's request timeout. */
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface DatabaseStatus {
+  readonly clusterId: bigint;
+  readonly memberId: bigint;
+  readonly name: string;
+  readonly clientUrls: readonly string[];
+  readonly peerUrls: readonly string[];
+  readonly leader: bigint;
+  readonly raftTerm: number;
+  readonly raftIndex: number;
+  readonly raftAppliedIndex: number;
+  readonly revision: number;
+  readonly compactRevision: number;
+  readonly sizeBytes: number;
+  readonly sizeInUseBytes: number;
+  readonly quotaBytes: number;
+  /** Reasons for concern, in etcd's words where it has them: "etcdserver: no leader", alarms. */
+  readonly errors: readonly string[];
+}
+
+export interface Database {
+  /**
+   * Validates, proposes, and replies once with what apply said. A transaction without writes is answered as a read:
+   * linearizable unless all its ranges are serializable.
+   */
+  write(request: WriteRequest, options: CallOptions, reply: Reply<Outcome>): void;
+  /** Linearizable unless `request.serializable`. */
+  range(request: RangeRequest, options: CallOptions, reply: Reply<RangeResponse | Refusal>): void;
+  leaseStatus(id: bigint, withKeys: boolean, options: CallOptions, reply: Reply<LeaseStatus>): void;
+  leases(options: CallOptions, reply: Reply<readonly bigint[]>): void;
+  /** For response headers; costs nothing. */
+  readonly header: { readonly clusterId: bigint; readonly memberId: bigint; readonly raftTerm: number; readonly revision: number };
+  status(): DatabaseStatus;
+}

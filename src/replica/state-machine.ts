@@ -1,0 +1,28 @@
+/** What a replica replicates. It knows nothing of keys. */
+import type { LogIndex, Term } from "../raft/index.ts";
+
+/** Where and when a batch of commands takes effect. */
+export interface ApplyContext {
+  readonly index: LogIndex;
+  readonly term: Term;
+  /** The group's clock as the leader stamped it: milliseconds, never decreasing (data-model.md). */
+  readonly clockMs: number;
+}
+
+/**
+ * A deterministic machine: what `apply` does depends on its arguments and its own state alone, so that every replica
+ * that applied the same entries is equal. It throws only when this replica must stop.
+ */
+export interface StateMachine<Result> {
+  /** The last entry applied; restored from the checkpoint at open. */
+  readonly appliedIndex: LogIndex;
+  readonly appliedTerm: Term;
+  /** The stamp of the last entry applied. */
+  readonly clockMs: number;
+  /**
+   * Applies one entry: its commands in order, all or nothing with regard to checkpoints. One result for each
+   * command, in order. `commands` are views into the log's memory: what is kept is copied. An entry without
+   * commands (a leader's first) only moves index and clock.
+   */
+  apply(context: ApplyContext, commands: readonly Uint8Array[]): readonly Result[];
+}
