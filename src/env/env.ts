@@ -28,7 +28,12 @@ export interface Entropy {
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
 /** Takes structured lines and never blocks, fails or calls back. Values of keys are never given to it. */
-export type LogSink = (level: LogLevel, logger: string, message: string, fields?: Readonly<Record<string, unknown>>) => void;
+export type LogSink = (
+  level: LogLevel,
+  logger: string,
+  message: string,
+  fields?: Readonly<Record<string, unknown>>,
+) => void;
 
 export interface Digest {
   update(bytes: Uint8Array): this;

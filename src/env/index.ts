@@ -6,7 +6,14 @@
  * both. Network links join when a second node does.
  */
 export type { Clock, Digest, Entropy, Env, LogLevel, LogSink, Timer, Timers } from "./env.ts";
-export { type Completion, type DirectoryLock, type File, FileError, type Files, type OpenOptions } from "./files.ts";
+export {
+  type Completion,
+  type DirectoryLock,
+  type File,
+  FileError,
+  type Files,
+  type OpenOptions,
+} from "./files.ts";
 export {
   closeFile,
   fileSize,
