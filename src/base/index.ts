@@ -5,6 +5,7 @@
  * Left out on purpose: anything that touches the world (time, files, entropy). That is `env`.
  */
 export { assert, assertSafe, AssertionError, setVerifying, unreachable, verify } from "./assert.ts";
+export { ByteReader, ByteWriter } from "./byte-stream.ts";
 export {
   compareBytes,
   concatBytes,
