@@ -1,0 +1,60 @@
+/** What a replica is started with, and the check that the numbers make sense together. */
+import { assert, assertSafe } from "../base/index.ts";
+import type {
+  ConfState,
+  GroupId,
+  HardState,
+  Incarnation,
+  LogIndex,
+  LogStorage,
+  NodeId,
+} from "./types.ts";
+
+export interface RaftConfig {
+  readonly group: GroupId;
+  readonly id: NodeId;
+  readonly incarnation: Incarnation;
+  /** The durable log. Whatever it returns is durable; it grows only by the Readys of this replica. */
+  readonly storage: LogStorage;
+  /** As last synced. */
+  readonly hardState: HardState;
+  /** The configuration at `appliedIndex`. */
+  readonly confState: ConfState;
+  /** What the state machine holds already. Entries after it are handed out again. */
+  readonly appliedIndex: LogIndex;
+  /** A follower campaigns after one to two times this many ticks without a leader. */
+  readonly electionTicks: number;
+  readonly heartbeatTicks: number;
+  /** Differs at every start: it spreads election timeouts and tells attempts of two lives apart. */
+  readonly seed: number;
+  /** Data bytes of one append message; a larger entry travels alone. */
+  readonly maxEntriesBytesPerMessage: number;
+  readonly maxInflightMessages: number;
+  readonly maxInflightBytes: number;
+  /** A leader refuses proposals beyond this much data that is not committed yet; one proposal always fits. */
+  readonly maxUncommittedBytes: number;
+  /** Data bytes of Ready.committedEntries; a larger entry comes alone. */
+  readonly maxCommittedBytesPerReady: number;
+  /** Ask before disturbing a term (Raft dissertation, section 9.6). */
+  readonly preVote: boolean;
+  /** A leader that hears from no quorum steps down, and who hears from a leader votes for nobody else. */
+  readonly checkQuorum: boolean;
+}
+
+/** Stops on a configuration that no replica can run with. */
+export function assertRunnable(config: RaftConfig): void {
+  assertSafe(config.group, "group");
+  assertSafe(config.id, "id");
+  assert(config.id >= 1, "a replica's id is at least 1");
+  assertSafe(config.incarnation, "incarnation");
+  assert(config.heartbeatTicks >= 1, "heartbeatTicks is at least 1");
+  assert(
+    config.electionTicks > config.heartbeatTicks,
+    "an election takes longer than a heartbeat, or every follower would campaign",
+  );
+  assert(config.maxInflightMessages >= 1, "one message at least may be on its way");
+  assert(config.maxInflightBytes >= 1, "one message at least may be on its way");
+  assert(config.maxEntriesBytesPerMessage >= 0, "maxEntriesBytesPerMessage is no less than 0");
+  assert(config.maxUncommittedBytes >= 0, "maxUncommittedBytes is no less than 0");
+  assert(config.maxCommittedBytesPerReady >= 0, "maxCommittedBytesPerReady is no less than 0");
+}

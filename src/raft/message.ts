@@ -1,0 +1,160 @@
+/**
+ * What replicas of one group say to each other, and the gateway that tells a message that the core may trust the
+ * shape of from one that it may not.
+ */
+import type { Entry, GroupId, Incarnation, LogIndex, NodeId, Term } from "./types.ts";
+
+/** Version of the message vocabulary. A message of another version is dropped and counted. */
+export const MESSAGE_VERSION = 1;
+
+interface Header {
+  readonly group: GroupId;
+  /** The sender's. */
+  readonly incarnation: Incarnation;
+  readonly version: number;
+  readonly from: NodeId;
+  readonly to: NodeId;
+  /** The sender's, except in a pre-vote and its grant: there it is the term that the election would have. */
+  readonly term: Term;
+}
+
+/** AppendEntries (Raft paper, figure 2): entries that follow directly on (prevIndex, prevTerm). */
+export interface AppendMessage extends Header {
+  readonly type: "append";
+  readonly prevIndex: LogIndex;
+  readonly prevTerm: Term;
+  readonly entries: readonly Entry[];
+  readonly commit: LogIndex;
+}
+
+/** The follower holds, durably and as the leader does, everything up to `index`. */
+export interface AppendAccepted extends Header {
+  readonly type: "appendResponse";
+  readonly reject: false;
+  readonly index: LogIndex;
+}
+
+/**
+ * The follower does not hold (index, term) of the append's previous entry. `hintIndex` is the highest index at which
+ * the two logs can still agree, judged by terms, and `hintTerm` the follower's term there (0 when it is not known).
+ */
+export interface AppendRefused extends Header {
+  readonly type: "appendResponse";
+  readonly reject: true;
+  readonly index: LogIndex;
+  readonly hintIndex: LogIndex;
+  readonly hintTerm: Term;
+}
+
+/** `commit` never exceeds what the receiver has acknowledged. `round` is the newest round of reads, 0 for none. */
+export interface HeartbeatMessage extends Header {
+  readonly type: "heartbeat";
+  readonly commit: LogIndex;
+  readonly round: number;
+}
+
+export interface HeartbeatResponse extends Header {
+  readonly type: "heartbeatResponse";
+  readonly round: number;
+}
+
+/** RequestVote, and its rehearsal that changes nobody's term (Raft dissertation, section 9.6). */
+export interface VoteMessage extends Header {
+  readonly type: "vote" | "preVote";
+  readonly lastIndex: LogIndex;
+  readonly lastTerm: Term;
+}
+
+export interface VoteResponse extends Header {
+  readonly type: "voteResponse" | "preVoteResponse";
+  readonly reject: boolean;
+}
+
+/** A follower asks the leader up to where it must have applied before it may answer reads. */
+export interface ReadIndexMessage extends Header {
+  readonly type: "readIndex";
+  /** Drawn by the asker; no two attempts share one. */
+  readonly ticket: number;
+}
+
+export interface ReadIndexResponse extends Header {
+  readonly type: "readIndexResponse";
+  readonly ticket: number;
+  readonly index: LogIndex;
+}
+
+export type Message =
+  | AppendMessage
+  | AppendAccepted
+  | AppendRefused
+  | HeartbeatMessage
+  | HeartbeatResponse
+  | VoteMessage
+  | VoteResponse
+  | ReadIndexMessage
+  | ReadIndexResponse;
+
+export type MessageType = Message["type"];
+
+/** Far above any term or index that a cluster can reach, and low enough that adding to it stays exact. */
+const NUMBER_MAX = 2 ** 52;
+
+function isCount(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0 && value <= NUMBER_MAX;
+}
+
+/**
+ * Whether the fields of a message fit together, so that no later step has to ask again: numbers are whole and in
+ * range, entries follow each other and the previous entry, no entry is of a later term than its sender.
+ */
+export function isWellFormed(message: Message): boolean {
+  if (!isCount(message.term) || message.term === 0) return false;
+  if (!isCount(message.from) || message.from === 0 || !isCount(message.incarnation)) return false;
+  switch (message.type) {
+    case "append":
+      return isCount(message.commit) && isSliceOf(message);
+    case "appendResponse":
+      if (!isCount(message.index)) return false;
+      return (
+        !message.reject ||
+        (isCount(message.hintIndex) &&
+          isCount(message.hintTerm) &&
+          message.hintIndex <= message.index)
+      );
+    case "heartbeat":
+      return isCount(message.commit) && Number.isSafeInteger(message.round);
+    case "heartbeatResponse":
+      return Number.isSafeInteger(message.round);
+    case "vote":
+    case "preVote":
+      return (
+        isCount(message.lastIndex) && isCount(message.lastTerm) && message.lastTerm < message.term
+      );
+    case "voteResponse":
+    case "preVoteResponse":
+      return true;
+    case "readIndex":
+      return Number.isSafeInteger(message.ticket);
+    case "readIndexResponse":
+      return Number.isSafeInteger(message.ticket) && isCount(message.index);
+    default:
+      // The type says that this cannot be; a newer peer may still send it.
+      return false;
+  }
+}
+
+function isSliceOf(message: AppendMessage): boolean {
+  const { entries } = message;
+  let index = message.prevIndex;
+  let term = message.prevTerm;
+  if (!isCount(index) || !isCount(term) || term > message.term) return false;
+  // The place before the first entry has term 0, and no other place has.
+  if ((index === 0) !== (term === 0)) return false;
+  for (const entry of entries) {
+    if (entry.index !== index + 1 || !isCount(entry.term)) return false;
+    if (entry.term < term || entry.term === 0 || entry.term > message.term) return false;
+    index = entry.index;
+    term = entry.term;
+  }
+  return isCount(index);
+}

@@ -1,0 +1,275 @@
+/** The door of the core: inputs go in, a Ready comes out. It remembers what was handed out and is not durable yet. */
+import { assert, verify } from "../base/index.ts";
+import type { RaftConfig } from "./config.ts";
+import type { Message } from "./message.ts";
+import { type DropReason, type ProposeResult, Raft, type ReadState, type Role } from "./raft.ts";
+import type { ProgressState } from "./tracker/progress.ts";
+import type { ConfState, Entry, GroupId, HardState, LogIndex, NodeId, Term } from "./types.ts";
+
+/** What changes without having to be remembered. */
+export interface SoftState {
+  /** 0 when nobody is known. */
+  readonly leader: NodeId;
+  readonly role: Role;
+}
+
+/** Everything that the host has to do now. The order in which it may do so is in the chapter (index.ts). */
+export interface Ready {
+  /** Grows by one with each Ready. */
+  readonly number: number;
+  /** If leader or role changed since the last Ready. */
+  readonly softState?: SoftState | undefined;
+  /** If it changed since the last Ready. */
+  readonly hardState?: HardState | undefined;
+  /** To be appended to the log. The first one discards everything at and after its index. */
+  readonly entries: readonly Entry[];
+  /** These may leave at once. */
+  readonly messages: readonly Message[];
+  /** These may leave when this Ready and all before it are durable. */
+  readonly messagesAfterPersist: readonly Message[];
+  /** Committed and durable here: to be applied in order, each once. */
+  readonly committedEntries: readonly Entry[];
+  /** Reads that may be answered once their index is applied. */
+  readonly readStates: readonly ReadState[];
+  /** False when nothing but the commit changed, which is found out again after a crash. */
+  readonly mustSync: boolean;
+}
+
+export interface ProgressStatus {
+  readonly id: NodeId;
+  readonly match: LogIndex;
+  readonly next: LogIndex;
+  readonly state: ProgressState;
+  readonly isLearner: boolean;
+  readonly recentActive: boolean;
+  readonly inflightMessages: number;
+  readonly inflightBytes: number;
+  /** Its next entry is compacted at the leader. */
+  readonly needsSnapshot: boolean;
+}
+
+export interface RaftStatus {
+  readonly group: GroupId;
+  readonly id: NodeId;
+  readonly role: Role;
+  readonly leader: NodeId;
+  readonly hardState: HardState;
+  readonly confState: ConfState;
+  readonly appliedIndex: LogIndex;
+  readonly firstIndex: LogIndex;
+  readonly lastIndex: LogIndex;
+  readonly lastTerm: Term;
+  /** The last entry that is durable here. */
+  readonly stableIndex: LogIndex;
+  readonly uncommittedBytes: number;
+  /** Of every member, this one included; empty unless it leads. */
+  readonly progress: readonly ProgressStatus[];
+  /** How many messages were not taken, by reason. */
+  readonly drops: ReadonlyMap<DropReason, number>;
+}
+
+interface Outstanding {
+  readonly number: number;
+  readonly hardState: HardState;
+}
+
+const NO_MESSAGES: readonly Message[] = Object.freeze([]);
+const NO_READS: readonly ReadState[] = Object.freeze([]);
+
+/**
+ * A Raft replica as a pure, synchronous function from inputs to data.
+ *
+ * Invariants: Readys are numbered without gaps; persisted never passes what was handed out and never goes back.
+ * After every input the invariants of the log, of each member's progress and of the roles hold.
+ */
+export class RawNode {
+  readonly #raft: Raft;
+  #readyNumber = 0;
+  #persistedNumber = 0;
+  #handedHardState: HardState;
+  #handedLeader: NodeId;
+  #handedRole: Role;
+  #durableHardState: HardState;
+  /** Readys with another HardState than the one before, not yet durable. */
+  readonly #outstanding: Outstanding[] = [];
+  readonly #check = (): void => this.#raft.invariants();
+
+  /** Throws HarmonyError CORRUPT when log, HardState and applied index contradict each other. */
+  constructor(config: RaftConfig) {
+    this.#raft = new Raft(config);
+    this.#handedHardState = config.hardState;
+    this.#durableHardState = config.hardState;
+    this.#handedLeader = this.#raft.leader;
+    this.#handedRole = this.#raft.role;
+    verify(this.#check);
+  }
+
+  /** One unit of time has passed. */
+  tick(): void {
+    this.#raft.tick();
+    verify(this.#check);
+  }
+
+  /**
+   * Campaigns now instead of at the election timeout. A host whose replica is the lone voter calls it at start. It
+   * has no effect on a leader, a learner, or a candidate that waits for its own vote to become durable.
+   */
+  campaign(): void {
+    this.#raft.campaign();
+    verify(this.#check);
+  }
+
+  /** Appends `data` to the log of a leader, by reference: the caller must not change it any more. */
+  propose(data: Uint8Array): ProposeResult {
+    const result = this.#raft.propose(data);
+    verify(this.#check);
+    return result;
+  }
+
+  /** Configuration changes are not part of this core yet; the refusal says so by name. */
+  proposeConfChange(): ProposeResult {
+    return { ok: false, reason: "conf-change-unsupported", leader: this.#raft.leader };
+  }
+
+  /** Takes a message from a peer, or drops and counts it. Never throws for what a message says. */
+  step(message: Message): void {
+    this.#raft.step(message);
+    verify(this.#check);
+  }
+
+  /**
+   * Asks for the index that must be applied before a read that comes now may be answered. The answer is a ReadState
+   * with this context, which must be unique in the life of this object. It may never come: after a Ready that shows
+   * another leader, role or term, and after a while on a follower, the host asks again with a new context.
+   * False when the read was not even taken.
+   */
+  readIndex(context: number): boolean {
+    const taken = this.#raft.readIndex(context);
+    verify(this.#check);
+    return taken;
+  }
+
+  hasReady(): boolean {
+    const raft = this.#raft;
+    return (
+      raft.log.hasUnhanded ||
+      raft.messages.length > 0 ||
+      raft.messagesAfterPersist.length > 0 ||
+      raft.readStates.length > 0 ||
+      raft.log.hasCommitted ||
+      raft.leader !== this.#handedLeader ||
+      raft.role !== this.#handedRole ||
+      raft.term !== this.#handedHardState.term ||
+      raft.vote !== this.#handedHardState.vote ||
+      raft.log.commit !== this.#handedHardState.commit ||
+      raft.flushDue()
+    );
+  }
+
+  /**
+   * Takes everything that has accumulated. The host may take the next one before this one is durable. Throws
+   * CorruptionError when the storage cannot give back what it holds.
+   */
+  ready(): Ready {
+    const raft = this.#raft;
+    const number = ++this.#readyNumber;
+    raft.flush();
+    const entries = raft.log.takeUnhanded(number);
+    const handed = this.#handedHardState;
+    const newVote = raft.term !== handed.term || raft.vote !== handed.vote;
+    let hardState: HardState | undefined;
+    if (newVote || raft.log.commit !== handed.commit) {
+      hardState = raft.hardState();
+      this.#handedHardState = hardState;
+      this.#outstanding.push({ number, hardState });
+    }
+    let softState: SoftState | undefined;
+    if (raft.leader !== this.#handedLeader || raft.role !== this.#handedRole) {
+      softState = { leader: raft.leader, role: raft.role };
+      this.#handedLeader = raft.leader;
+      this.#handedRole = raft.role;
+    }
+    const committedEntries = raft.takeCommitted();
+    const { messages, messagesAfterPersist, readStates } = raft;
+    if (messages.length > 0) raft.messages = [];
+    if (messagesAfterPersist.length > 0) raft.messagesAfterPersist = [];
+    if (readStates.length > 0) raft.readStates = [];
+    verify(this.#check);
+    return {
+      number,
+      softState,
+      hardState,
+      entries,
+      messages: messages.length > 0 ? messages : NO_MESSAGES,
+      messagesAfterPersist: messagesAfterPersist.length > 0 ? messagesAfterPersist : NO_MESSAGES,
+      committedEntries,
+      readStates: readStates.length > 0 ? readStates : NO_READS,
+      mustSync: entries.length > 0 || newVote,
+    };
+  }
+
+  /** All Readys up to this number are durable, and the storage gives their entries. */
+  persisted(readyNumber: number): void {
+    assert(readyNumber <= this.#readyNumber, "only what was handed out can be durable");
+    assert(readyNumber >= this.#persistedNumber, "what is durable stays durable");
+    this.#persistedNumber = readyNumber;
+    let done = 0;
+    for (const { number, hardState } of this.#outstanding) {
+      if (number > readyNumber) break;
+      this.#durableHardState = hardState;
+      done++;
+    }
+    if (done > 0) this.#outstanding.splice(0, done);
+    this.#raft.persisted(readyNumber, this.#durableHardState);
+    verify(this.#check);
+  }
+
+  /** The state machine holds everything up to `appliedIndex`. */
+  advance(appliedIndex: LogIndex): void {
+    this.#raft.log.appliedTo(appliedIndex);
+    verify(this.#check);
+  }
+
+  /** A picture for operators, metrics and tests; not for the hot path. */
+  status(): RaftStatus {
+    const raft = this.#raft;
+    const { log } = raft;
+    const { firstIndex } = log;
+    const progress: ProgressStatus[] = [];
+    for (const [id, of] of raft.tracker.progress) {
+      progress.push({
+        id,
+        match: of.match,
+        next: of.next,
+        state: of.state,
+        isLearner: of.isLearner,
+        recentActive: of.recentActive || id === raft.id,
+        inflightMessages: of.inflights.count,
+        inflightBytes: of.inflights.bytes,
+        needsSnapshot: id !== raft.id && of.next < firstIndex,
+      });
+    }
+    return {
+      group: raft.group,
+      id: raft.id,
+      role: raft.role,
+      leader: raft.leader,
+      hardState: raft.hardState(),
+      confState: raft.tracker.confState,
+      appliedIndex: log.applied,
+      firstIndex,
+      lastIndex: log.lastIndex,
+      lastTerm: log.lastTerm,
+      stableIndex: log.stableIndex,
+      uncommittedBytes: raft.uncommittedBytes,
+      progress,
+      drops: new Map(raft.drops),
+    };
+  }
+
+  /** Stops when the replica's state contradicts itself. */
+  invariants(): void {
+    assert(this.#persistedNumber <= this.#readyNumber, "persisted follows ready");
+    this.#raft.invariants();
+  }
+}
