@@ -1,0 +1,74 @@
+/** Time, chance and digests of the host. */
+import { createHash, type Hash, randomFillSync } from "node:crypto";
+import type { Clock, Digest, Entropy, Env, LogSink, Timer, Timers } from "../env/index.ts";
+import { NodeFiles } from "./node-files.ts";
+
+/** The longest delay that setTimeout takes; longer ones would fire at once. */
+const TIMEOUT_MS_MAX = 0x7fff_ffff;
+
+export interface NodeEnvOptions {
+  readonly log: LogSink;
+}
+
+/** The real world on Node.js. */
+export function nodeEnv(options: NodeEnvOptions): Env {
+  return {
+    files: new NodeFiles(),
+    clock,
+    timers,
+    entropy,
+    log: options.log,
+    sha256: () => new NodeDigest(),
+  };
+}
+
+const clock: Clock = {
+  monotonicMs: () => performance.now(),
+  wallMs: () => Date.now(),
+};
+
+const timers: Timers = {
+  after(delayMs: number, fire: () => void): Timer {
+    const dueMs = performance.now() + delayMs;
+    let handle: NodeJS.Timeout;
+    const arm = (leftMs: number): void => {
+      handle = setTimeout(
+        () => {
+          // Timers count whole milliseconds of the loop's own clock and may be a fraction early.
+          const rest = dueMs - performance.now();
+          if (rest > 0) arm(rest);
+          else fire();
+        },
+        Math.min(Math.ceil(leftMs), TIMEOUT_MS_MAX),
+      );
+    };
+    arm(delayMs);
+    return {
+      cancel(): void {
+        clearTimeout(handle);
+      },
+    };
+  },
+  soon(fire: () => void): void {
+    setImmediate(fire);
+  },
+};
+
+/** Plain arrays and no Buffers leave from here: `slice` of a Buffer is a view, of bytes a copy. */
+const entropy: Entropy = {
+  bytes: (sizeBytes: number) => randomFillSync(new Uint8Array(sizeBytes)),
+  u32: () => randomFillSync(new Uint32Array(1))[0] as number,
+};
+
+class NodeDigest implements Digest {
+  readonly #hash: Hash = createHash("sha256");
+
+  update(bytes: Uint8Array): this {
+    this.#hash.update(bytes);
+    return this;
+  }
+
+  finish(): Uint8Array {
+    return new Uint8Array(this.#hash.digest());
+  }
+}
