@@ -1,2 +1,33 @@
-/** L7, the database. The chapter is written with the state machine. */
+/**
+ * L7, the database: commands, the key-value state machine that applies them, the node that puts log, trees and group
+ * together, and the door for programs in the same process.
+ *
+ * One write: `Database.write` checks it and encodes a command; the replica carries it through Raft and the WAL;
+ * `KvStateMachine.apply` executes it, the same on every replica, and its outcome becomes the reply.
+ *
+ * Invariants:
+ * 1. Apply depends on the entry and the group's own state alone (architecture section 3, step 5).
+ * 2. A reply says what happened; an error says by `maybeApplied` whether the write may still happen.
+ * 3. Applied index and data become durable together, in one checkpoint (fault-rules D20).
+ */
+export type { CallOptions, Database, DatabaseStatus, Reply } from "./database.ts";
+export { type CheckpointTriggers, DEFAULT_CHECKPOINTS } from "./chores.ts";
+export { FORMAT_MAJOR, FORMAT_MINOR, lockDataDirectory, readVersion } from "./data-directory.ts";
+export {
+  type Call,
+  type Done,
+  type Entry,
+  HarmonyDB,
+  type Key,
+  type Range,
+  type Read,
+  type Txn,
+  type TxnAnswer,
+  type TxnCompare,
+  type TxnOp,
+  type TxnResult,
+  type Value,
+} from "./harmony.ts";
+export { Node, type NodeOptions, openNode, type RecoveryStats, startNode, stopNode } from "./node.ts";
 export type * from "./requests.ts";
+export { DEFAULT_RETENTION, type RetentionSettings } from "./retention.ts";

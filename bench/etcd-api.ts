@@ -1,0 +1,153 @@
+/**
+ * P3 and P4: puts and linearizable gets through the etcd API against a real etcd on the same machine, interleaved.
+ * Both sides sync before they answer. The load comes from a generator on etcd's own Go client: a program that takes
+ * `-endpoints -clients -conns -total -op` and prints "... N ops/s p50=..ms p99=..ms", named by ETCD_LOAD.
+ */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { median, type Row } from "./measure.ts";
+
+const ROUNDS = 3;
+const START_MS = 30_000;
+
+interface Server {
+  readonly endpoint: string;
+  stop(): Promise<void>;
+}
+
+async function freePort(): Promise<number> {
+  return await new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
+    });
+  });
+}
+
+function stopper(child: ChildProcess, dataDir: string): () => Promise<void> {
+  return async () => {
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGTERM");
+    await ended;
+    rmSync(dataDir, { recursive: true, force: true });
+  };
+}
+
+async function startOurs(directory: string): Promise<Server> {
+  const dataDir = mkdtempSync(join(directory, "p3-ours-"));
+  const bin = fileURLToPath(new URL("../../bin/harmonydb", import.meta.url));
+  const child = spawn(process.execPath, [bin, "serve", "--data-dir", dataDir, "--listen-client-urls", "http://127.0.0.1:0"], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const line = await new Promise<string>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error("the node did not start")), START_MS);
+    createInterface({ input: child.stdout as NonNullable<typeof child.stdout> }).once("line", (text) => {
+      clearTimeout(timer);
+      resolve(text);
+    });
+    child.once("exit", (code) => reject(new Error(`the node ended with ${String(code)}`)));
+  });
+  const ready = JSON.parse(line) as { readonly client: readonly string[] };
+  return { endpoint: new URL(ready.client[0] as string).host, stop: stopper(child, dataDir) };
+}
+
+async function startEtcd(directory: string): Promise<Server | null> {
+  const dataDir = mkdtempSync(join(directory, "p3-etcd-"));
+  const [client, peer] = [await freePort(), await freePort()];
+  const urls = (port: number): string => `http://127.0.0.1:${port}`;
+  const child = spawn(
+    "etcd",
+    [
+      ...["--data-dir", dataDir, "--log-level", "error"],
+      ...["--listen-client-urls", urls(client), "--advertise-client-urls", urls(client)],
+      ...["--listen-peer-urls", urls(peer), "--initial-advertise-peer-urls", urls(peer)],
+      ...["--initial-cluster", `default=${urls(peer)}`],
+    ],
+    { stdio: "ignore" },
+  );
+  const failed = new Promise<boolean>((resolve) => child.once("error", () => resolve(false)));
+  const healthy = (async () => {
+    for (let attempt = 0; attempt < START_MS / 200; attempt++) {
+      try {
+        if ((await fetch(`${urls(client)}/health`)).ok) return true;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 200));
+      }
+    }
+    return false;
+  })();
+  if (!(await Promise.race([failed, healthy]))) {
+    rmSync(dataDir, { recursive: true, force: true });
+    return null;
+  }
+  return { endpoint: `127.0.0.1:${client}`, stop: stopper(child, dataDir) };
+}
+
+interface Load {
+  readonly perSecond: number;
+  readonly text: string;
+}
+
+function load(generator: string, endpoint: string, op: string, clients: number, total: number): Promise<Load> {
+  const args = ["-endpoints", endpoint, "-clients", String(clients), "-conns", "8", "-total", String(total), "-op", op];
+  return new Promise((resolve, reject) => {
+    execFile(generator, args, { timeout: 120_000 }, (error, stdout) => {
+      const match = /errs=(\d+) (\d+) ops\/s (p50=\S+ p99=\S+)/.exec(stdout);
+      if (error !== null) reject(error);
+      else if (match === null || match[1] !== "0") reject(new Error(`the load generator said: ${stdout}`));
+      else resolve({ perSecond: Number(match[2]), text: String(match[3]) });
+    });
+  });
+}
+
+const WORK = [
+  { goal: "P3", op: "put", clients: 64, total: 40_000, demand: 0.8 },
+  { goal: "P3", op: "put", clients: 256, total: 60_000, demand: 0.6 },
+  { goal: "P4", op: "get", clients: 64, total: 40_000, demand: 1.3 },
+] as const;
+
+export async function etcdApi(directory: string): Promise<Row[]> {
+  const generator = process.env["ETCD_LOAD"];
+  if (generator === undefined) {
+    console.log("P3, P4: not measured: ETCD_LOAD does not name a load generator");
+    return [];
+  }
+  const ours = await startOurs(directory);
+  const etcd = await startEtcd(directory);
+  if (etcd === null) console.log("P3, P4: no etcd on this machine: ours alone");
+  try {
+    const rows: Row[] = [];
+    await load(generator, ours.endpoint, "put", 64, 10_000);
+    if (etcd !== null) await load(generator, etcd.endpoint, "put", 64, 10_000);
+    for (const { goal, op, clients, total, demand } of WORK) {
+      const our: Load[] = [];
+      const their: Load[] = [];
+      for (let round = 0; round < ROUNDS; round++) {
+        our.push(await load(generator, ours.endpoint, op, clients, total));
+        if (etcd !== null) their.push(await load(generator, etcd.endpoint, op, clients, total));
+      }
+      const rate = (all: readonly Load[]): number => median(all.map((one) => one.perSecond));
+      const ratio = etcd === null ? null : rate(our) / rate(their);
+      const show = (all: readonly Load[]): string => (all.length === 0 ? "-" : `${rate(all)}/s, ${(all[0] as Load).text}`);
+      rows.push({
+        goal,
+        work: `etcd API ${op}, 1 node, ${clients} clients, both synced before the answer / etcd`,
+        ours: show(our),
+        other: show(their),
+        ratio: ratio === null ? "-" : ratio.toFixed(2),
+        demand: String(demand),
+        holds: ratio === null ? null : ratio >= demand,
+      });
+    }
+    return rows;
+  } finally {
+    await ours.stop();
+    await etcd?.stop();
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * What a database does without being asked: proposes the expiry of leases, compacts its history, removes compacted
+ * versions a slice at a time, and makes checkpoints.
+ *
+ * Every chore that changes the database goes through the log like a client's command; those that only move bytes
+ * (slices, checkpoints) are local and leave what can be read as it is.
+ */
+import { assert, HarmonyError } from "../base/index.ts";
+import type { CheckpointMeta, Engine } from "../btree/index.ts";
+import { type Env, FileError, runIo, type Timer } from "../env/index.ts";
+import type { ConfState } from "../raft/index.ts";
+import type { Replica } from "../replica/index.ts";
+import type { Wal } from "../wal/index.ts";
+import { encodeCheckpointPayload } from "./checkpoint-payload.ts";
+import { encodeCommand, encodeExpire } from "./command.ts";
+import type { KvDatabase } from "./kv-database.ts";
+import type { Outcome } from "./requests.ts";
+import { Retention, type RetentionSettings } from "./retention.ts";
+import type { KvStateMachine } from "./state-machine.ts";
+
+const CHORE_MS = 100;
+const CHECKPOINT_RETRY_MS = 10_000;
+/** Old versions removed in one go: a few hundred microseconds of tree work. */
+const COMPACT_EVENTS_PER_SLICE = 200;
+const EXPIRE_LEASES_PER_COMMAND = 1_000;
+
+export interface CheckpointTriggers {
+  readonly walBytes: number;
+  readonly intervalMs: number;
+  readonly operations: number;
+}
+
+export const DEFAULT_CHECKPOINTS: CheckpointTriggers = Object.freeze({
+  walBytes: 256 * 1024 * 1024,
+  intervalMs: 5 * 60_000,
+  operations: 100_000,
+});
+
+export interface ChoresConfig {
+  readonly env: Env;
+  readonly replica: Replica<Outcome>;
+  readonly machine: KvStateMachine;
+  readonly database: KvDatabase;
+  readonly engine: Engine;
+  readonly wal: Wal;
+  readonly confState: ConfState;
+  readonly incarnation: number;
+  readonly checkpoints: CheckpointTriggers;
+  readonly retention: RetentionSettings;
+  readonly onFatal: (error: HarmonyError) => void;
+}
+
+export class Chores {
+  readonly #config: ChoresConfig;
+  readonly #env: Env;
+  readonly #machine: KvStateMachine;
+  readonly #retention: Retention;
+  #timer: Timer | null = null;
+  #isStopped = false;
+  #isExpiring = false;
+  #isCompacting = false;
+  #checkpointing = false;
+  #whenCheckpointed: (() => void)[] = [];
+  #checkpointLsn: number;
+  #checkpointIndex: number;
+  #checkpointCommands: number;
+  #checkpointAtMs: number;
+  #checkpointNotBeforeMs = 0;
+
+  constructor(config: ChoresConfig) {
+    this.#config = config;
+    this.#env = config.env;
+    this.#machine = config.machine;
+    this.#retention = new Retention(config.retention);
+    this.#checkpointLsn = config.engine.checkpoints.newest?.walLsn ?? 0;
+    this.#checkpointIndex = config.engine.checkpoints.newest?.appliedIndex ?? 0;
+    this.#checkpointCommands = 0;
+    this.#checkpointAtMs = config.env.clock.monotonicMs();
+  }
+
+  start(): void {
+    this.#arm(CHORE_MS);
+  }
+
+  /** Ends the chores; `done` is called when no checkpoint is on its way any more. */
+  stop(done: () => void): void {
+    this.#isStopped = true;
+    this.#timer?.cancel();
+    if (this.#checkpointing) this.#whenCheckpointed.push(done);
+    else done();
+  }
+
+  #arm(delayMs: number): void {
+    this.#timer = this.#env.timers.after(delayMs, () => {
+      if (this.#isStopped) return;
+      this.#round();
+    });
+  }
+
+  #round(): void {
+    const isLeader = this.#config.replica.raft.role === "leader";
+    if (isLeader) {
+      this.#expire();
+      this.#compact();
+    }
+    const isMore = this.#machine.isCompacting && this.#machine.compactSlice(COMPACT_EVENTS_PER_SLICE);
+    this.#config.database.compactionAdvanced();
+    this.#maybeCheckpoint();
+    this.#arm(isMore ? 1 : CHORE_MS);
+  }
+
+  #expire(): void {
+    const dueMs = this.#machine.nextDeadlineMs;
+    if (dueMs === null || this.#isExpiring) return;
+    const nowMs = this.#config.replica.clock.stamp();
+    if (dueMs > nowMs) return;
+    this.#isExpiring = true;
+    const command = encodeExpire({ upToClockMs: nowMs, limit: EXPIRE_LEASES_PER_COMMAND });
+    this.#config.replica.propose(command, true, () => {
+      this.#isExpiring = false;
+    });
+  }
+
+  #compact(): void {
+    if (this.#isCompacting) return;
+    const nowMs = this.#env.clock.monotonicMs();
+    const revision = this.#retention.due(nowMs, this.#machine.revision, this.#machine.compactRevision);
+    if (revision === 0) return;
+    this.#isCompacting = true;
+    this.#config.replica.propose(encodeCommand({ kind: "compact", revision, physical: false }), true, () => {
+      this.#isCompacting = false;
+    });
+  }
+
+  #maybeCheckpoint(): void {
+    if (this.#checkpointing) return;
+    const { replica, wal, checkpoints } = this.#config;
+    const nowMs = this.#env.clock.monotonicMs();
+    if (this.#machine.appliedIndex === this.#checkpointIndex || nowMs < this.#checkpointNotBeforeMs) return;
+    if (
+      wal.durableLsn - this.#checkpointLsn >= checkpoints.walBytes ||
+      replica.commandsApplied - this.#checkpointCommands >= checkpoints.operations ||
+      nowMs - this.#checkpointAtMs >= checkpoints.intervalMs
+    ) {
+      this.checkpoint(() => {});
+    }
+  }
+
+  /**
+   * Makes what is applied durable in the data file and lets the WAL go behind it. `done` gets null, or what went
+   * wrong: a full disk leaves the old checkpoint in force; anything else ends the node.
+   */
+  checkpoint(done: (error: HarmonyError | null) => void): void {
+    if (this.#checkpointing) {
+      this.#whenCheckpointed.push(() => this.checkpoint(done));
+      return;
+    }
+    if (this.#isStopped) {
+      done(new HarmonyError("CLOSED"));
+      return;
+    }
+    const { engine, wal, replica, confState, incarnation, onFatal } = this.#config;
+    const machine = this.#machine;
+    const meta: CheckpointMeta = {
+      appliedIndex: machine.appliedIndex,
+      appliedTerm: machine.appliedTerm,
+      walLsn: wal.durableLsn,
+      payload: encodeCheckpointPayload({ incarnation, confState, machine: machine.payload() }),
+    };
+    assert(wal.groupLog(replica.group).lastIndex() >= meta.appliedIndex, "what is applied is durable in the log");
+    this.#checkpointing = true;
+    const commands = replica.commandsApplied;
+    runIo(engine.checkpoint(meta), (error) => {
+      const nowMs = this.#env.clock.monotonicMs();
+      if (error === null) {
+        this.#checkpointLsn = meta.walLsn;
+        this.#checkpointIndex = meta.appliedIndex;
+        this.#checkpointCommands = commands;
+        this.#checkpointAtMs = nowMs;
+        this.#release(() => this.#checkpointEnded(done, null));
+      } else if (error instanceof FileError && error.isFull) {
+        this.#checkpointNotBeforeMs = nowMs + CHECKPOINT_RETRY_MS;
+        this.#env.log("warn", "checkpoint", "no room for a checkpoint: the log is kept until there is", { error: error.message });
+        this.#checkpointEnded(done, new HarmonyError("DISK_FULL", error.message, { cause: error }));
+      } else {
+        const fatal = error instanceof HarmonyError ? error : new HarmonyError("STOPPED", String(error), { cause: error });
+        this.#checkpointEnded(done, fatal);
+        onFatal(fatal);
+      }
+    });
+  }
+
+  #release(done: () => void): void {
+    const { engine, wal, replica, onFatal } = this.#config;
+    const { newest, older } = engine.checkpoints;
+    assert(newest !== null, "a checkpoint has just been made");
+    runIo(
+      wal.release(replica.group, {
+        appliedIndex: newest.appliedIndex,
+        appliedTerm: newest.appliedTerm,
+        olderAppliedIndex: older?.appliedIndex ?? 0,
+      }),
+      (error) => {
+        if (error !== null && !(error instanceof FileError && error.isFull)) {
+          onFatal(error instanceof HarmonyError ? error : new HarmonyError("STOPPED", String(error), { cause: error }));
+        }
+        done();
+      },
+    );
+  }
+
+  #checkpointEnded(done: (error: HarmonyError | null) => void, error: HarmonyError | null): void {
+    this.#checkpointing = false;
+    const waiting = this.#whenCheckpointed;
+    this.#whenCheckpointed = [];
+    done(error);
+    for (const next of waiting) next();
+  }
+}

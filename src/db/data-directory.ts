@@ -1,0 +1,238 @@
+/**
+ * The data directory: who owns it, what it is, and its first start.
+ *
+ *     LOCK  VERSION  MANIFEST  VOTE  wal/  db/  tmp/
+ *
+ * VERSION is a line of JSON: format, ids, who created it. It is written last in the very first start, after
+ * everything else is synced, so a directory without it has never acknowledged anything and its first start begins
+ * again, unless its log holds entries: then somebody removed VERSION, and guessing would lose data.
+ */
+import { assert, CorruptionError, HarmonyError, hex, text, utf8 } from "../base/index.ts";
+import {
+  closeFile,
+  type DirectoryLock,
+  type Env,
+  type File,
+  FileError,
+  type Files,
+  fileSize,
+  type Io,
+  listDirectory,
+  lockDirectory,
+  makeDirectory,
+  openFile,
+  readFile,
+  renameFile,
+  syncDirectory,
+  syncFile,
+  unlinkFile,
+  writeFile,
+} from "../env/index.ts";
+
+/** A directory of a higher major format is refused; the same major must always open. */
+export const FORMAT_MAJOR = 1;
+export const FORMAT_MINOR = 0;
+const CREATED_BY = "harmonydb 0.1.0";
+const OWN_NAMES: ReadonlySet<string> = new Set(["LOCK", "VERSION", "MANIFEST", "VOTE", "wal", "db", "snap", "tmp"]);
+const VERSION_BYTES_MAX = 4096;
+
+export interface Identity {
+  /** Below 2^53; the same on all members of a cluster. */
+  readonly clusterId: number;
+  /** Below 2^53. */
+  readonly memberId: number;
+  /** Random, made at the first start: tells a copied or swapped file from one of this directory. */
+  readonly walId: Uint8Array;
+  /** Digest of the cluster token that the directory was created with. */
+  readonly tokenDigest: string;
+}
+
+export interface Bootstrap {
+  readonly name: string;
+  readonly peerUrls: readonly string[];
+  /** Undefined: the default, and no check against an existing directory. */
+  readonly clusterToken: string | undefined;
+}
+
+const DEFAULT_TOKEN = "harmonydb-cluster";
+
+/** Ids are digests of token, names and peer URLs, so that all members compute the same ones. */
+export function bootstrapIdentity(env: Env, bootstrap: Bootstrap): Identity {
+  const token = bootstrap.clusterToken ?? DEFAULT_TOKEN;
+  const member = `${bootstrap.name}=${[...bootstrap.peerUrls].sort().join(",")}`;
+  return {
+    clusterId: digestId(env, `cluster\0${token}\0${member}`),
+    memberId: digestId(env, `member\0${token}\0${member}`),
+    walId: env.entropy.bytes(16),
+    tokenDigest: hex(env.sha256().update(utf8(token)).finish().subarray(0, 8)),
+  };
+}
+
+/** 53 bits of a digest, never 0. */
+function digestId(env: Env, what: string): number {
+  const digest = env.sha256().update(utf8(what)).finish();
+  let id = 0;
+  for (let i = 0; i < 6; i++) id = id * 256 + (digest[i] as number);
+  return id * 32 + ((digest[6] as number) & 31) || 1;
+}
+
+/** Makes the directory and those above it, each durable in its parent. */
+export function* makeDataDirectory(files: Files, directory: string): Io<void> {
+  try {
+    yield* makeDirectory(files, directory);
+  } catch (error) {
+    if (!(error instanceof FileError)) throw error;
+    if (error.code === "EEXIST") return;
+    const parent = parentOf(directory);
+    if (error.code !== "ENOENT" || parent === null) throw error;
+    yield* makeDataDirectory(files, parent);
+    yield* makeDirectory(files, directory);
+  }
+  const parent = parentOf(directory);
+  if (parent !== null) yield* syncDirectory(files, parent);
+}
+
+function parentOf(path: string): string | null {
+  const trimmed = path.replace(/\/+$/, "");
+  const slash = trimmed.lastIndexOf("/");
+  if (slash < 0) return trimmed === "." || trimmed === ".." || trimmed === "" ? null : ".";
+  return slash === 0 ? (trimmed === "" ? null : "/") : trimmed.slice(0, slash);
+}
+
+export function* lockDataDirectory(files: Files, directory: string): Io<DirectoryLock> {
+  try {
+    return yield* lockDirectory(files, directory);
+  } catch (error) {
+    if (error instanceof FileError && error.code === "ELOCKED") {
+      throw new HarmonyError("DIRECTORY_LOCKED", `${directory}: stop the other process or choose another directory`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+/** What VERSION says, or null when there is none. */
+export function* readVersion(files: Files, directory: string): Io<Identity | null> {
+  const path = `${directory}/VERSION`;
+  let file: File;
+  try {
+    file = yield* openFile(files, path, { access: "read" });
+  } catch (error) {
+    if (error instanceof FileError && error.code === "ENOENT") return null;
+    throw error;
+  }
+  const size = yield* fileSize(file);
+  const bytes = new Uint8Array(Math.min(size, VERSION_BYTES_MAX));
+  yield* readFile(file, 0, bytes);
+  yield* closeFile(file);
+  return parseVersion(path, text(bytes));
+}
+
+interface VersionFile {
+  readonly format: { readonly major: number; readonly minor: number };
+  readonly clusterId: number;
+  readonly memberId: number;
+  readonly walId: string;
+  readonly clusterTokenDigest: string;
+  readonly createdBy: string;
+}
+
+function parseVersion(path: string, content: string): Identity {
+  let parsed: Partial<VersionFile> | null;
+  try {
+    parsed = JSON.parse(content) as Partial<VersionFile> | null;
+  } catch {
+    throw new CorruptionError({ file: path, offset: 0, what: "VERSION is not JSON" });
+  }
+  const major = parsed?.format?.major;
+  if (typeof major === "number" && Number.isInteger(major) && major > FORMAT_MAJOR) {
+    throw new HarmonyError(
+      "NEWER_FORMAT",
+      `${path} has format ${major}, this version reads up to ${FORMAT_MAJOR}: use the version that wrote it (${String(parsed?.createdBy)})`,
+    );
+  }
+  const { clusterId, memberId, walId, clusterTokenDigest } = parsed ?? {};
+  if (
+    major !== FORMAT_MAJOR ||
+    !isId(clusterId) ||
+    !isId(memberId) ||
+    typeof walId !== "string" ||
+    !/^[0-9a-f]{32}$/.test(walId) ||
+    typeof clusterTokenDigest !== "string"
+  ) {
+    throw new CorruptionError({ file: path, offset: 0, what: "VERSION lacks a field or holds one that cannot be" });
+  }
+  const walIdBytes = new Uint8Array(16);
+  for (let i = 0; i < 16; i++) walIdBytes[i] = Number.parseInt(walId.slice(2 * i, 2 * i + 2), 16);
+  return { clusterId, memberId, walId: walIdBytes, tokenDigest: clusterTokenDigest };
+}
+
+function isId(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value > 0;
+}
+
+/** Written under another name, synced, renamed, and the directory synced: there or not there. */
+export function* writeVersion(files: Files, directory: string, identity: Identity): Io<void> {
+  assert(isId(identity.clusterId) && isId(identity.memberId), "ids are positive and safe");
+  const version: VersionFile = {
+    format: { major: FORMAT_MAJOR, minor: FORMAT_MINOR },
+    clusterId: identity.clusterId,
+    memberId: identity.memberId,
+    walId: hex(identity.walId),
+    clusterTokenDigest: identity.tokenDigest,
+    createdBy: CREATED_BY,
+  };
+  const temporary = `${directory}/tmp/VERSION`;
+  const file = yield* openFile(files, temporary, { access: "readwrite", create: "if-missing" });
+  const bytes = utf8(`${JSON.stringify(version)}\n`);
+  yield* writeFile(file, 0, bytes);
+  yield* syncFile(file);
+  yield* closeFile(file);
+  yield* renameFile(files, temporary, `${directory}/VERSION`);
+  yield* syncDirectory(files, directory);
+}
+
+/** Refuses a directory that holds anything but ours: a wrong path must not end in a mixture. */
+export function* assertOursOrEmpty(files: Files, directory: string): Io<void> {
+  for (const name of yield* listDirectory(files, directory)) {
+    if (!OWN_NAMES.has(name) && !name.startsWith(".") && name !== "lost+found") {
+      throw new HarmonyError("INVALID_ARGUMENT", `${directory} is not a data directory and not empty: it holds ${JSON.stringify(name)}`);
+    }
+  }
+}
+
+/** Removes what an unfinished first start left. The caller has made sure that the log holds no entries. */
+export function* removeUnfinished(files: Files, directory: string): Io<void> {
+  for (const inner of ["wal", "db", "tmp"]) yield* removeFilesIn(files, `${directory}/${inner}`);
+  for (const name of ["MANIFEST", "VOTE"]) {
+    try {
+      yield* unlinkFile(files, `${directory}/${name}`);
+    } catch (error) {
+      if (!(error instanceof FileError) || error.code !== "ENOENT") throw error;
+    }
+  }
+  yield* syncDirectory(files, directory);
+}
+
+function* removeFilesIn(files: Files, directory: string): Io<void> {
+  let names: readonly string[];
+  try {
+    names = yield* listDirectory(files, directory);
+  } catch (error) {
+    if (error instanceof FileError && error.code === "ENOENT") return;
+    throw error;
+  }
+  for (const name of names) yield* unlinkFile(files, `${directory}/${name}`);
+  yield* syncDirectory(files, directory);
+}
+
+/** The folders inside, durable in the directory. */
+export function* makeInnerDirectories(files: Files, directory: string): Io<void> {
+  for (const inner of ["wal", "db", "tmp"]) {
+    try {
+      yield* makeDirectory(files, `${directory}/${inner}`);
+    } catch (error) {
+      if (!(error instanceof FileError) || error.code !== "EEXIST") throw error;
+    }
+  }
+  yield* syncDirectory(files, directory);
+}

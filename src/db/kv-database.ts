@@ -1,0 +1,227 @@
+/**
+ * The key-value database of one group: checks a request, proposes it as a command, answers reads at a linearizable
+ * point, and keeps the clock of every caller who waits.
+ */
+import { HarmonyError } from "../base/index.ts";
+import type { Engine } from "../btree/index.ts";
+import type { Env } from "../env/index.ts";
+import type { Replica } from "../replica/index.ts";
+import { type Call, Calls } from "./calls.ts";
+import { encodeCommand } from "./command.ts";
+import type { Identity } from "./data-directory.ts";
+import type { CallOptions, Database, DatabaseStatus, Reply } from "./database.ts";
+import type { LeaseStatus, Outcome, RangeRequest, RangeResponse, Refusal, TxnRequest, WriteRequest } from "./requests.ts";
+import type { KvStateMachine } from "./state-machine.ts";
+import { isReadOnlyTxn, validateRange, validateWrite, type RequestLimits } from "./validate.ts";
+
+export interface KvDatabaseConfig {
+  readonly env: Env;
+  readonly replica: Replica<Outcome>;
+  readonly machine: KvStateMachine;
+  readonly engine: Engine;
+  readonly identity: Identity;
+  readonly name: string;
+  readonly clientUrls: readonly string[];
+  readonly peerUrls: readonly string[];
+  readonly limits: RequestLimits;
+  /** 0 means none. */
+  readonly quotaBytes: number;
+  readonly requestTimeoutMs: number;
+  /** Leases are granted for at least so long: one and a half election timeouts, in whole seconds. */
+  readonly leaseTtlSecondsMin: number;
+  readonly isDiskFull: () => boolean;
+}
+
+export class KvDatabase implements Database {
+  readonly #config: KvDatabaseConfig;
+  readonly #env: Env;
+  readonly #replica: Replica<Outcome>;
+  readonly #machine: KvStateMachine;
+  readonly #calls: Calls;
+  /** As the doors carry them. */
+  readonly clusterId: bigint;
+  readonly memberId: bigint;
+  /** Compactions whose callers want to hear when the old versions are gone. */
+  #physical: { readonly revision: number; readonly call: Call<Outcome>; readonly outcome: Outcome }[] = [];
+  #closed: HarmonyError | null = null;
+
+  constructor(config: KvDatabaseConfig) {
+    this.#config = config;
+    this.#env = config.env;
+    this.#replica = config.replica;
+    this.#machine = config.machine;
+    this.clusterId = BigInt(config.identity.clusterId);
+    this.memberId = BigInt(config.identity.memberId);
+    this.#calls = new Calls(config.env, config.requestTimeoutMs);
+  }
+
+  get header(): Database["header"] {
+    const { clusterId, memberId } = this;
+    return { clusterId, memberId, raftTerm: this.#replica.raft.term, revision: this.#machine.revision };
+  }
+
+  write(request: WriteRequest, options: CallOptions, reply: Reply<Outcome>): void {
+    const refusal = this.#refusalOf(request);
+    if (refusal !== null) {
+      reply(null, refusal);
+      return;
+    }
+    if (request.kind === "txn" && isReadOnlyTxn(request)) {
+      this.#readTxn(request, options, reply);
+      return;
+    }
+    const command = encodeCommand(this.#complete(request), { leaseTtlSecondsMin: this.#config.leaseTtlSecondsMin });
+    if (command.length > this.#config.limits.maxRequestBytes) {
+      reply(null, this.#refuse("TOO_LARGE"));
+      return;
+    }
+    const call = this.#calls.open(options, reply);
+    if (this.#closed !== null) {
+      call.settle(this.#closed, undefined);
+      return;
+    }
+    if (call.isSettled) return;
+    const proposal = this.#replica.propose(command, freesSpace(request), (error, outcome) => {
+      if (request.kind === "compact" && request.physical && error === null && outcome?.kind === "compact" && this.#machine.isCompacting) {
+        this.#physical.push({ revision: request.revision, call, outcome });
+      } else {
+        call.settle(error, outcome);
+      }
+    });
+    call.withdraw = () => proposal.cancel();
+  }
+
+  range(request: RangeRequest, options: CallOptions, reply: Reply<RangeResponse | Refusal>): void {
+    const refused = validateRange(request);
+    if (refused !== null) {
+      reply(null, this.#refuse(refused));
+      return;
+    }
+    this.#read(request.serializable, options, reply, () => this.#machine.range(request));
+  }
+
+  leaseStatus(id: bigint, withKeys: boolean, options: CallOptions, reply: Reply<LeaseStatus>): void {
+    this.#read(false, options, reply, () => this.#machine.leaseStatus(id, withKeys, this.#replica.clock.stamp()));
+  }
+
+  leases(options: CallOptions, reply: Reply<readonly bigint[]>): void {
+    this.#read(false, options, reply, () => this.#machine.leases());
+  }
+
+  status(): DatabaseStatus {
+    const { identity, name, clientUrls, peerUrls, engine, quotaBytes, isDiskFull } = this.#config;
+    const { raft } = this.#replica;
+    const errors: string[] = [];
+    if (raft.leader === 0) errors.push("etcdserver: no leader");
+    if (isDiskFull() || this.#isOverQuota()) errors.push(`memberID:${identity.memberId} alarm:NOSPACE`);
+    return {
+      clusterId: this.clusterId,
+      memberId: this.memberId,
+      name,
+      clientUrls,
+      peerUrls,
+      leader: BigInt(raft.leader),
+      raftTerm: raft.term,
+      raftIndex: raft.lastIndex,
+      raftAppliedIndex: this.#machine.appliedIndex,
+      revision: this.#machine.revision,
+      compactRevision: this.#machine.compactRevision,
+      sizeBytes: engine.stats.bytesTotal,
+      sizeInUseBytes: engine.stats.bytesInUse,
+      quotaBytes,
+      errors,
+    };
+  }
+
+  /** Called when a slice of compaction has been done: those who wait for the end of it are answered. */
+  compactionAdvanced(): void {
+    if (this.#physical.length === 0 || this.#machine.isCompacting) return;
+    const done = this.#physical;
+    this.#physical = [];
+    for (const { call, outcome } of done) call.settle(null, outcome);
+  }
+
+  /** No request is taken any more. Those on their way are answered by the replica. */
+  close(error: HarmonyError): void {
+    this.#closed ??= error;
+    const waiting = this.#physical;
+    this.#physical = [];
+    for (const { call, outcome } of waiting) call.settle(null, outcome);
+    this.#calls.close();
+  }
+
+  #read<T>(isLocal: boolean, options: CallOptions, reply: Reply<T>, answer: () => T): void {
+    if (this.#closed !== null) {
+      reply(this.#closed, undefined as T);
+      return;
+    }
+    if (isLocal) {
+      reply(null, answer());
+      return;
+    }
+    let isNow = true;
+    let answered = false;
+    let call: Call<T> | null = null;
+    this.#replica.readBarrier((error) => {
+      if (isNow) {
+        answered = true;
+        reply(error, error === null ? answer() : (undefined as T));
+      } else if (call !== null && !call.isSettled) {
+        call.settle(error, error === null ? answer() : undefined);
+      }
+    });
+    isNow = false;
+    if (!answered) call = this.#calls.open(options, reply);
+  }
+
+  #readTxn(request: TxnRequest, options: CallOptions, reply: Reply<Outcome>): void {
+    const isLocal = allRangesSerializable(request);
+    this.#read(isLocal, options, reply, () => this.#machine.readTxn(request));
+  }
+
+  #refusalOf(request: WriteRequest): Refusal | null {
+    const refused = validateWrite(request, this.#config.limits);
+    if (refused !== null) return this.#refuse(refused);
+    if (takesSpace(request) && this.#isOverQuota()) return this.#refuse("NO_SPACE");
+    return null;
+  }
+
+  #refuse(code: Refusal["code"]): Refusal {
+    return { kind: "error", code, revision: this.#machine.revision, detail: null };
+  }
+
+  #isOverQuota(): boolean {
+    const { quotaBytes, engine } = this.#config;
+    return quotaBytes > 0 && engine.stats.bytesInUse > quotaBytes;
+  }
+
+  /** What apply must not choose is chosen here: the id of a lease. */
+  #complete(request: WriteRequest): WriteRequest {
+    if (request.kind !== "leaseGrant" || request.id !== 0n) return request;
+    let id: number;
+    do {
+      id = this.#env.entropy.u32() * 0x20_0000 + (this.#env.entropy.u32() >>> 11);
+    } while (id === 0 || this.#machine.hasLease(BigInt(id)));
+    return { ...request, id: BigInt(id) };
+  }
+}
+
+/** Taken even when the disk is full: these give room back or keep promises. */
+function freesSpace(request: WriteRequest): boolean {
+  return request.kind === "deleteRange" || request.kind === "compact" || request.kind === "leaseRevoke" || request.kind === "leaseKeepAlive";
+}
+
+function takesSpace(request: WriteRequest): boolean {
+  return request.kind === "put" || request.kind === "leaseGrant" || (request.kind === "txn" && hasPut(request));
+}
+
+function hasPut(request: TxnRequest): boolean {
+  const isPut = (op: TxnRequest["success"][number]): boolean => op.kind === "put" || (op.kind === "txn" && hasPut(op));
+  return request.success.some(isPut) || request.failure.some(isPut);
+}
+
+function allRangesSerializable(request: TxnRequest): boolean {
+  const isLocal = (op: TxnRequest["success"][number]): boolean =>
+    op.kind === "range" ? op.serializable : op.kind === "txn" && allRangesSerializable(op);
+  return request.success.every(isLocal) && request.failure.every(isLocal);
+}

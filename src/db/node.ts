@@ -1,0 +1,405 @@
+/**
+ * A node: its directory, log, trees and groups put together, and taken apart again. Recovery follows architecture
+ * section 9 step by step; ready means that the first entry of the node's own term is applied, so everything that was
+ * ever acknowledged can be read.
+ */
+import { assert, CorruptionError, HarmonyError } from "../base/index.ts";
+import { BTreeEngine, type Engine } from "../btree/index.ts";
+import { type DirectoryLock, type Env, FileError, type Io, type IoStep, runIo } from "../env/index.ts";
+import { type ConfState, type HardState, RawNode } from "../raft/index.ts";
+import { GroupClock, Replica, ReplicaHost } from "../replica/index.ts";
+import { VoteFile, Wal, type WalRecovery, walHasEntries } from "../wal/index.ts";
+import { decodeCheckpointPayload } from "./checkpoint-payload.ts";
+import { type CheckpointTriggers, Chores, DEFAULT_CHECKPOINTS } from "./chores.ts";
+import {
+  assertOursOrEmpty,
+  bootstrapIdentity,
+  type Identity,
+  lockDataDirectory,
+  makeDataDirectory,
+  makeInnerDirectories,
+  readVersion,
+  removeUnfinished,
+  writeVersion,
+} from "./data-directory.ts";
+import { KvDatabase } from "./kv-database.ts";
+import type { Outcome } from "./requests.ts";
+import { DEFAULT_RETENTION, type RetentionSettings } from "./retention.ts";
+import { KvStateMachine } from "./state-machine.ts";
+
+const GROUP = 0;
+
+export interface NodeOptions {
+  readonly dataDir: string;
+  readonly name?: string | undefined;
+  /** What the node tells others to use; it listens on nothing by itself. */
+  readonly clientUrls?: readonly string[] | undefined;
+  readonly peerUrls?: readonly string[] | undefined;
+  /** Given: a directory that was created with another token is refused. */
+  readonly clusterToken?: string | undefined;
+  readonly heartbeatIntervalMs?: number | undefined;
+  readonly electionTimeoutMs?: number | undefined;
+  readonly walSegmentBytes?: number | undefined;
+  readonly checkpoints?: CheckpointTriggers | undefined;
+  readonly retention?: RetentionSettings | undefined;
+  /** Bytes in use at which puts are refused; 0 for none. */
+  readonly quotaBytes?: number | undefined;
+  readonly maxRequestBytes?: number | undefined;
+  readonly maxTxnOps?: number | undefined;
+  readonly requestTimeoutMs?: number | undefined;
+}
+
+/** What a start found and did (requirements S4-50). */
+export interface RecoveryStats {
+  /** A checkpoint was there to begin from. */
+  readonly snapshotLoaded: boolean;
+  /** Keys in it. */
+  readonly snapshotEntries: number;
+  /** Commands applied from the log beyond it. */
+  readonly walEntriesReplayed: number;
+  /** Damaged places below the proven point. A node alone does not start with any, so 0 whenever there is an answer. */
+  readonly corruptedEntries: number;
+  readonly durationMs: number;
+}
+
+const SECONDS_MS = 1000;
+const TICK_DEFAULT_MS = 100;
+const ELECTION_DEFAULT_MS = 1000;
+const SEGMENT_DEFAULT_BYTES: number = 64 * 1024 * 1024;
+const QUOTA_DEFAULT_BYTES: number = 2 * 1024 * 1024 * 1024;
+const REQUEST_DEFAULT_BYTES: number = 1536 * 1024;
+const TXN_OPS_DEFAULT = 128;
+
+export class Node {
+  readonly identity: Identity;
+  readonly database: KvDatabase;
+  readonly recovery: RecoveryStats;
+  readonly log: WalRecovery;
+  readonly #parts: Parts;
+  #closing = false;
+
+  /** Use `openNode`. */
+  constructor(parts: Parts, database: KvDatabase, recovery: RecoveryStats, log: WalRecovery) {
+    this.#parts = parts;
+    this.identity = parts.identity;
+    this.database = database;
+    this.recovery = recovery;
+    this.log = log;
+  }
+
+  /** Calls `listener` once when the node has stopped because its log cannot be written or an invariant broke. */
+  onFatal(listener: (error: HarmonyError) => void): void {
+    const { failure } = this.#parts;
+    if (failure.error !== null) listener(failure.error);
+    else failure.listeners.push(listener);
+  }
+
+  /** Makes a checkpoint now. */
+  checkpoint(done: (error: HarmonyError | null) => void): void {
+    this.#parts.chores.checkpoint(done);
+  }
+
+  /** Finishes what is on its way, syncs, marks the log as cleanly ended, and gives the directory back. */
+  *close(): Io<void> {
+    if (this.#closing) return;
+    this.#closing = true;
+    const { host, chores, wal, engine, votes, lock, env, failure } = this.#parts;
+    const closed = new HarmonyError("CLOSED");
+    this.database.close(closed);
+    yield callback((done) => chores.stop(done));
+    if (failure.error === null) {
+      yield callback((done) => whenIdle(env, host, done));
+    }
+    const unsaved = host.takeUnsaved();
+    host.stop(closed);
+    if (failure.error === null && unsaved.length > 0) {
+      yield (done) => wal.append(unsaved, { reserve: true }, (error) => done(asFileError(error), undefined));
+    }
+    try {
+      yield* wal.close();
+      yield* votes.close();
+      yield* engine.close();
+    } finally {
+      yield (done) => lock.release(done);
+    }
+  }
+}
+
+interface Parts {
+  readonly env: Env;
+  readonly identity: Identity;
+  readonly lock: DirectoryLock;
+  readonly wal: Wal;
+  readonly votes: VoteFile;
+  readonly engine: Engine;
+  readonly host: ReplicaHost;
+  readonly replica: Replica<Outcome>;
+  readonly chores: Chores;
+  readonly failure: Failure;
+}
+
+interface Failure {
+  error: HarmonyError | null;
+  listeners: ((error: HarmonyError) => void)[];
+}
+
+/** Opens a node on its directory; creates both at the first start. Throws HarmonyError, CorruptionError, FileError. */
+export function* openNode(env: Env, options: NodeOptions): Io<Node> {
+  const startedAtMs = env.clock.monotonicMs();
+  yield* makeDataDirectory(env.files, options.dataDir);
+  const lock = yield* lockDataDirectory(env.files, options.dataDir);
+  try {
+    return yield* openLocked(env, options, lock, startedAtMs);
+  } catch (error) {
+    yield (done) => lock.release(() => done(null, undefined));
+    throw error;
+  }
+}
+
+function* openLocked(env: Env, options: NodeOptions, lock: DirectoryLock, startedAtMs: number): Io<Node> {
+  const { dataDir } = options;
+  const { identity, isNew } = yield* identify(env, options);
+  const walOptions = { directory: dataDir, segmentSizeBytes: options.walSegmentBytes ?? SEGMENT_DEFAULT_BYTES };
+  const walIdentity = {
+    clusterId: identity.clusterId,
+    memberId: identity.memberId,
+    walId: identity.walId,
+  };
+  const dataFile = `${dataDir}/db/${GROUP}.hdb`;
+  const { engine, usedOlderMeta } = yield* BTreeEngine.open(env.files, dataFile, { identity: identity.walId, create: isNew });
+  const { newest, older } = engine.checkpoints;
+  const payload = newest === null ? null : decodeCheckpointPayload(newest.payload, dataFile);
+  const retention = options.retention ?? DEFAULT_RETENTION;
+  const machine = new KvStateMachine(
+    engine,
+    newest === null || payload === null
+      ? null
+      : { payload: payload.machine, appliedIndex: newest.appliedIndex, appliedTerm: newest.appliedTerm },
+  );
+  const snapshotEntries = machine.keyCount;
+
+  const votes = isNew
+    ? yield* VoteFile.create(env.files, dataDir, walIdentity)
+    : yield* VoteFile.open(env.files, dataDir, walIdentity);
+  const start = {
+    group: GROUP,
+    appliedIndex: newest?.appliedIndex ?? 0,
+    appliedTerm: newest?.appliedTerm ?? 0,
+    olderAppliedIndex: older?.appliedIndex ?? 0,
+  };
+  const { wal, recovery: log } = isNew
+    ? yield* Wal.create(env, walOptions, walIdentity)
+    : yield* Wal.open(env, walOptions, walIdentity, [start]);
+  if (isNew) yield* writeVersion(env.files, dataDir, identity);
+
+  const groupLog = wal.groupLog(GROUP);
+  if (usedOlderMeta && groupLog.firstIndex() > start.appliedIndex + 1) {
+    throw new CorruptionError({
+      file: dataFile,
+      offset: 0,
+      what: `the newest checkpoint is damaged and the log begins at ${groupLog.firstIndex()}, after the older one's ${start.appliedIndex}`,
+    });
+  }
+  const incarnation = payload?.incarnation ?? 1;
+  const confState: ConfState = payload?.confState ?? {
+    voters: [identity.memberId],
+    votersOutgoing: [],
+    learners: [],
+    learnersNext: [],
+    autoLeave: false,
+  };
+  const hardState = recoverHardState(wal.hardState(GROUP), votes.read(GROUP), start.appliedIndex);
+  assertLogReaches(groupLog.lastIndex(), hardState.commit, dataFile);
+
+  const tickMs = options.heartbeatIntervalMs ?? TICK_DEFAULT_MS;
+  const electionMs = options.electionTimeoutMs ?? ELECTION_DEFAULT_MS;
+  const rawNode = new RawNode({
+    group: GROUP,
+    id: identity.memberId,
+    incarnation,
+    storage: groupLog,
+    hardState,
+    confState,
+    appliedIndex: start.appliedIndex,
+    electionTicks: Math.max(2, Math.round(electionMs / tickMs)),
+    heartbeatTicks: 1,
+    seed: env.entropy.u32(),
+    maxEntriesBytesPerMessage: 1024 * 1024,
+    maxInflightMessages: 256,
+    maxInflightBytes: 64 * 1024 * 1024,
+    maxUncommittedBytes: 64 * 1024 * 1024,
+    maxCommittedBytesPerReady: 4 * 1024 * 1024,
+    preVote: true,
+    checkQuorum: true,
+  });
+
+  const failure: Failure = { error: null, listeners: [] };
+  const onFatal = (error: HarmonyError): void => {
+    if (failure.error !== null) return;
+    failure.error = error;
+    host.stop(error);
+    for (const listener of failure.listeners.splice(0)) listener(error);
+  };
+  const waiting: { ready: (() => void) | null } = { ready: null };
+  const host = new ReplicaHost({ env, wal, votes, tickMs, onFatal, afterTurn: () => waiting.ready?.() });
+  const clock = new GroupClock(env.clock, machine.clockMs);
+  const replica = new Replica<Outcome>({ group: GROUP, rawNode, machine, clock, hardState, wake: () => host.wake() });
+  host.add(replica, incarnation);
+
+  rawNode.campaign();
+  host.wake();
+  yield (done) => {
+    failure.listeners.push((error) => {
+      if (waiting.ready === null) return;
+      waiting.ready = null;
+      done(asFileError(error), undefined);
+    });
+    waiting.ready = () => {
+      if (!rawNode.hasCommittedInTerm() || machine.appliedIndex < rawNode.commit) return;
+      waiting.ready = null;
+      done(null, undefined);
+    };
+  };
+  // No running member kept time, so the group's clock goes on from the wall clock, never backwards.
+  clock.adoptWallClock();
+
+  const database = new KvDatabase({
+    env,
+    replica,
+    machine,
+    engine,
+    identity,
+    name: options.name ?? "default",
+    clientUrls: options.clientUrls ?? [],
+    peerUrls: options.peerUrls ?? [],
+    limits: {
+      maxRequestBytes: options.maxRequestBytes ?? REQUEST_DEFAULT_BYTES,
+      maxTxnOps: options.maxTxnOps ?? TXN_OPS_DEFAULT,
+    },
+    quotaBytes: options.quotaBytes ?? QUOTA_DEFAULT_BYTES,
+    requestTimeoutMs: options.requestTimeoutMs ?? 5 * SECONDS_MS + 2 * electionMs,
+    leaseTtlSecondsMin: Math.ceil((1.5 * electionMs) / SECONDS_MS),
+    isDiskFull: () => wal.space === "full",
+  });
+  const chores = new Chores({
+    env,
+    replica,
+    machine,
+    database,
+    engine,
+    wal,
+    confState,
+    incarnation,
+    checkpoints: options.checkpoints ?? DEFAULT_CHECKPOINTS,
+    retention,
+    onFatal,
+  });
+  host.start();
+  chores.start();
+  const recovery: RecoveryStats = {
+    snapshotLoaded: newest !== null,
+    snapshotEntries,
+    walEntriesReplayed: replica.commandsApplied,
+    corruptedEntries: 0,
+    durationMs: Math.round(env.clock.monotonicMs() - startedAtMs),
+  };
+  env.log("info", "node", `Recovered ${snapshotEntries + recovery.walEntriesReplayed} entries in ${recovery.durationMs} ms`, { ...recovery });
+  return new Node({ env, identity, lock, wal, votes, engine, host, replica, chores, failure }, database, recovery, log);
+}
+
+function* identify(env: Env, options: NodeOptions): Io<{ readonly identity: Identity; readonly isNew: boolean }> {
+  const { files } = env;
+  const { dataDir } = options;
+  const wanted = bootstrapIdentity(env, {
+    name: options.name ?? "default",
+    peerUrls: options.peerUrls ?? [],
+    clusterToken: options.clusterToken,
+  });
+  const found = yield* readVersion(files, dataDir);
+  if (found !== null) {
+    if (options.clusterToken !== undefined && found.tokenDigest !== wanted.tokenDigest) {
+      throw new HarmonyError("WRONG_CLUSTER", `${dataDir} was created with another cluster token: choose its own directory for each cluster`);
+    }
+    return { identity: found, isNew: false };
+  }
+  yield* assertOursOrEmpty(files, dataDir);
+  if (yield* walHasEntries(files, dataDir)) {
+    throw new CorruptionError({
+      file: `${dataDir}/VERSION`,
+      offset: 0,
+      what: "VERSION is missing although the log holds entries: put it back from a copy of this directory",
+    });
+  }
+  yield* removeUnfinished(files, dataDir);
+  yield* makeInnerDirectories(files, dataDir);
+  return { identity: wanted, isNew: true };
+}
+
+/**
+ * Of VOTE and WAL the higher term wins, of one term the one with a vote; two votes of one term cannot both be true.
+ * The commit may lag behind the checkpoint, since a change of commit alone is not synced (fault-rules D20).
+ */
+function recoverHardState(
+  logged: HardState,
+  voted: { readonly term: number; readonly vote: number } | null,
+  appliedIndex: number,
+): HardState {
+  const commit = Math.max(logged.commit, appliedIndex);
+  if (voted === null || voted.term < logged.term) return { ...logged, commit };
+  if (voted.term > logged.term) return { term: voted.term, vote: voted.vote, commit };
+  if (voted.vote !== 0 && logged.vote !== 0 && voted.vote !== logged.vote) {
+    throw new CorruptionError({ file: "VOTE", offset: 0, what: `term ${voted.term} has two votes: ${voted.vote} and ${logged.vote}` });
+  }
+  return { term: logged.term, vote: logged.vote === 0 ? voted.vote : logged.vote, commit };
+}
+
+function assertLogReaches(lastIndex: number, commit: number, file: string): void {
+  if (lastIndex < commit) {
+    throw new CorruptionError({ file, offset: 0, what: `entry ${commit} is committed and the log ends at ${lastIndex}` });
+  }
+}
+
+function callback(start: (done: () => void) => void): IoStep {
+  return (done) => start(() => done(null, undefined));
+}
+
+/** Errors of the node travel through an Io as they are; the type of the channel is the file's. */
+function asFileError(error: Error | null): FileError | null {
+  return error as FileError | null;
+}
+
+const IDLE_POLL_MS = 1;
+const IDLE_WAIT_MS = 4_000;
+
+/** Waits until nothing is on its way, but not for ever: a stuck disk must not keep the process from ending. */
+function whenIdle(env: Env, host: ReplicaHost, done: () => void): void {
+  const untilMs = env.clock.monotonicMs() + IDLE_WAIT_MS;
+  const look = (): void => {
+    if (host.isIdle || host.stopped !== null || env.clock.monotonicMs() > untilMs) done();
+    else env.timers.after(IDLE_POLL_MS, look);
+  };
+  look();
+}
+
+/** `openNode` as a promise, for shells. */
+export function startNode(env: Env, options: NodeOptions): Promise<Node> {
+  return asPromise(openNode(env, options));
+}
+
+/** `Node.close` as a promise. */
+export function stopNode(node: Node): Promise<void> {
+  return asPromise(node.close());
+}
+
+function asPromise<T>(io: Io<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    runIo(io, (error, value) => {
+      if (error !== null) {
+        assert(error instanceof Error, "an Io throws errors");
+        reject(error);
+      } else {
+        resolve(value as T);
+      }
+    });
+  });
+}

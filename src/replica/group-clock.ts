@@ -1,0 +1,67 @@
+/**
+ * The clock of a group: milliseconds that never go back, stamped into every entry by the leader, so that deadlines
+ * mean the same on every replica (data-model.md, "The group's clock").
+ *
+ * It follows the leader's monotonic clock and is drawn gently towards its wall clock, at no less than half and no
+ * more than twice real time. When the two differ by more than a minute while the node runs, somebody set a clock:
+ * the group keeps its own pace and `isAstray` raises the alarm. A step of a wall clock therefore ends no lock early.
+ *
+ * Invariant: stamps never decrease.
+ */
+import { assert } from "../base/index.ts";
+import type { Clock } from "../env/index.ts";
+
+const ASTRAY_MS = 60_000;
+
+export class GroupClock {
+  readonly #clock: Clock;
+  #stampMs: number;
+  #stampedAtMs: number;
+  #isAstray = false;
+
+  /** `lastStampMs` is the stamp of the last entry applied before the start, 0 for a new group. */
+  constructor(clock: Clock, lastStampMs: number) {
+    this.#clock = clock;
+    this.#stampMs = lastStampMs;
+    this.#stampedAtMs = clock.monotonicMs();
+  }
+
+  /** The wall clock differs from the group's by more than a minute, and the group does not follow it. */
+  get isAstray(): boolean {
+    return this.#isAstray;
+  }
+
+  /** An entry stamped elsewhere, or replayed, has been received. */
+  observe(stampMs: number): void {
+    if (stampMs < this.#stampMs) return;
+    this.#stampMs = stampMs;
+    this.#stampedAtMs = this.#clock.monotonicMs();
+  }
+
+  /** No running member kept time: the first leader takes its wall clock, if that is later than the last stamp. */
+  adoptWallClock(): void {
+    this.observe(Math.floor(this.#clock.wallMs()));
+    this.#isAstray = false;
+  }
+
+  /** The stamp of the next entry. */
+  stamp(): number {
+    const nowMs = this.#clock.monotonicMs();
+    const elapsedMs = nowMs - this.#stampedAtMs;
+    assert(elapsedMs >= 0, "the monotonic clock does not go back");
+    const paced = this.#stampMs + elapsedMs;
+    const wallMs = this.#clock.wallMs();
+    this.#isAstray = Math.abs(wallMs - paced) > ASTRAY_MS;
+    let next = paced;
+    if (!this.#isAstray) {
+      next = wallMs > paced ? Math.min(wallMs, paced + elapsedMs) : Math.max(wallMs, paced - elapsedMs / 2);
+    }
+    const whole = Math.floor(next);
+    if (whole > this.#stampMs) {
+      // The remainder below a millisecond stays on the account, or a busy clock would fall behind.
+      this.#stampedAtMs = nowMs - Math.min(next - whole, elapsedMs);
+      this.#stampMs = whole;
+    }
+    return this.#stampMs;
+  }
+}

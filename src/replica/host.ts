@@ -1,0 +1,196 @@
+/**
+ * All groups of a node in turns: proposals are packed, Readys collected, what needs no disk sent, everything that
+ * must be durable written as one WAL append, and what is committed and durable applied and answered.
+ *
+ * The next append starts before the last one's entries are applied, so disk and processor work side by side. While an
+ * append is on its way commands gather; when it returns they leave together: group commit without a waiting window.
+ *
+ * A failed append or vote ends the node: nothing is retried, nobody is told "done" afterwards (fault-rules D9).
+ */
+import { assert, HarmonyError } from "../base/index.ts";
+import type { Env, Timer } from "../env/index.ts";
+import type { GroupId, Message } from "../raft/index.ts";
+import type { GroupAppend, VoteFile, Wal } from "../wal/index.ts";
+import type { Replica } from "./replica.ts";
+
+/** One append on its way: settled in the order in which they were handed over. */
+interface InFlight {
+  readonly ready: readonly { readonly replica: Replica<unknown>; readonly number: number }[];
+  /** The append itself and the votes that must be saved before its Readys count as persisted. */
+  outstanding: number;
+}
+
+export interface ReplicaHostConfig {
+  readonly env: Env;
+  readonly wal: Wal;
+  readonly votes: VoteFile;
+  readonly tickMs: number;
+  /** Called once, with what ended the node. */
+  readonly onFatal: (error: HarmonyError) => void;
+  /** Called at the end of each turn: the database's own chores that are due between turns. */
+  readonly afterTurn?: (() => void) | undefined;
+}
+
+export class ReplicaHost {
+  readonly #env: Env;
+  readonly #wal: Wal;
+  readonly #votes: VoteFile;
+  readonly #tickMs: number;
+  readonly #onFatal: (error: HarmonyError) => void;
+  readonly #afterTurn: (() => void) | undefined;
+  readonly #replicas: Replica<unknown>[] = [];
+  readonly #incarnations = new Map<GroupId, number>();
+  #inFlight: InFlight[] = [];
+  #turnIsDue = false;
+  #isInTurn = false;
+  #ticker: Timer | null = null;
+  #stopped: HarmonyError | null = null;
+
+  constructor(config: ReplicaHostConfig) {
+    this.#env = config.env;
+    this.#wal = config.wal;
+    this.#votes = config.votes;
+    this.#tickMs = config.tickMs;
+    this.#onFatal = config.onFatal;
+    this.#afterTurn = config.afterTurn;
+  }
+
+  add<Result>(replica: Replica<Result>, incarnation: number): void {
+    this.#replicas.push(replica as Replica<unknown>);
+    this.#incarnations.set(replica.group, incarnation);
+    this.wake();
+  }
+
+  /** Starts the ticks of elections and heartbeats. After a stall one tick is taken, however long it was. */
+  start(): void {
+    assert(this.#ticker === null, "a host starts once");
+    const tick = (): void => {
+      if (this.#stopped !== null) return;
+      this.#ticker = this.#env.timers.after(this.#tickMs, tick);
+      for (const replica of this.#replicas) replica.tick();
+      this.wake();
+    };
+    this.#ticker = this.#env.timers.after(this.#tickMs, tick);
+  }
+
+  get stopped(): HarmonyError | null {
+    return this.#stopped;
+  }
+
+  /** Asks for a turn. Many calls before it make one. */
+  wake(): void {
+    if (this.#turnIsDue || this.#stopped !== null) return;
+    this.#turnIsDue = true;
+    this.#env.timers.soon(() => {
+      this.#turnIsDue = false;
+      this.#turn();
+    });
+  }
+
+  /**
+   * Ends the turns without a fault: callers that wait are answered CLOSED. The caller makes sure that nothing is in
+   * flight, or accepts that its outcome is unknown.
+   */
+  stop(error: HarmonyError): void {
+    if (this.#stopped !== null) return;
+    this.#stopped = error;
+    this.#ticker?.cancel();
+    this.#ticker = null;
+    for (const replica of this.#replicas) replica.stop(error);
+  }
+
+  /** Nothing waits and nothing is on its way, to disk or to the machine. */
+  get isIdle(): boolean {
+    return this.#inFlight.length === 0 && this.#replicas.every((replica) => replica.isIdle);
+  }
+
+  /** Commits that no frame has carried yet: for the last append of a clean stop. */
+  takeUnsaved(): GroupAppend[] {
+    const batch: GroupAppend[] = [];
+    for (const replica of this.#replicas) {
+      const hardState = replica.takeUnsavedHardState();
+      if (hardState !== null) batch.push({ group: replica.group, entries: [], hardState });
+    }
+    return batch;
+  }
+
+  #turn(): void {
+    if (this.#stopped !== null) return;
+    assert(!this.#isInTurn, "a turn does not begin within a turn");
+    this.#isInTurn = true;
+    if (this.#inFlight.length === 0) {
+      const isDiskFull = this.#wal.space === "full";
+      for (const replica of this.#replicas) replica.pack(isDiskFull);
+    }
+    this.#write();
+    let isMore = false;
+    for (const replica of this.#replicas) {
+      if (replica.apply()) isMore = true;
+      if (replica.raft.hasReady()) isMore = true;
+      replica.invariants();
+    }
+    this.#isInTurn = false;
+    if (isMore) this.wake();
+    this.#afterTurn?.();
+  }
+
+  #write(): void {
+    const batch: GroupAppend[] = [];
+    const ready: { replica: Replica<unknown>; number: number }[] = [];
+    const votes: { group: GroupId; term: number; vote: number }[] = [];
+    let isReserved = false;
+    for (const replica of this.#replicas) {
+      const append = replica.collect(this.#send);
+      if (append === null) continue;
+      batch.push(append);
+      ready.push({ replica, number: replica.readyWritten });
+      const vote = replica.takeVoteChange(append.hardState);
+      if (vote !== null) votes.push({ group: replica.group, ...vote });
+      isReserved = true;
+    }
+    if (batch.length === 0) return;
+    const flight: InFlight = { ready, outstanding: 1 + votes.length };
+    this.#inFlight.push(flight);
+    const done = (error: HarmonyError | Error | null): void => {
+      if (error !== null) {
+        this.#fail(error);
+        return;
+      }
+      flight.outstanding--;
+      if (flight.outstanding === 0) this.#settle();
+    };
+    for (const { group, term, vote } of votes) {
+      this.#votes.save(group, { term, vote, incarnation: this.#incarnations.get(group) as number }, done);
+    }
+    // What was packed was admitted with the state of the disk in view, so the reserve is there for it.
+    this.#wal.append(batch, { reserve: isReserved }, done);
+  }
+
+  /** Everything at the front that has arrived becomes persisted; then the turn that applies it runs at once. */
+  #settle(): void {
+    let settled = false;
+    while (this.#stopped === null) {
+      const first = this.#inFlight[0];
+      if (first === undefined || first.outstanding > 0) break;
+      this.#inFlight.shift();
+      for (const { replica, number } of first.ready) replica.settle(number, this.#send);
+      settled = true;
+    }
+    if (!settled || this.#stopped !== null) return;
+    if (this.#isInTurn) this.wake();
+    else this.#turn();
+  }
+
+  /** A lone voter has nobody to write to; the links of a cluster take this place. */
+  readonly #send = (message: Message): void => {
+    assert(message.to === 0, `no link to member ${message.to}`);
+  };
+
+  #fail(error: Error): void {
+    if (this.#stopped !== null) return;
+    const fatal = error instanceof HarmonyError ? error : new HarmonyError("STOPPED", error.message, { cause: error });
+    this.#env.log("error", "replica", "the log cannot be written: the node stops", { error: fatal.message });
+    this.stop(fatal);
+    this.#onFatal(fatal);
+  }
+}

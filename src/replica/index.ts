@@ -1,0 +1,21 @@
+/**
+ * L6, the Ready loop: one group on this node (`Replica`), and the host that runs all groups of a node in turns
+ * (`ReplicaHost`). It joins Raft, the WAL and a state machine, and knows nothing of keys.
+ *
+ * The life of a command here: `propose` queues it; the next turn in which the log is free packs what waits into one
+ * entry, stamped with the group's clock; Raft turns it into a Ready; the records of all groups' Readys become one
+ * durable WAL append; when it returns, the Readys are persisted, Raft commits (a lone voter by its own vote alone),
+ * and the entry is applied and answered. A lone voter takes this very path: nothing bypasses Raft.
+ *
+ * Invariants:
+ * 1. An answer never precedes the sync of the frame that holds its entry (requirements C2, C13).
+ * 2. Messages that depend on a Ready leave after it and all before it are durable (fault-rules, Raft contract).
+ * 3. Entries are applied in the order of the log, each once, without a gap (S0-07).
+ * 4. After a failed write nothing is acknowledged any more and nothing is retried (D9, C24).
+ *
+ * Left out until a second node exists: links to peers, forwarding to the leader, snapshots to followers.
+ */
+export { GroupClock } from "./group-clock.ts";
+export { ReplicaHost, type ReplicaHostConfig } from "./host.ts";
+export { Proposal, type ProposeReply, Replica, type ReplicaConfig } from "./replica.ts";
+export type { ApplyContext, StateMachine } from "./state-machine.ts";

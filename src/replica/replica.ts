@@ -1,0 +1,417 @@
+/**
+ * One group on this node: what waits to be proposed, what is proposed and not yet applied, and the steps of the Ready
+ * loop that concern this group alone. `ReplicaHost` calls the steps in turn order for all groups.
+ *
+ * Invariants:
+ * - A command is given to Raft once. What may have been appended is never proposed again (architecture section 3, 6).
+ * - A reply says "applied" only for the very entry (index and term) that carried the command, and that entry was
+ *   durable here before it was applied.
+ * - Messages that depend on a Ready leave only when it and all before it are persisted.
+ */
+import { assert, HarmonyError, verify } from "../base/index.ts";
+import { type Entry, EntryType, type GroupId, type HardState, type LogIndex, type Message, type RawNode, type Ready } from "../raft/index.ts";
+import type { GroupAppend } from "../wal/index.ts";
+import { batchSizeBytes, decodeBatch, encodeBatch } from "./batch.ts";
+import type { GroupClock } from "./group-clock.ts";
+import type { ApplyContext, StateMachine } from "./state-machine.ts";
+
+/** A batch of commands in one entry; a larger single command travels alone. */
+const BATCH_BYTES_MAX: number = 1024 * 1024;
+/** Commands that wait for their turn: beyond this, callers are told to slow down instead of memory growing. */
+const WAITING_BYTES_MAX: number = 64 * 1024 * 1024;
+/** Applied between two looks at the network and the disk, so that a long replay does not hold a turn. */
+const APPLY_COMMANDS_PER_TURN = 2_000;
+
+export type ProposeReply<Result> = (error: HarmonyError | null, result: Result | undefined) => void;
+
+/** A command on its way. */
+export class Proposal<Result> {
+  readonly command: Uint8Array;
+  /** May use the room that is kept for deletes, compaction and the like when the disk is full. */
+  readonly reserve: boolean;
+  reply: ProposeReply<Result> | null;
+  isProposed = false;
+
+  constructor(command: Uint8Array, reserve: boolean, reply: ProposeReply<Result>) {
+    this.command = command;
+    this.reserve = reserve;
+    this.reply = reply;
+  }
+
+  /**
+   * Nobody waits for the answer any more. True: it was not proposed yet and never will be. False: it may still be
+   * applied.
+   */
+  cancel(): boolean {
+    this.reply = null;
+    return !this.isProposed;
+  }
+
+  settle(error: HarmonyError | null, result: Result | undefined): void {
+    const reply = this.reply;
+    this.reply = null;
+    reply?.(error, result);
+  }
+}
+
+interface Proposed<Result> {
+  readonly term: number;
+  readonly proposals: readonly Proposal<Result>[];
+}
+
+interface ReadRound {
+  readonly context: number;
+  readonly waiting: readonly ((error: HarmonyError | null) => void)[];
+}
+
+export interface ReplicaConfig<Result> {
+  readonly group: GroupId;
+  readonly rawNode: RawNode;
+  readonly machine: StateMachine<Result>;
+  readonly clock: GroupClock;
+  /** HardState as it stands in VOTE and WAL, so that only changes of term and vote are written there. */
+  readonly hardState: HardState;
+  /** Asks the host for a turn. */
+  readonly wake: () => void;
+}
+
+export class Replica<Result> {
+  readonly group: GroupId;
+  readonly machine: StateMachine<Result>;
+  readonly clock: GroupClock;
+  readonly #node: RawNode;
+  readonly #wake: () => void;
+
+  /** Commands not yet proposed, in order of arrival. */
+  #waiting: Proposal<Result>[] = [];
+  #waitingBytes = 0;
+  /** By index: proposals in entries that are appended and not yet applied. */
+  readonly #proposed = new Map<LogIndex, Proposed<Result>>();
+
+  #readsWaiting: ((error: HarmonyError | null) => void)[] = [];
+  #readRounds: ReadRound[] = [];
+  #readsConfirmed: { readonly index: LogIndex; readonly round: ReadRound }[] = [];
+  #readContext = 0;
+
+  /** Committed and durable here, not yet applied. */
+  #toApply: Entry[] = [];
+  #toApplyAt = 0;
+
+  /** The newest Ready taken, and the newest whose records were handed to the WAL. */
+  #readyTaken = 0;
+  #readyWritten = 0;
+  #readyPersisted = 0;
+  #messagesWaiting: { readonly number: number; readonly messages: readonly Message[] }[] = [];
+  /** A change of commit alone: travels with the next frame that has a reason of its own. */
+  #unsavedHardState: HardState | null = null;
+  #savedTerm: number;
+  #savedVote: number;
+  #stopped: HarmonyError | null = null;
+  #commandsApplied = 0;
+
+  constructor(config: ReplicaConfig<Result>) {
+    this.group = config.group;
+    this.machine = config.machine;
+    this.clock = config.clock;
+    this.#node = config.rawNode;
+    this.#wake = config.wake;
+    this.#savedTerm = config.hardState.term;
+    this.#savedVote = config.hardState.vote;
+  }
+
+  /** What Raft says of itself: term, leader, commit, ... */
+  get raft(): RawNode {
+    return this.#node;
+  }
+
+  /** Commands applied since the start, replayed ones included. */
+  get commandsApplied(): number {
+    return this.#commandsApplied;
+  }
+
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  /**
+   * Hands a command to the group. `reply` comes when its entry is applied here, or with an error whose
+   * `maybeApplied` says whether it may still be. During an election commands wait.
+   */
+  propose(command: Uint8Array, reserve: boolean, reply: ProposeReply<Result>): Proposal<Result> {
+    const proposal = new Proposal<Result>(command, reserve, reply);
+    if (this.#stopped !== null) {
+      proposal.settle(this.#stopped, undefined);
+    } else if (this.#waitingBytes + command.length > WAITING_BYTES_MAX) {
+      proposal.settle(new HarmonyError("TOO_MANY_REQUESTS"), undefined);
+    } else {
+      this.#waiting.push(proposal);
+      this.#waitingBytes += command.length;
+      this.#wake();
+    }
+    return proposal;
+  }
+
+  /**
+   * Calls `done` once everything acknowledged before this call can be seen in the state machine. A lone voter that
+   * has committed in its own term is the only source of acknowledgements, so it answers in the call
+   * (architecture section 4).
+   */
+  readBarrier(done: (error: HarmonyError | null) => void): void {
+    if (this.#stopped !== null) {
+      done(this.#stopped);
+    } else if (this.#node.isLoneLeader() && this.machine.appliedIndex >= this.#node.commit) {
+      done(null);
+    } else {
+      this.#readsWaiting.push(done);
+      this.#wake();
+    }
+  }
+
+  /** Packs what waits into entries, and what reads into one round. Called when the log is free for the next frame. */
+  pack(isDiskFull: boolean): void {
+    if (this.#node.role !== "leader") {
+      this.#requeueReads();
+      return;
+    }
+    if (this.#readsWaiting.length > 0 && this.#node.hasCommittedInTerm()) {
+      const round: ReadRound = { context: ++this.#readContext, waiting: this.#readsWaiting };
+      this.#readsWaiting = [];
+      this.#readRounds.push(round);
+      this.#node.readIndex(round.context);
+    }
+    // Nothing is proposed before the term's own first entry is applied: until then the clock and the machine may
+    // not have seen the end of what earlier terms left.
+    if (this.#waiting.length === 0 || !this.#node.hasCommittedInTerm()) return;
+    const waiting = this.#waiting;
+    let taken = 0;
+    while (taken < waiting.length) {
+      const proposals: Proposal<Result>[] = [];
+      const commands: Uint8Array[] = [];
+      let bytes = 0;
+      for (; taken < waiting.length; taken++) {
+        const proposal = waiting[taken] as Proposal<Result>;
+        const size = proposal.command.length;
+        if (proposal.reply === null) {
+          this.#waitingBytes -= size;
+          continue;
+        }
+        if (isDiskFull && !proposal.reserve) {
+          this.#waitingBytes -= size;
+          proposal.settle(new HarmonyError("DISK_FULL"), undefined);
+          continue;
+        }
+        if (commands.length > 0 && batchSizeBytes(commands.length + 1, bytes + size) > BATCH_BYTES_MAX) break;
+        proposals.push(proposal);
+        commands.push(proposal.command);
+        bytes += size;
+      }
+      if (commands.length === 0) break;
+      const result = this.#node.propose(encodeBatch(this.clock.stamp(), commands));
+      if (!result.ok) {
+        // Too much is uncommitted, or leadership is going: they keep their place and wait.
+        this.#waiting = proposals.concat(waiting.slice(taken));
+        return;
+      }
+      this.#waitingBytes -= bytes;
+      for (const proposal of proposals) proposal.isProposed = true;
+      this.#proposed.set(result.index, { term: result.term, proposals });
+    }
+    this.#waiting = [];
+  }
+
+  /** Takes the Readys that are there. Messages that need no disk go to `send`; what the log must hold is returned. */
+  collect(send: (message: Message) => void): GroupAppend | null {
+    let append: { entries: Entry[]; hardState: HardState | null } | null = null;
+    while (this.#node.hasReady()) {
+      const ready = this.#node.ready();
+      assert(ready.number === this.#readyTaken + 1, "Readys are numbered one by one");
+      this.#readyTaken = ready.number;
+      for (const message of ready.messages) send(message);
+      if (ready.messagesAfterPersist.length > 0) {
+        this.#messagesWaiting.push({ number: ready.number, messages: ready.messagesAfterPersist });
+      }
+      this.#take(ready);
+      if (ready.hardState !== undefined) this.#unsavedHardState = ready.hardState;
+      if (ready.mustSync) {
+        append ??= { entries: [], hardState: null };
+        append.entries = mergeEntries(append.entries, ready.entries);
+      }
+    }
+    if (append === null) {
+      this.#persistIdle();
+      return null;
+    }
+    append.hardState = this.#unsavedHardState;
+    this.#unsavedHardState = null;
+    this.#readyWritten = this.#readyTaken;
+    return { group: this.group, entries: append.entries, hardState: append.hardState };
+  }
+
+  /** The number to give to `settle` when what `collect` returned is durable. */
+  get readyWritten(): number {
+    return this.#readyWritten;
+  }
+
+  /** Term or vote differ from what VOTE holds: it is saved before `settle` is called for the Ready that says so. */
+  takeVoteChange(hardState: HardState | null): { readonly term: number; readonly vote: number } | null {
+    if (hardState === null) return null;
+    if (hardState.term === this.#savedTerm && hardState.vote === this.#savedVote) return null;
+    assert(hardState.term >= this.#savedTerm, "terms do not go back");
+    this.#savedTerm = hardState.term;
+    this.#savedVote = hardState.vote;
+    return { term: hardState.term, vote: hardState.vote };
+  }
+
+  /** All Readys up to `number` are durable. */
+  settle(number: number, send: (message: Message) => void): void {
+    // Later Readys that had nothing to write are durable with the last one that had.
+    const through = number === this.#readyWritten ? this.#readyTaken : number;
+    if (through <= this.#readyPersisted) return;
+    this.#readyPersisted = through;
+    this.#node.persisted(through);
+    let sent = 0;
+    for (const waiting of this.#messagesWaiting) {
+      if (waiting.number > through) break;
+      for (const message of waiting.messages) send(message);
+      sent++;
+    }
+    if (sent > 0) this.#messagesWaiting = this.#messagesWaiting.slice(sent);
+  }
+
+  /** A commit that no frame has carried yet, for the last frame of a clean stop. */
+  takeUnsavedHardState(): HardState | null {
+    const hardState = this.#unsavedHardState;
+    this.#unsavedHardState = null;
+    return hardState;
+  }
+
+  /** Applies what is committed and durable, in order. True when some is left for the next turn. */
+  apply(): boolean {
+    let budget = APPLY_COMMANDS_PER_TURN;
+    while (this.#toApplyAt < this.#toApply.length && budget > 0) {
+      const entry = this.#toApply[this.#toApplyAt++] as Entry;
+      budget -= this.#applyEntry(entry);
+      this.#node.advance(entry.index);
+    }
+    if (this.#toApplyAt === this.#toApply.length) {
+      this.#toApply = [];
+      this.#toApplyAt = 0;
+    }
+    this.#answerReads();
+    return this.#toApply.length > 0;
+  }
+
+  tick(): void {
+    this.#node.tick();
+  }
+
+  /** After a failed write, or at close: everybody who waits is answered, honestly. */
+  stop(error: HarmonyError): void {
+    if (this.#stopped !== null) return;
+    this.#stopped = error;
+    const unknown = new HarmonyError(error.code, error.message, { maybeApplied: true, cause: error });
+    for (const { proposals } of this.#proposed.values()) for (const proposal of proposals) proposal.settle(unknown, undefined);
+    this.#proposed.clear();
+    for (const proposal of this.#waiting) proposal.settle(error, undefined);
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+    this.#requeueReads();
+    for (const { round } of this.#readsConfirmed) this.#readsWaiting.push(...round.waiting);
+    this.#readsConfirmed = [];
+    const reads = this.#readsWaiting;
+    this.#readsWaiting = [];
+    for (const done of reads) done(error);
+  }
+
+  /** Nothing waits, nothing is on its way. */
+  get isIdle(): boolean {
+    return this.#waiting.length === 0 && this.#proposed.size === 0 && this.#toApply.length === 0;
+  }
+
+  #take(ready: Ready): void {
+    for (const entry of ready.committedEntries) this.#toApply.push(entry);
+    for (const { context, index } of ready.readStates) {
+      const round = this.#readRounds.find((candidate) => candidate.context === context);
+      if (round === undefined) continue;
+      this.#readRounds = this.#readRounds.filter((candidate) => candidate !== round);
+      this.#readsConfirmed.push({ index, round });
+    }
+  }
+
+  /** With nothing on its way to the disk, Readys without records are durable as they are. */
+  #persistIdle(): void {
+    if (this.#readyPersisted >= this.#readyWritten && this.#readyTaken > this.#readyPersisted) {
+      this.#readyWritten = this.#readyTaken;
+      this.settle(this.#readyTaken, () => {
+        assert(false, "a message that waits for the disk belongs to a Ready that writes");
+      });
+    }
+  }
+
+  #applyEntry(entry: Entry): number {
+    assert(entry.index === this.machine.appliedIndex + 1, `unexpected committed entry index gap: ${this.machine.appliedIndex} then ${entry.index}`);
+    const context: ApplyContext = { index: entry.index, term: entry.term, clockMs: this.machine.clockMs };
+    const waiting = this.#proposed.get(entry.index);
+    if (waiting !== undefined) this.#proposed.delete(entry.index);
+    if (entry.type !== EntryType.normal || entry.data.length === 0) {
+      this.machine.apply(context, []);
+      if (waiting !== undefined) this.#refuseLost(waiting);
+      return 1;
+    }
+    const batch = decodeBatch(entry.data);
+    assert(batch.clockMs >= this.machine.clockMs, "the group's clock does not go back");
+    this.clock.observe(batch.clockMs);
+    const results = this.machine.apply({ ...context, clockMs: batch.clockMs }, batch.commands);
+    assert(results.length === batch.commands.length, "each command has one result");
+    assert(this.machine.appliedIndex === entry.index, "the machine has applied the entry");
+    this.#commandsApplied += results.length;
+    if (waiting !== undefined) {
+      if (waiting.term === entry.term) {
+        for (let i = 0; i < results.length; i++) (waiting.proposals[i] as Proposal<Result>).settle(null, results[i] as Result);
+      } else {
+        this.#refuseLost(waiting);
+      }
+    }
+    return results.length;
+  }
+
+  /** Another leader's entry stands where these were appended: they were not applied and never will be. */
+  #refuseLost(lost: Proposed<Result>): void {
+    for (const proposal of lost.proposals) proposal.settle(new HarmonyError("NOT_LEADER"), undefined);
+  }
+
+  #answerReads(): void {
+    if (this.#readsConfirmed.length === 0) return;
+    const applied = this.machine.appliedIndex;
+    const ready = this.#readsConfirmed.filter(({ index }) => index <= applied);
+    if (ready.length === 0) return;
+    this.#readsConfirmed = this.#readsConfirmed.filter(({ index }) => index > applied);
+    for (const { round } of ready) for (const done of round.waiting) done(null);
+  }
+
+  /** Rounds of a leadership that ended will not be answered: their reads begin again. */
+  #requeueReads(): void {
+    if (this.#readRounds.length === 0) return;
+    const lost = this.#readRounds;
+    this.#readRounds = [];
+    for (const round of lost) this.#readsWaiting.push(...round.waiting);
+  }
+
+  invariants(): void {
+    assert(this.#readyPersisted <= this.#readyTaken, "only a Ready that was taken is persisted");
+    assert(this.#waitingBytes >= 0, "waiting bytes are counted both ways");
+    verify(() => {
+      for (const index of this.#proposed.keys()) assert(index > this.machine.appliedIndex, "a proposal waits only for what is not applied");
+      this.#node.invariants();
+    });
+  }
+}
+
+/** Entries of a later Ready replace those of an earlier one from their first index on. */
+function mergeEntries(earlier: Entry[], later: readonly Entry[]): Entry[] {
+  const first = later[0];
+  if (first === undefined) return earlier;
+  const kept = earlier.length === 0 || (earlier[earlier.length - 1] as Entry).index < first.index ? earlier : earlier.filter((entry) => entry.index < first.index);
+  for (const entry of later) kept.push(entry);
+  return kept;
+}
