@@ -1,0 +1,100 @@
+/** The messages of etcd's Cluster and Maintenance services, as far as they are served. */
+import { utf8 } from "../../base/index.ts";
+import { type ResponseHeader, responseWriter, writeHeader } from "./header.ts";
+import { Reader } from "./reader.ts";
+
+export interface WireMember {
+  readonly id: bigint;
+  readonly name: string;
+  readonly peerUrls: readonly string[];
+  readonly clientUrls: readonly string[];
+  readonly isLearner: boolean;
+}
+
+export interface WireAlarmRequest {
+  /** 0 get, 1 activate, 2 deactivate. */
+  readonly action: number;
+  readonly memberId: bigint;
+  /** 0 every kind, 1 no space, 2 corrupt. */
+  readonly alarm: number;
+}
+
+export interface WireStatus {
+  readonly version: string;
+  readonly sizeBytes: number;
+  readonly leader: bigint;
+  readonly raftIndex: number;
+  readonly raftTerm: number;
+  readonly raftAppliedIndex: number;
+  readonly errors: readonly string[];
+  readonly sizeInUseBytes: number;
+  readonly isLearner: boolean;
+  readonly storageVersion: string;
+  readonly quotaBytes: number;
+}
+
+/** For requests that say nothing, or nothing that matters here: checks that the bytes are a message. */
+export function checkEmptyRequest(message: Uint8Array): void {
+  const reader = new Reader(message);
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) reader.skip(tag, 0);
+}
+
+/** Whether the list is to be read through the leader. */
+export function decodeMemberListRequest(message: Uint8Array): boolean {
+  const reader = new Reader(message);
+  let linearizable = false;
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
+    if (tag === 0x08) linearizable = reader.bool();
+    else reader.skip(tag, 1);
+  }
+  return linearizable;
+}
+
+export function encodeMemberListResponse(
+  header: ResponseHeader,
+  members: readonly WireMember[],
+): Uint8Array {
+  const writer = responseWriter.begin();
+  for (const member of members.toReversed()) {
+    const before = writer.size;
+    writer.bool(5, member.isLearner);
+    for (const url of member.clientUrls.toReversed()) writer.repeatedBytes(4, utf8(url));
+    for (const url of member.peerUrls.toReversed()) writer.repeatedBytes(3, utf8(url));
+    writer.string(2, member.name);
+    writer.int64(1, member.id);
+    writer.embed(2, before);
+  }
+  writeHeader(writer, header);
+  return writer.finish();
+}
+
+export function decodeAlarmRequest(message: Uint8Array): WireAlarmRequest {
+  const reader = new Reader(message);
+  let action = 0;
+  let memberId = 0n;
+  let alarm = 0;
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
+    if (tag === 0x08) action = reader.enumeration();
+    else if (tag === 0x10) memberId = BigInt.asUintN(64, reader.int64());
+    else if (tag === 0x18) alarm = reader.enumeration();
+    else reader.skip(tag, 3);
+  }
+  return { action, memberId, alarm };
+}
+
+export function encodeStatusResponse(header: ResponseHeader, status: WireStatus): Uint8Array {
+  const writer = responseWriter.begin();
+  writer.counter(12, status.quotaBytes);
+  writer.string(11, status.storageVersion);
+  writer.bool(10, status.isLearner);
+  writer.counter(9, status.sizeInUseBytes);
+  for (const error of status.errors.toReversed()) writer.repeatedBytes(8, utf8(error));
+  writer.counter(7, status.raftAppliedIndex);
+  writer.counter(6, status.raftTerm);
+  writer.counter(5, status.raftIndex);
+  writer.int64(4, status.leader);
+  writer.counter(3, status.sizeBytes);
+  writer.string(2, status.version);
+  writeHeader(writer, header);
+  return writer.finish();
+}
