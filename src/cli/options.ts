@@ -1,0 +1,336 @@
+/**
+ * The one table of the server's options. Flag, environment variable, key of the configuration file, default, help
+ * and reference page all come from it, so that none of them can say something else. Names are etcd's wherever the
+ * meaning is etcd's.
+ */
+import {
+  byteSize,
+  duration,
+  oneOf,
+  path,
+  type Reader,
+  truth,
+  urlList,
+  wholeNumber,
+  word,
+} from "./values.ts";
+
+/** What `serve` works with: every option read and checked by itself. Urls have no trailing slash. */
+export interface ServeConfig {
+  readonly name: string;
+  readonly dataDir: string;
+  readonly configFile: string;
+  readonly listenClientUrls: readonly string[];
+  /** Empty: the listen URLs. */
+  readonly advertiseClientUrls: readonly string[];
+  readonly insecure: boolean;
+  readonly initialAdvertisePeerUrls: readonly string[];
+  /** Empty: this member alone. */
+  readonly initialCluster: string;
+  readonly initialClusterState: "new" | "existing";
+  readonly initialClusterToken: string;
+  readonly heartbeatIntervalMs: number;
+  readonly electionTimeoutMs: number;
+  readonly walSegmentBytes: number;
+  readonly checkpointWalBytes: number;
+  readonly checkpointIntervalMs: number;
+  readonly checkpointOperations: number;
+  readonly autoCompactionMode: "periodic" | "revision";
+  /** As written: its unit depends on the mode. `retentionOf` reads it. */
+  readonly autoCompactionRetention: string;
+  readonly quotaBackendBytes: number;
+  readonly maxRequestBytes: number;
+  readonly maxTxnOps: number;
+  readonly maxConcurrentStreams: number;
+  readonly shutdownTimeoutMs: number;
+  readonly logLevel: "debug" | "info" | "warn" | "error";
+  readonly logFormat: "json" | "console";
+}
+
+export interface OptionSpec<T> {
+  /** Without the dashes; also the key in the file, and in upper case the environment variable. */
+  readonly flag: string;
+  /** What stands for the value in the help; empty for a switch. */
+  readonly value: string;
+  readonly group: string;
+  readonly help: string;
+  /** Written as a user would write it, and read by the same reader. */
+  readonly fallback: string;
+  /** What the help says about the default where the text itself does not. */
+  readonly fallbackNote?: string;
+  readonly read: Reader<T>;
+}
+
+const MIB = 1024 ** 2;
+const GIB = 1024 ** 3;
+const DAY_MS = 86_400_000;
+
+const MEMBER = "Member:";
+const CLIENTS = "Clients:";
+const STORAGE = "Storage:";
+const HISTORY = "History and quota:";
+const LIMITS = "Limits:";
+const CLUSTER = "Cluster:";
+const RUNNING = "Running:";
+
+/** Every option of `serve`, in the order in which help and reference show them. */
+export const OPTIONS: { readonly [K in keyof ServeConfig]: OptionSpec<ServeConfig[K]> } = {
+  name: {
+    flag: "name",
+    value: "name",
+    group: MEMBER,
+    help: "name of this member for people; its id is made of it at the first start",
+    fallback: "default",
+    read: word,
+  },
+  dataDir: {
+    flag: "data-dir",
+    value: "dir",
+    group: MEMBER,
+    help: "directory of everything the node keeps; created with mode 0700 if missing; one process at a time",
+    fallback: "./data",
+    read: path,
+  },
+  configFile: {
+    flag: "config-file",
+    value: "file",
+    group: MEMBER,
+    help: "YAML file with the same names without dashes; flags and environment win over it",
+    fallback: "",
+    read: (text) => text,
+  },
+  listenClientUrls: {
+    flag: "listen-client-urls",
+    value: "urls",
+    group: CLIENTS,
+    help: "where the etcd API listens, commas between; port 0 takes a free one, which the ready line names",
+    fallback: "http://127.0.0.1:2379",
+    read: urlList({ mayBeEmpty: false }),
+  },
+  advertiseClientUrls: {
+    flag: "advertise-client-urls",
+    value: "urls",
+    group: CLIENTS,
+    help: "what clients are told to connect to, as in `etcdctl member list`",
+    fallback: "",
+    fallbackNote: "the listen URLs",
+    read: urlList({ mayBeEmpty: true }),
+  },
+  insecure: {
+    flag: "insecure",
+    value: "",
+    group: CLIENTS,
+    help: "allow to listen beyond this machine although clients need no password and nothing is encrypted",
+    fallback: "false",
+    read: truth,
+  },
+  walSegmentBytes: {
+    flag: "wal-segment-bytes",
+    value: "size",
+    group: STORAGE,
+    help: "size of a file of the log; the log is released in whole files",
+    fallback: "64MiB",
+    read: byteSize({ min: MIB, max: GIB }),
+  },
+  checkpointWalBytes: {
+    flag: "checkpoint-wal-bytes",
+    value: "size",
+    group: STORAGE,
+    help: "checkpoint when the log grew by this much since the last one",
+    fallback: "256MiB",
+    read: byteSize({ min: MIB, max: 1024 * GIB }),
+  },
+  checkpointIntervalMs: {
+    flag: "checkpoint-interval",
+    value: "duration",
+    group: STORAGE,
+    help: "checkpoint when this time passed and something changed",
+    fallback: "5m",
+    read: duration({ minMs: 1000, maxMs: 7 * DAY_MS }),
+  },
+  checkpointOperations: {
+    flag: "checkpoint-operations",
+    value: "count",
+    group: STORAGE,
+    help: "checkpoint when this many commands were applied since the last one",
+    fallback: "100000",
+    read: wholeNumber({ min: 1, max: 1_000_000_000 }),
+  },
+  autoCompactionMode: {
+    flag: "auto-compaction-mode",
+    value: "mode",
+    group: HISTORY,
+    help: "periodic keeps old versions for a time, revision keeps a number of revisions",
+    fallback: "periodic",
+    read: oneOf("periodic", "revision"),
+  },
+  autoCompactionRetention: {
+    flag: "auto-compaction-retention",
+    value: "how much",
+    group: HISTORY,
+    help: "a duration (a bare number counts hours) or, in revision mode, a count; 0 never compacts, as in etcd",
+    fallback: "5m",
+    read: word,
+  },
+  quotaBackendBytes: {
+    flag: "quota-backend-bytes",
+    value: "size",
+    group: HISTORY,
+    help: "above this size of the database only deletes and compaction are taken; 0 means 2 GiB, -1 no quota",
+    fallback: "0",
+    read: byteSize({ min: -1, max: 1024 * GIB }),
+  },
+  maxRequestBytes: {
+    flag: "max-request-bytes",
+    value: "size",
+    group: LIMITS,
+    help: "largest request that a client may send",
+    fallback: "1.5MiB",
+    read: byteSize({ min: 1024, max: 7 * MIB }),
+  },
+  maxTxnOps: {
+    flag: "max-txn-ops",
+    value: "count",
+    group: LIMITS,
+    help: "most operations in one transaction, nested ones counted",
+    fallback: "128",
+    read: wholeNumber({ min: 1, max: 10_000 }),
+  },
+  maxConcurrentStreams: {
+    flag: "max-concurrent-streams",
+    value: "count",
+    group: LIMITS,
+    help: "most requests that one client connection may have open",
+    fallback: "1000",
+    read: wholeNumber({ min: 1, max: 1_000_000 }),
+  },
+  initialAdvertisePeerUrls: {
+    flag: "initial-advertise-peer-urls",
+    value: "urls",
+    group: CLUSTER,
+    help: "this member's URLs for other members; its id is made of them at the first start",
+    fallback: "http://localhost:2380",
+    read: urlList({ mayBeEmpty: false }),
+  },
+  initialCluster: {
+    flag: "initial-cluster",
+    value: "name=url",
+    group: CLUSTER,
+    help: "the first members; this version runs one",
+    fallback: "",
+    fallbackNote: "this member",
+    read: (text) => text,
+  },
+  initialClusterState: {
+    flag: "initial-cluster-state",
+    value: "state",
+    group: CLUSTER,
+    help: "new; joining an existing cluster is not available in this version",
+    fallback: "new",
+    read: oneOf("new", "existing"),
+  },
+  initialClusterToken: {
+    flag: "initial-cluster-token",
+    value: "token",
+    group: CLUSTER,
+    help: "tells clusters apart that were started alike; once given, another token is refused",
+    fallback: "harmonydb-cluster",
+    read: word,
+  },
+  heartbeatIntervalMs: {
+    flag: "heartbeat-interval",
+    value: "duration",
+    group: CLUSTER,
+    help: "length of Raft's tick",
+    fallback: "100ms",
+    read: duration({ minMs: 1, maxMs: 10_000 }),
+  },
+  electionTimeoutMs: {
+    flag: "election-timeout",
+    value: "duration",
+    group: CLUSTER,
+    help: "how long a member waits for a leader; at least five heartbeats",
+    fallback: "1s",
+    read: duration({ minMs: 5, maxMs: 50_000 }),
+  },
+  shutdownTimeoutMs: {
+    flag: "shutdown-timeout",
+    value: "duration",
+    group: RUNNING,
+    help: "how long SIGTERM waits for requests that are under way",
+    fallback: "3s",
+    read: duration({ minMs: 0, maxMs: 3_600_000 }),
+  },
+  logLevel: {
+    flag: "log-level",
+    value: "level",
+    group: RUNNING,
+    help: "least level that is logged: debug, info, warn, error",
+    fallback: "info",
+    read: oneOf("debug", "info", "warn", "error"),
+  },
+  logFormat: {
+    flag: "log-format",
+    value: "format",
+    group: RUNNING,
+    help: "json for machines, console for eyes; both on stderr",
+    fallback: "json",
+    read: oneOf("json", "console"),
+  },
+};
+
+export type OptionName = keyof ServeConfig;
+
+export const OPTION_NAMES: readonly OptionName[] = Object.keys(OPTIONS) as OptionName[];
+
+const BY_FLAG: ReadonlyMap<string, OptionName> = new Map(
+  OPTION_NAMES.map((name) => [OPTIONS[name].flag, name]),
+);
+
+export function optionByFlag(flag: string): OptionName | undefined {
+  return BY_FLAG.get(flag);
+}
+
+export const ENVIRONMENT_PREFIX = "HARMONYDB_";
+
+export function environmentName(flag: string): string {
+  return ENVIRONMENT_PREFIX + flag.toUpperCase().replaceAll("-", "_");
+}
+
+/**
+ * Options that people know from etcd or from the plan of this project and that nothing answers to here. To take one
+ * in silence would be worse than to refuse it: somebody would believe in a certificate that is never used.
+ */
+const LATER: ReadonlySet<string> = new Set([
+  "auth-token",
+  "cert-file",
+  "client-cert-auth",
+  "databases",
+  "disable-persistence",
+  "emulated-etcd-version",
+  "enable-console",
+  "enable-grpc-gateway",
+  "force-new-cluster",
+  "fsync-interval-ms",
+  "join",
+  "key-file",
+  "listen-metrics-urls",
+  "listen-peer-urls",
+  "listen-resp-urls",
+  "log-outputs",
+  "max-learners",
+  "metrics-compat",
+  "pre-vote",
+  "snapshot-count",
+  "snapshot-keep",
+  "snapshot-rate-bytes",
+  "strict-reconfig-check",
+  "trusted-ca-file",
+  "wal-dir",
+  "wal-retention-bytes",
+  "watch-progress-notify-interval",
+]);
+
+export function isLaterOption(flag: string): boolean {
+  return LATER.has(flag) || flag.startsWith("peer-");
+}

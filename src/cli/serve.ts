@@ -1,0 +1,106 @@
+/** `harmonydb serve`: hands the configuration to the database and to its door, and the process to the lifecycle. */
+import { startNode, stopNode } from "../db/index.ts";
+import type { LogSink } from "../env/index.ts";
+import { nodeEnv } from "../platform/index.ts";
+import { serveEtcd } from "../server/index.ts";
+import { advertisedUrls, type ResolvedConfig, retentionOf } from "./config.ts";
+import { type Host, runServer } from "./lifecycle.ts";
+import { createLog, stderrSink } from "./log.ts";
+import type { ServeConfig } from "./options.ts";
+
+/** Starts the node. Comes back when it serves or when the process is ending; the process lives on by its sockets. */
+export async function serve({ config, origins, warnings }: ResolvedConfig): Promise<void> {
+  const log = createLog(config.logLevel, config.logFormat, stderrSink());
+  const env = nodeEnv({ log });
+  await runServer(
+    {
+      name: config.name,
+      dataDir: config.dataDir,
+      shutdownTimeoutMs: config.shutdownTimeoutMs,
+      warnings,
+    },
+    {
+      startNode: async () => {
+        const node = await startNode(env, {
+          dataDir: config.dataDir,
+          name: config.name,
+          clientUrls: advertisedUrls(config),
+          peerUrls: config.initialAdvertisePeerUrls,
+          // Not given means not compared: a directory made with a token then opens without repeating it.
+          clusterToken:
+            origins.initialClusterToken === "default" ? undefined : config.initialClusterToken,
+          heartbeatIntervalMs: config.heartbeatIntervalMs,
+          electionTimeoutMs: config.electionTimeoutMs,
+          walSegmentBytes: config.walSegmentBytes,
+          checkpoints: {
+            walBytes: config.checkpointWalBytes,
+            intervalMs: config.checkpointIntervalMs,
+            operations: config.checkpointOperations,
+          },
+          retention: retentionSettings(config),
+          quotaBytes: quotaBytes(config),
+          maxRequestBytes: config.maxRequestBytes,
+          maxTxnOps: config.maxTxnOps,
+        });
+        return {
+          database: node.database,
+          recovery: node.recovery,
+          onFatal: (listener: (error: unknown) => void) => node.onFatal(listener),
+          close: () => stopNode(node),
+        };
+      },
+      serve: (node) =>
+        serveEtcd({
+          database: node.database,
+          urls: config.listenClientUrls,
+          limits: {
+            maxRequestBytes: config.maxRequestBytes,
+            maxConcurrentStreams: config.maxConcurrentStreams,
+          },
+          log,
+        }),
+    },
+    processHost(log),
+  );
+}
+
+/** The least history in periodic mode, so that a burst of writes does not outrun a watcher that reconnects. */
+const PERIODIC_REVISIONS_MIN = 10_000;
+
+function retentionSettings(config: ServeConfig): {
+  readonly retentionMs: number;
+  readonly retentionRevisions: number;
+} {
+  const retention = retentionOf(config);
+  if (retention === null) return { retentionMs: 0, retentionRevisions: 0 };
+  return retention.mode === "periodic"
+    ? { retentionMs: retention.ms, retentionRevisions: PERIODIC_REVISIONS_MIN }
+    : { retentionMs: 0, retentionRevisions: retention.revisions };
+}
+
+/** etcd's reading: 0 is its default of 2 GiB, below 0 is no quota. The node's 0 is no quota. */
+function quotaBytes(config: ServeConfig): number | undefined {
+  if (config.quotaBackendBytes < 0) return 0;
+  return config.quotaBackendBytes === 0 ? undefined : config.quotaBackendBytes;
+}
+
+function processHost(log: LogSink): Host {
+  return {
+    log,
+    readyLine: (line) => {
+      process.stdout.write(`${line}\n`);
+    },
+    onSignal: (listener) => {
+      process.on("SIGTERM", () => listener("SIGTERM"));
+      process.on("SIGINT", () => listener("SIGINT"));
+    },
+    onUncaught: (listener) => {
+      process.on("uncaughtException", listener);
+      process.on("unhandledRejection", listener);
+    },
+    after: (delayMs, fire) => {
+      setTimeout(fire, delayMs).unref();
+    },
+    exit: (code) => process.exit(code),
+  };
+}
