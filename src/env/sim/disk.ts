@@ -361,7 +361,7 @@ export class SimDisk {
   #perform(operation: Operation, fault: Fault | undefined): OperationResult {
     const error = fault?.error;
     if (error !== undefined) {
-      this.#spoil(operation);
+      this.#spoil(operation, error);
       throw new FileError(error, operation.kind, operation.path, "injected");
     }
     switch (operation.kind) {
@@ -480,15 +480,25 @@ export class SimDisk {
     }
   }
 
-  /** A write or sync that failed: any part of it is on the device, and nobody will write the rest. */
-  #spoil(operation: Operation): void {
-    if (operation.kind !== "write" && operation.kind !== "sync") return;
-    const inode = this.#inode(operation.node);
+  /**
+   * What an operation that failed has done. Of a write or sync any part is on the device and nobody will write the
+   * rest, while readers see all of it. After an I/O error a name or a size may have changed or not. Other errors
+   * (no room, no permission) say that nothing happened, except to a sync.
+   */
+  #spoil(operation: Operation, error: string): void {
     const random = new Random(hash32(this.options.seed, STREAM_DROP, this.#performed));
-    let upTo = this.#performed;
-    if (operation.kind === "write") inode.write(upTo, operation.offset, operation.bytes);
-    else upTo = operation.upTo;
-    inode.drop(upTo, (ops) => ({
+    if (operation.kind === "sync") this.#abandon(operation.node, operation.upTo, random);
+    else if (error !== "EIO") return;
+    else if (operation.kind === "write") {
+      this.#inode(operation.node).write(this.#performed, operation.offset, operation.bytes);
+      this.#abandon(operation.node, this.#performed, random);
+    } else if (operation.kind !== "open" && isChange(operation) && random.percent(50)) {
+      this.#perform(operation, undefined);
+    }
+  }
+
+  #abandon(node: number, upTo: number, random: Random): void {
+    this.#inode(node).drop(upTo, (ops) => ({
       sizeOps: random.below(ops.length + 1),
       keeps: () => random.percent(50),
     }));
@@ -675,7 +685,7 @@ export class SimDisk {
 }
 
 /** Whether a crash can find more or less of it: opening counts, because it may create. */
-function isChange(operation: Operation): boolean {
+export function isChange(operation: Operation): boolean {
   const kind: OperationKind = operation.kind;
   return (
     kind === "write" ||

@@ -31,8 +31,9 @@ export interface Fault {
   /** Then strikes this many; Infinity for all. Default 1. */
   readonly times?: number;
   /**
-   * The operation fails with this errno name. A failed sync drops what it should have written: readers still see it,
-   * the device has any part of it, and later syncs do not write the rest. A failed write is the same for its bytes.
+   * The operation fails with this errno name. A failed sync, and a write that fails with EIO, drops its bytes:
+   * readers see them, the device has any part of them, and later syncs do not write the rest. A rename, unlink,
+   * mkdir or truncate that fails with EIO may have happened.
    */
   readonly error?: string;
   /** Takes this much longer; Infinity is stuck until the rule is removed. */

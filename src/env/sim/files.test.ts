@@ -5,7 +5,7 @@ import { runIoNow, SimEnv } from "./index.ts";
 
 setVerifying(true);
 
-for (const shortWritePercent of [0]) {
+for (const shortWritePercent of [0, 40]) {
   filesSuite(`simulated, ${shortWritePercent} % short writes`, async (): Promise<FilesWorld> => {
     const machine = new SimEnv({ seed: 7, disk: { shortWritePercent } });
     const { files } = machine.boot();

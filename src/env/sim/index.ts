@@ -7,6 +7,8 @@
  *     runIoNow(machine, open(env.files, "data"));
  *     for (const crashed of machine.crashImages()) check(crashed, crashed.boot());
  *
+ * or, to crash at every operation of a run that goes on undisturbed, `sweepCrashes(machine, check)`.
+ *
  * Why it is here and not with the tests: databases in memory and the public testing door run on it.
  *
  * Invariants: one seed gives one run, on every host. No completion arrives inside the call that asked. A process that
@@ -27,3 +29,4 @@ export type { Fault, InjectedFault, OperationKind } from "./faults.ts";
 export { SimClock, SimEntropy, SimEnv, type SimEnvOptions, SimTimers } from "./machine.ts";
 export { runIoNow } from "./run.ts";
 export { SimScheduler } from "./scheduler.ts";
+export { type CrashPoint, type CrashSweepOptions, sweepCrashes } from "./sweep.ts";
