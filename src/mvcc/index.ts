@@ -1,0 +1,24 @@
+/**
+ * L4, the versioned keyspace: from puts and deletes to revisions, and from revisions back to what was.
+ *
+ * `Store` writes: each transaction that changes something makes one main revision, its changes are ordered by a
+ * sub-revision (etcd-api.md 2.2). `ReadView` reads the latest state or any revision from the compact revision on.
+ * `Leases` end keys on the group's clock (2.3). Everything stands in the trees of an `Engine`: `trees.ts` says which
+ * holds what, `tree-keys.ts`, `record.ts` and `event.ts` how.
+ *
+ * A value is stored once: in `keys` while it is current, in `history` from the change on that supersedes it. So the
+ * latest state is read without touching history, and compaction removes old versions without touching `keys`.
+ *
+ * Invariants: those of Store. Nothing here reads a clock or decides by chance: the same calls in the same order give
+ * the same state on every replica, and the state hash says so (fault-rules R19).
+ *
+ * Left out: what a request means (checks, compares, ranges with filters), which is `db`; watchers; deadlines of single
+ * keys. Papers: data-model.md; architecture 7; fault-rules D20, K6, K8, R19.
+ */
+export { describeStore, describeVersion, printable, type VersionDescription } from "./describe.ts";
+export { type LeaseRecord, Leases } from "./leases.ts";
+export { LATEST, ReadView, type TreeSource, type Visit } from "./read-view.ts";
+export { type RecordFields, RecordView } from "./record.ts";
+export type { StoreSettings } from "./settings.ts";
+export { type RevisionError, Store } from "./store.ts";
+export { KEY_LENGTH_MAX, LEASE_ID_BYTES, leaseIdBytes, readLeaseId, writeLeaseId } from "./tree-keys.ts";

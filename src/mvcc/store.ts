@@ -1,0 +1,427 @@
+/**
+ * The versioned keyspace of one group: the heart of this folder. It turns puts and deletes into revisions, keeps what
+ * they supersede, and knows which revisions can still be read.
+ *
+ * A writer calls `begin`, changes, `commit`. All changes between them share one main revision and are ordered by a
+ * sub-revision; without a change there is no new revision. Changes take effect at once, so a writer reads its own; the
+ * caller makes sure beforehand that nothing can fail in the middle, since there is no way back.
+ *
+ * Invariants:
+ * 1. `revision` starts at 1 and grows by one for each commit that changed something; no version is newer.
+ * 2. `keys` has a key if and only if it is alive; its record is its newest version.
+ * 3. With history on, every version superseded after the compact revision stands in `history`, every deletion after it
+ *    has a tombstone there, and every change after it an event. With history off these trees are empty and the compact
+ *    revision is the current one.
+ * 4. The hash, the compact revision and everything that reads see depend on the commands applied alone.
+ */
+import {
+  assert,
+  assertSafe,
+  ByteReader,
+  ByteWriter,
+  compareBytes,
+  EMPTY_BYTES,
+  equalBytes,
+  verify,
+} from "../base/index.ts";
+import type { Cursor, Engine, Tree } from "../btree/index.ts";
+import { Compaction } from "./compaction.ts";
+import { EventView, writeEvent } from "./event.ts";
+import { type LeaseRecord, Leases } from "./leases.ts";
+import { LATEST, ReadView } from "./read-view.ts";
+import { RecordView, writeRecord, writeTombstone } from "./record.ts";
+import { openSettings, type StoreSettings } from "./settings.ts";
+import { Effect, StateHash } from "./state-hash.ts";
+import { EventKeys, eventRevision, eventSub, HistoryKeys, KEY_LENGTH_MAX } from "./tree-keys.ts";
+import { Trees } from "./trees.ts";
+
+const PAYLOAD_FORMAT = 1;
+/** A store that was never compacted: so that a compaction to 0 is the first one, as in etcd. */
+const NEVER_COMPACTED = -1;
+
+/** Why a revision cannot be read or compacted. */
+export type RevisionError = "COMPACTED" | "FUTURE_REV";
+
+export class Store {
+  readonly #keys: Tree;
+  readonly #history: Tree;
+  readonly #events: Tree;
+  readonly #keysCursor: Cursor;
+  readonly #leases: Leases;
+  readonly #compaction: Compaction;
+  readonly #old = new RecordView();
+  readonly #record = new ByteWriter(1024);
+  readonly #event = new ByteWriter(256);
+  readonly #historyKeys = new HistoryKeys();
+  readonly #eventKeys = new EventKeys();
+  readonly #key = new Uint8Array(KEY_LENGTH_MAX);
+  readonly #hash: StateHash;
+  readonly #isHistoryOn: boolean;
+  readonly settings: StoreSettings;
+  /** Reads the latest state and every readable revision. */
+  readonly view: ReadView;
+  #revision = 1;
+  #compactRevision: number = NEVER_COMPACTED;
+  #clockMs = 0;
+  #term = 0;
+  #restartMs = 0;
+  /** The next change of the open transaction; NOT_WRITING outside of one. */
+  #sub = NOT_WRITING;
+
+  /**
+   * `payload` is what `payload()` said when the trees of `engine` were made durable; null for empty trees.
+   * `settings` are those of a new database.
+   */
+  constructor(engine: Engine, payload: Uint8Array | null, settings: StoreSettings) {
+    this.#keys = engine.tree(Trees.keys);
+    this.#history = engine.tree(Trees.history);
+    this.#events = engine.tree(Trees.events);
+    this.#keysCursor = this.#keys.cursor();
+    this.settings = openSettings(engine, settings);
+    this.#isHistoryOn = this.settings.retentionMs > 0 || this.settings.retentionRevisions > 0;
+    this.#leases = new Leases(engine);
+    this.#compaction = new Compaction(engine);
+    this.view = new ReadView(engine);
+    this.#hash = new StateHash(0);
+    if (payload === null) assert(this.#keys.count === 0, "a store with keys has a payload");
+    else this.#restore(payload);
+  }
+
+  /** The newest revision. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  /** The revision of the newest change, that of the open transaction included. */
+  get revisionInTxn(): number {
+    return this.#sub > 0 ? this.#revision + 1 : this.#revision;
+  }
+
+  /** Revisions below are no longer readable; it is itself. 0 when there was no compaction. */
+  get compactRevision(): number {
+    return this.#isHistoryOn ? Math.max(0, this.#compactRevision) : this.#revision;
+  }
+
+  get isHistoryOn(): boolean {
+    return this.#isHistoryOn;
+  }
+
+  /** The group's clock at the last entry applied. */
+  get clockMs(): number {
+    return this.#clockMs;
+  }
+
+  get stateHash(): number {
+    return this.#hash.value;
+  }
+
+  /** How many keys are alive. */
+  get count(): number {
+    return this.#keys.count;
+  }
+
+  get leases(): Leases {
+    return this.#leases;
+  }
+
+  /**
+   * An entry begins. `isStamped` says that its leader stamped it with the group's clock, which opens the term for
+   * leases: their TTLs start again.
+   */
+  beginEntry(term: number, clockMs: number, isStamped: boolean): void {
+    assert(clockMs >= this.#clockMs, "the group's clock does not go back");
+    assert(term >= this.#term, "terms do not go back");
+    this.#clockMs = clockMs;
+    if (isStamped && term > this.#term) {
+      this.#term = term;
+      this.#restartMs = clockMs;
+    }
+    this.#hash.mixNumber(Effect.entry, clockMs);
+  }
+
+  /** Why `revision` cannot be read. LATEST and below always can. */
+  revisionError(revision: number): RevisionError | null {
+    if (revision <= LATEST) return null;
+    if (revision > this.#revision) return "FUTURE_REV";
+    return revision < this.compactRevision ? "COMPACTED" : null;
+  }
+
+  begin(): void {
+    assert(this.#sub === NOT_WRITING, "one transaction at a time");
+    this.#sub = 0;
+  }
+
+  /** Ends the transaction; the revision is the new one if anything changed. */
+  commit(): number {
+    assert(this.#sub !== NOT_WRITING, "a transaction is open");
+    if (this.#sub > 0) this.#revision++;
+    this.#sub = NOT_WRITING;
+    assertSafe(this.#revision, "revision");
+    verify(() => this.invariants());
+    return this.#revision;
+  }
+
+  /** Sets a key. `lease` is the id of one that exists, or null; `value` may be a view of the key's present record. */
+  put(key: Uint8Array, value: Uint8Array, lease: Uint8Array | null): void {
+    assert(this.#sub !== NOT_WRITING, "a put is part of a transaction");
+    assert(key.length > 0 && key.length <= KEY_LENGTH_MAX, "a key has 1 to KEY_LENGTH_MAX bytes");
+    const revision = this.#revision + 1;
+    const sub = this.#sub++;
+    const oldBytes = this.#keys.get(key);
+    const old = oldBytes === undefined ? null : this.#old.read(oldBytes);
+    assert(old === null || old.modRevision <= revision, "no version is newer than the store");
+
+    const record = this.#record;
+    record.reset();
+    writeRecord(record, {
+      modRevision: revision,
+      sub,
+      createRevision: old === null ? revision : old.createRevision,
+      version: old === null ? 1 : old.version + 1,
+      lease,
+      deadlineMs: 0,
+      value,
+    });
+    if (this.#isHistoryOn) {
+      this.#addEvent(false, revision, sub, old, key);
+      if (oldBytes !== undefined && old !== null) this.#supersede(key, old, oldBytes);
+    }
+    this.#moveToLease(key, old, lease);
+    const bytes = record.view();
+    this.#hash.mixBytes(Effect.put, key, bytes);
+    const isNew = this.#keys.put(key, bytes);
+    assert(isNew === (old === null), "a key is new when it was not there");
+  }
+
+  /** Deletes a key. False when it was not there. */
+  delete(key: Uint8Array): boolean {
+    assert(this.#sub !== NOT_WRITING, "a delete is part of a transaction");
+    const oldBytes = this.#keys.get(key);
+    if (oldBytes === undefined) return false;
+    const revision = this.#revision + 1;
+    const sub = this.#sub++;
+    const old = this.#old.read(oldBytes);
+    const record = this.#record;
+    record.reset();
+    writeTombstone(record, revision, sub);
+    if (this.#isHistoryOn) {
+      this.#addEvent(true, revision, sub, old, key);
+      this.#supersede(key, old, oldBytes);
+      this.#history.put(this.#historyKeys.version(revision, sub), record.view());
+    }
+    this.#moveToLease(key, old, null);
+    this.#hash.mixBytes(Effect.delete, key, record.view());
+    const wasThere = this.#keys.delete(key);
+    assert(wasThere, "a key that was found is deleted");
+    return true;
+  }
+
+  /**
+   * Deletes the keys of [from, to) in order; `to` undefined means no upper end. `onDelete` sees each key and its last
+   * version, as views, before it goes. Answers how many there were.
+   */
+  deleteRange(
+    from: Uint8Array,
+    to: Uint8Array | undefined,
+    onDelete?: (key: Uint8Array, record: RecordView) => void,
+  ): number {
+    const cursor = this.#keysCursor;
+    let deleted = 0;
+    // Each deletion moves what the cursor stood on, so the next key is searched for from the last one.
+    for (let isThere = cursor.seek(from); isThere; isThere = cursor.seek(from)) {
+      const { key } = cursor;
+      if (to !== undefined && compareBytes(key, to) >= 0) break;
+      onDelete?.(key, this.#old.read(cursor.value));
+      this.#key.set(key);
+      from = this.#key.subarray(0, key.length);
+      this.delete(from);
+      deleted++;
+    }
+    return deleted;
+  }
+
+  /** Refuses what is already compacted or not yet written; otherwise reads below `revision` end at once. */
+  compact(revision: number): RevisionError | null {
+    assert(this.#sub === NOT_WRITING, "compaction is not part of a transaction");
+    const last = this.#isHistoryOn ? this.#compactRevision : this.#revision;
+    if (revision <= last) return "COMPACTED";
+    if (revision > this.#revision) return "FUTURE_REV";
+    this.#compactRevision = revision;
+    this.#hash.mixNumber(Effect.compact, revision);
+    return null;
+  }
+
+  /** Some of what is compacted is still in the trees. */
+  get isCompacting(): boolean {
+    return this.#isHistoryOn && this.#compaction.isBehind(this.#compactRevision);
+  }
+
+  /** Removes compacted versions, looking at no more than `maxEvents` changes. True when some are left. */
+  compactSlice(maxEvents: number): boolean {
+    assert(maxEvents > 0, "a slice looks at something");
+    assert(this.#sub === NOT_WRITING, "compaction is not part of a transaction");
+    const isLeft = this.#isHistoryOn && this.#compaction.slice(this.#compactRevision, maxEvents);
+    verify(() => this.invariants());
+    return isLeft;
+  }
+
+  grantLease(id: Uint8Array, ttlSeconds: number): void {
+    this.#leases.grant(id, ttlSeconds, this.#clockMs);
+    this.#hash.mixBytes(Effect.grant, id, EMPTY_BYTES);
+    this.#hash.mixNumber(Effect.deadline, this.#clockMs + ttlSeconds * 1000);
+  }
+
+  /** The lease starts again at its full TTL. */
+  keepLeaseAlive(id: Uint8Array): LeaseRecord | undefined {
+    const lease = this.#leases.get(id);
+    if (lease !== undefined) this.#moveDeadline(id, this.#clockMs + lease.ttlSeconds * 1000);
+    return lease;
+  }
+
+  /** When the lease ends, on the group's clock, if nobody renews it. */
+  leaseEndMs(lease: LeaseRecord): number {
+    return Math.max(lease.deadlineMs, this.#restartMs + lease.ttlSeconds * 1000);
+  }
+
+  /** Deletes the keys of a lease in their order, in one revision, and the lease. False when it is unknown. */
+  revokeLease(id: Uint8Array): boolean {
+    if (!this.#leases.has(id)) return false;
+    this.begin();
+    for (;;) {
+      const key = this.#leases.firstKey(id, EMPTY_BYTES);
+      if (key === undefined) break;
+      this.#key.set(key);
+      const wasThere = this.delete(this.#key.subarray(0, key.length));
+      assert(wasThere, "a key that is attached to a lease is alive");
+    }
+    this.#leases.remove(id);
+    this.#hash.mixBytes(Effect.revoke, id, EMPTY_BYTES);
+    this.commit();
+    return true;
+  }
+
+  /**
+   * Ends leases that are due at `upToMs`, in the order of their deadlines, and looks at no more than `maxLeases`. A
+   * lease that was renewed meanwhile, or restarted by a change of leader, is not touched.
+   */
+  expireLeases(upToMs: number, maxLeases: number): void {
+    const dueMs = Math.min(upToMs, this.#clockMs);
+    for (let budget = maxLeases; budget > 0; budget--) {
+      const nextMs = this.#leases.nextDeadlineMs;
+      if (nextMs === null || nextMs > dueMs) return;
+      const id = this.#leases.nextToEnd();
+      const lease = this.#leases.get(id);
+      assert(lease !== undefined, "a deadline belongs to a lease");
+      const endMs = this.leaseEndMs(lease);
+      if (endMs > lease.deadlineMs) this.#moveDeadline(id, endMs);
+      else this.revokeLease(id);
+    }
+  }
+
+  /** What a checkpoint must remember of the store besides its trees. */
+  payload(): Uint8Array {
+    assert(this.#sub === NOT_WRITING, "a checkpoint is not part of a transaction");
+    const out = new ByteWriter(64);
+    out.u8(PAYLOAD_FORMAT);
+    out.varint(this.#revision);
+    out.varint(this.#compactRevision - NEVER_COMPACTED);
+    out.varint(this.#clockMs);
+    out.varint(this.#term);
+    out.varint(this.#restartMs);
+    out.varint(this.#hash.value);
+    return out.copy();
+  }
+
+  #restore(payload: Uint8Array): void {
+    const reader = new ByteReader(payload);
+    const format = reader.u8();
+    this.#revision = reader.varint();
+    this.#compactRevision = reader.varint() + NEVER_COMPACTED;
+    this.#clockMs = reader.varint();
+    this.#term = reader.varint();
+    this.#restartMs = reader.varint();
+    this.#hash.value = reader.varint();
+    assert(format === PAYLOAD_FORMAT && reader.isAtEnd, "the store's payload fits its format");
+    assert(this.#revision >= 1 && this.#compactRevision <= this.#revision, "the store's revisions are in order");
+  }
+
+  #addEvent(isDelete: boolean, revision: number, sub: number, old: RecordView | null, key: Uint8Array): void {
+    const event = this.#event;
+    event.reset();
+    writeEvent(event, isDelete, old?.modRevision ?? 0, old?.sub ?? 0, key);
+    const isNew = this.#events.put(this.#eventKeys.at(revision, sub), event.view());
+    assert(isNew, "each change has an event of its own");
+  }
+
+  /** Keeps the version that a change replaces. Leaves `#historyKeys` holding the key. */
+  #supersede(key: Uint8Array, old: RecordView, oldBytes: Uint8Array): void {
+    const isNew = this.#history.put(this.#historyKeys.hold(key).version(old.modRevision, old.sub), oldBytes);
+    assert(isNew, "a version is superseded once");
+  }
+
+  #moveToLease(key: Uint8Array, old: RecordView | null, lease: Uint8Array | null): void {
+    const oldLease = old?.lease ?? null;
+    if (oldLease === null && lease === null) return;
+    if (oldLease !== null && lease !== null && equalBytes(oldLease, lease)) return;
+    if (oldLease !== null) this.#leases.detach(oldLease, key);
+    if (lease !== null) {
+      assert(this.#leases.has(lease), "a key is attached to a lease that exists");
+      this.#leases.attach(lease, key);
+    }
+  }
+
+  #moveDeadline(id: Uint8Array, toMs: number): void {
+    this.#leases.moveDeadline(id, toMs);
+    this.#hash.mixBytes(Effect.deadline, id, EMPTY_BYTES);
+    this.#hash.mixNumber(Effect.deadline, toMs);
+  }
+
+  /** Checks the trees against each other, every key of them: for tests and the simulator. */
+  invariants(): void {
+    assert(this.#compactRevision <= this.#revision, "the compact revision has been reached");
+    const keys = this.#keys.cursor();
+    const record = new RecordView();
+    let attached = 0;
+    for (let isThere = keys.first(); isThere; isThere = keys.next()) {
+      record.read(keys.value);
+      assert(!record.isTombstone && record.modRevision <= this.#revision, "a live key has a version that was made");
+      if (record.hasLease) attached++;
+    }
+    assert(attached === this.#leases.attachedCount, "every key that names a lease is attached");
+    this.#leases.invariants((key) => {
+      const bytes = this.#keys.get(key);
+      return bytes === undefined ? undefined : record.read(bytes).lease;
+    });
+    if (!this.#isHistoryOn) {
+      assert(this.#history.count === 0 && this.#events.count === 0, "without history nothing is kept");
+      return;
+    }
+    this.#historyInvariants();
+  }
+
+  /** Every event that is left is backed by the versions that it speaks of, and every old version by an event. */
+  #historyInvariants(): void {
+    const events = this.#events.cursor();
+    const event = new EventView();
+    let spokenOf = 0;
+    for (let isThere = events.first(); isThere; isThere = events.next()) {
+      const revision = eventRevision(events.key);
+      event.read(events.value);
+      this.#historyKeys.hold(event.key);
+      const { previousRevision } = event;
+      const isGone = revision <= this.#compactRevision && previousRevision < this.#compactRevision;
+      if (previousRevision > 0 && this.#hasVersion(previousRevision, event.previousSub)) spokenOf++;
+      else assert(previousRevision === 0 || isGone, "a superseded version is kept until it is compacted");
+      if (!event.isDelete) continue;
+      if (this.#hasVersion(revision, eventSub(events.key))) spokenOf++;
+      else assert(revision < this.#compactRevision, "a tombstone is kept until it is compacted");
+    }
+    assert(spokenOf === this.#history.count, "no old version is left without an event");
+  }
+
+  #hasVersion(revision: number, sub: number): boolean {
+    return this.#history.get(this.#historyKeys.version(revision, sub)) !== undefined;
+  }
+}
+
+const NOT_WRITING = -1;
