@@ -13,6 +13,9 @@
  */
 import { run } from "./program.ts";
 
+export { environmentName, OPTION_NAMES, OPTIONS, type OptionSpec } from "./options.ts";
+export { VERSION } from "./version.ts";
+
 /** Runs the command line of this process: `args` without the paths of node and script. */
 export async function main(args: readonly string[]): Promise<void> {
   const { stdout, stderr } = process;
