@@ -126,6 +126,14 @@ export class SimDisk {
     return this.#inFlight.size === 0 && this.#openFiles === 0 && this.#locks.size === 0;
   }
 
+  /** Whether a crash now has to decide about an operation that is under way. */
+  get changesInFlight(): boolean {
+    for (const flight of this.#inFlight) {
+      if (flight.rule?.fault.error === undefined && isChange(flight.operation)) return true;
+    }
+    return false;
+  }
+
   /** Bytes that files take. */
   get usedBytes(): number {
     const named = new Set<number>();
