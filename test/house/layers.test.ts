@@ -103,14 +103,14 @@ const VIOLATIONS: readonly Violation[] = [
     file: "src/wal/deep.ts",
     text: 'import { secret } from "../raft/inner.ts";\nexport const seen: string = secret;\n',
     refusedBy: "linter",
-    because: /Import a folder through its index\.ts/,
+    because: /no-restricted-imports/,
   },
   {
     what: "the shell imports past the door of db",
     file: "src/server/deep.ts",
     text: 'import { secret } from "../db/inner.ts";\nexport const seen: string = secret;\n',
     refusedBy: "linter",
-    because: /Import a folder through its index\.ts/,
+    because: /no-restricted-imports/,
   },
   {
     what: "the shell drops a promise",
