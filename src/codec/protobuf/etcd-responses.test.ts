@@ -158,7 +158,7 @@ const pbTxn = (header: pb.ResponseHeader | undefined, r: TxnArgument): pb.TxnRes
         return { response_put: pbPut(revisionOnly(op.revision), op) } as pb.ResponseOp;
       case "deleteRange":
         return { response_delete_range: pbDelete(revisionOnly(op.revision), op) } as pb.ResponseOp;
-      default:
+      case "txn":
         return { response_txn: pbTxn(undefined, op) } as pb.ResponseOp;
     }
   }),

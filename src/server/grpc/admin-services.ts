@@ -1,0 +1,100 @@
+/** etcdserverpb.Cluster and etcdserverpb.Maintenance, as far as a node alone has something to say. */
+import { EMPTY_BYTES } from "../../base/index.ts";
+import {
+  checkEmptyRequest,
+  decodeAlarmRequest,
+  decodeMemberListRequest,
+  encodeMemberListResponse,
+  encodeStatusResponse,
+} from "../../codec/index.ts";
+import type { RangeResponse, Refusal } from "../../db/index.ts";
+import type { ServiceContext } from "./answer.ts";
+import type { Method } from "./method.ts";
+import { unimplemented } from "./status.ts";
+
+const ALARM_GET = 0;
+
+/** Compared by a linearizable read that only wants to know that there is a leader and how far it is. */
+const NO_KEY = Uint8Array.of(0);
+
+export function clusterService(context: ServiceContext): readonly Method[] {
+  const { database } = context;
+  const members = (): Uint8Array => {
+    const { memberId, name, peerUrls, clientUrls } = database.status();
+    return encodeMemberListResponse(context.header(0), [
+      { id: memberId, name, peerUrls, clientUrls, isLearner: false },
+    ]);
+  };
+  return [
+    {
+      kind: "unary",
+      path: "/etcdserverpb.Cluster/MemberList",
+      handle: (request, call, reply) => {
+        if (!decodeMemberListRequest(request)) {
+          reply(null, members());
+          return;
+        }
+        database.range(
+          { ...COUNT_NO_KEY, key: NO_KEY },
+          call,
+          context.answer<RangeResponse | Refusal>(reply, members),
+        );
+      },
+    },
+  ];
+}
+
+/** The cheapest linearizable read. */
+const COUNT_NO_KEY = {
+  kind: "range",
+  rangeEnd: EMPTY_BYTES,
+  limit: 0,
+  revision: 0,
+  sortOrder: "none",
+  sortTarget: "key",
+  serializable: false,
+  keysOnly: true,
+  countOnly: true,
+  minModRevision: 0,
+  maxModRevision: 0,
+  minCreateRevision: 0,
+  maxCreateRevision: 0,
+} as const;
+
+export interface Versions {
+  /** The etcd version whose behaviour clients may count on. */
+  readonly etcd: string;
+  /** Of the data directory's format. */
+  readonly storage: string;
+}
+
+export function maintenanceService(context: ServiceContext, versions: Versions): readonly Method[] {
+  const { database } = context;
+  return [
+    {
+      kind: "unary",
+      path: "/etcdserverpb.Maintenance/Status",
+      handle: (request, _call, reply) => {
+        checkEmptyRequest(request);
+        const status = database.status();
+        const response = encodeStatusResponse(context.header(status.revision), {
+          ...status,
+          version: versions.etcd,
+          storageVersion: versions.storage,
+          isLearner: false,
+        });
+        reply(null, response);
+      },
+    },
+    {
+      kind: "unary",
+      path: "/etcdserverpb.Maintenance/Alarm",
+      handle: (request, _call, reply) => {
+        const { action } = decodeAlarmRequest(request);
+        // No alarm can be raised yet, so the list is empty; etcd's answer to that is the empty message, headerless.
+        if (action === ALARM_GET) reply(null, EMPTY_BYTES);
+        else reply(unimplemented("raising and clearing alarms"), EMPTY_BYTES);
+      },
+    },
+  ];
+}

@@ -1,0 +1,108 @@
+/** etcdserverpb.Lease: grant, revoke, keep alive, time to live, list. */
+import {
+  decodeLeaseGrantRequest,
+  decodeLeaseIdRequest,
+  decodeLeaseTimeToLiveRequest,
+  encodeHeaderOnlyResponse,
+  encodeLeaseLeasesResponse,
+  encodeLeaseTimeToLiveResponse,
+  encodeLeaseTtlResponse,
+} from "../../codec/index.ts";
+import type { ServiceContext } from "./answer.ts";
+import type { Method, StreamCall, StreamListener } from "./method.ts";
+import { refusalStatus, statusOf } from "./status.ts";
+
+export function leaseService(context: ServiceContext): readonly Method[] {
+  const { database } = context;
+  return [
+    {
+      kind: "unary",
+      path: "/etcdserverpb.Lease/LeaseGrant",
+      handle: (request, call, reply) => {
+        database.write(
+          { kind: "leaseGrant", ...decodeLeaseGrantRequest(request) },
+          call,
+          context.outcome("leaseGrant", reply, ({ revision, id, ttlSeconds }) =>
+            encodeLeaseTtlResponse(context.header(revision), id, ttlSeconds),
+          ),
+        );
+      },
+    },
+    {
+      kind: "unary",
+      path: "/etcdserverpb.Lease/LeaseRevoke",
+      handle: (request, call, reply) => {
+        database.write(
+          { kind: "leaseRevoke", id: decodeLeaseIdRequest(request) },
+          call,
+          context.outcome("leaseRevoke", reply, ({ revision }) =>
+            encodeHeaderOnlyResponse(context.header(revision)),
+          ),
+        );
+      },
+    },
+    {
+      kind: "unary",
+      path: "/etcdserverpb.Lease/LeaseTimeToLive",
+      handle: (request, call, reply) => {
+        const { id, keys } = decodeLeaseTimeToLiveRequest(request);
+        database.leaseStatus(
+          id,
+          keys,
+          call,
+          context.answer(reply, (status) =>
+            encodeLeaseTimeToLiveResponse(context.header(status.revision), id, status),
+          ),
+        );
+      },
+    },
+    {
+      kind: "unary",
+      path: "/etcdserverpb.Lease/LeaseLeases",
+      handle: (_request, call, reply) => {
+        database.leases(
+          call,
+          context.answer<readonly bigint[]>(reply, (ids) =>
+            encodeLeaseLeasesResponse(context.header(database.header.revision), ids),
+          ),
+        );
+      },
+    },
+    {
+      kind: "bidi",
+      path: "/etcdserverpb.Lease/LeaseKeepAlive",
+      open: (call) => keepAlive(context, call),
+    },
+  ];
+}
+
+/**
+ * One answer for each request, in order. A lease that is unknown or has ended is answered with TTL 0 and the stream
+ * goes on: the client learns which of its leases is lost without losing the others.
+ */
+function keepAlive(context: ServiceContext, call: StreamCall): StreamListener {
+  return {
+    message(request, done) {
+      const id = decodeLeaseIdRequest(request);
+      context.database.write({ kind: "leaseKeepAlive", id }, call, (error, outcome) => {
+        if (error !== null) {
+          call.end(statusOf(error.code));
+        } else if (outcome.kind === "leaseKeepAlive") {
+          call.send(
+            encodeLeaseTtlResponse(context.header(outcome.revision), id, outcome.ttlSeconds),
+          );
+          done();
+        } else if (outcome.kind === "error" && outcome.code === "LEASE_NOT_FOUND") {
+          call.send(encodeLeaseTtlResponse(context.header(outcome.revision), id, 0n));
+          done();
+        } else {
+          call.end(outcome.kind === "error" ? refusalStatus(outcome) : statusOf("IO"));
+        }
+      });
+    },
+    halfClosed() {
+      call.end(null);
+    },
+    closed() {},
+  };
+}
