@@ -1,0 +1,422 @@
+/**
+ * Commands as the log holds them: compact bytes that every replica decodes and applies alike.
+ *
+ *     u8 format (1) | u8 op code | operands
+ *
+ * Lengths and counts are varints, signed numbers zigzag varints, lease ids 8 bytes, flags one byte; keys and values
+ * stand behind their lengths. An op code never gets another meaning. The order of operands is that of the functions
+ * below, which come in pairs: `write...` and `read...`.
+ *
+ * What apply must not decide is decided before encoding: the id of a new lease and the least TTL that the node grants.
+ * Decoding is total: hostile bytes give `malformed`, never an exception, deep recursion or a large allocation; what it
+ * accepts can be applied (keys have a legal length, every operation names something).
+ */
+import { assert, ByteReader, ByteWriter } from "../base/index.ts";
+import { KEY_LENGTH_MAX, LEASE_ID_BYTES, readLeaseId, writeLeaseId } from "../mvcc/index.ts";
+import type {
+  Compare,
+  CompareResult,
+  CompactRequest,
+  DeleteRangeRequest,
+  LeaseKeepAliveRequest,
+  LeaseRevokeRequest,
+  PutRequest,
+  RangeRequest,
+  RequestOp,
+  SortOrder,
+  SortTarget,
+  TxnRequest,
+  WriteRequest,
+} from "./requests.ts";
+import { TXN_DEPTH_MAX } from "./validate.ts";
+
+const FORMAT = 1;
+
+const Op = {
+  put: 1,
+  deleteRange: 2,
+  txn: 3,
+  compact: 4,
+  leaseGrant: 5,
+  leaseRevoke: 6,
+  leaseKeepAlive: 7,
+  expire: 8,
+  /** Only within a transaction. */
+  range: 9,
+} as const;
+
+/** A grant with everything decided. Seconds are safe integers: what is greater is too large anyway. */
+export interface LeaseGrantCommand {
+  readonly kind: "leaseGrant";
+  readonly id: bigint;
+  readonly ttlSeconds: number;
+  readonly ttlSecondsMin: number;
+}
+
+/** Ends leases that are due. Proposed by the leader; apply takes them from the deadlines at that moment. */
+export interface ExpireCommand {
+  readonly kind: "expire";
+  /** On the group's clock. */
+  readonly upToClockMs: number;
+  /** How many leases are looked at. */
+  readonly limit: number;
+}
+
+export type Command =
+  | PutRequest
+  | DeleteRangeRequest
+  | TxnRequest
+  | CompactRequest
+  | LeaseGrantCommand
+  | LeaseRevokeRequest
+  | LeaseKeepAliveRequest
+  | ExpireCommand;
+
+/** Bytes that are no command. */
+export interface Malformed {
+  readonly kind: "malformed";
+  readonly what: string;
+}
+
+export interface EncodeOptions {
+  /** A grant's TTL is raised to this. Needed for grants only. */
+  readonly leaseTtlSecondsMin: number;
+}
+
+const SORT_ORDERS: readonly SortOrder[] = ["none", "ascend", "descend"];
+const SORT_TARGETS: readonly SortTarget[] = ["key", "version", "create", "mod", "value"];
+const COMPARE_RESULTS: readonly CompareResult[] = ["equal", "greater", "less", "notEqual"];
+const COMPARE_TARGETS: readonly Compare["operand"]["target"][] = ["version", "create", "mod", "value", "lease"];
+
+const FLAG_PREV_KV = 1;
+const FLAG_IGNORE_VALUE = 2;
+const FLAG_IGNORE_LEASE = 4;
+const FLAG_LEASE = 8;
+const PUT_FLAGS: number = FLAG_PREV_KV | FLAG_IGNORE_VALUE | FLAG_IGNORE_LEASE | FLAG_LEASE;
+
+const FLAG_SERIALIZABLE = 1;
+const FLAG_KEYS_ONLY = 2;
+const FLAG_COUNT_ONLY = 4;
+const FLAG_FILTERS = 8;
+const RANGE_FLAGS: number = FLAG_SERIALIZABLE | FLAG_KEYS_ONLY | FLAG_COUNT_ONLY | FLAG_FILTERS;
+
+/** Zigzag doubles a number; revisions, versions and TTLs that count are far below. */
+const SIGNED_MAX: number = 2 ** 52 - 1;
+const SIGNED_MAX_BIGINT = BigInt(SIGNED_MAX);
+
+const writer = new ByteWriter(4096);
+const leaseId = new Uint8Array(LEASE_ID_BYTES);
+
+/** The bytes of a request that `validateWrite` accepts. */
+export function encodeCommand(request: WriteRequest, options?: EncodeOptions): Uint8Array {
+  writer.reset();
+  writer.u8(FORMAT);
+  switch (request.kind) {
+    case "put":
+      writer.u8(Op.put);
+      writePut(writer, request);
+      break;
+    case "deleteRange":
+      writer.u8(Op.deleteRange);
+      writeDeleteRange(writer, request);
+      break;
+    case "txn":
+      writer.u8(Op.txn);
+      writeTxn(writer, request);
+      break;
+    case "compact":
+      writer.u8(Op.compact);
+      writer.u8(request.physical ? 1 : 0);
+      writeSigned(writer, request.revision);
+      break;
+    case "leaseGrant":
+      assert(request.id !== 0n, "the id of a lease is chosen before its grant is proposed");
+      assert(options !== undefined, "a grant says the least TTL that its node grants");
+      writer.u8(Op.leaseGrant);
+      writeLease(writer, request.id);
+      writeSigned(writer, signedNumber(request.ttlSeconds));
+      writer.varint(options.leaseTtlSecondsMin);
+      break;
+    case "leaseRevoke":
+    case "leaseKeepAlive":
+      writer.u8(Op[request.kind]);
+      writeLease(writer, request.id);
+      break;
+  }
+  return writer.copy();
+}
+
+export function encodeExpire(command: Omit<ExpireCommand, "kind">): Uint8Array {
+  writer.reset();
+  writer.u8(FORMAT);
+  writer.u8(Op.expire);
+  writer.varint(command.upToClockMs);
+  writer.varint(command.limit);
+  return writer.copy();
+}
+
+/** The command in `bytes`. Keys and values are views of them. */
+export function decodeCommand(bytes: Uint8Array): Command | Malformed {
+  const reader = new ByteReader(bytes);
+  const format = reader.u8();
+  if (reader.failed || format !== FORMAT) return malformed("its format is unknown");
+  const command = readCommand(reader);
+  if (command === null) return malformed("its operands are not those of its op code");
+  return reader.isAtEnd ? command : malformed(reader.failed ? "it is cut short" : "something follows it");
+}
+
+function malformed(what: string): Malformed {
+  return { kind: "malformed", what };
+}
+
+function readCommand(reader: ByteReader): Command | null {
+  switch (reader.u8()) {
+    case Op.put:
+      return readPut(reader);
+    case Op.deleteRange:
+      return readDeleteRange(reader);
+    case Op.txn:
+      return readTxn(reader, 1);
+    case Op.compact: {
+      const flags = reader.u8();
+      return flags > 1 ? null : { kind: "compact", physical: flags === 1, revision: readSigned(reader) };
+    }
+    case Op.leaseGrant: {
+      const id = readLease(reader);
+      const ttlSeconds = readSigned(reader);
+      return id === 0n ? null : { kind: "leaseGrant", id, ttlSeconds, ttlSecondsMin: reader.varint() };
+    }
+    case Op.leaseRevoke:
+      return { kind: "leaseRevoke", id: readLease(reader) };
+    case Op.leaseKeepAlive:
+      return { kind: "leaseKeepAlive", id: readLease(reader) };
+    case Op.expire:
+      return { kind: "expire", upToClockMs: reader.varint(), limit: reader.varint() };
+    default:
+      return null;
+  }
+}
+
+function writePut(out: ByteWriter, request: PutRequest): void {
+  const hasLease = request.lease !== 0n;
+  out.u8(
+    (request.prevKv ? FLAG_PREV_KV : 0) |
+      (request.ignoreValue ? FLAG_IGNORE_VALUE : 0) |
+      (request.ignoreLease ? FLAG_IGNORE_LEASE : 0) |
+      (hasLease ? FLAG_LEASE : 0),
+  );
+  if (hasLease) writeLease(out, request.lease);
+  out.lengthAndBytes(request.key);
+  out.lengthAndBytes(request.value);
+}
+
+function readPut(reader: ByteReader): PutRequest | null {
+  const flags = reader.u8();
+  const lease = (flags & FLAG_LEASE) === 0 ? 0n : readLease(reader);
+  const key = reader.lengthAndBytes();
+  const value = reader.lengthAndBytes();
+  if (flags > PUT_FLAGS || !isKey(key)) return null;
+  return {
+    kind: "put",
+    key,
+    value,
+    lease,
+    prevKv: (flags & FLAG_PREV_KV) !== 0,
+    ignoreValue: (flags & FLAG_IGNORE_VALUE) !== 0,
+    ignoreLease: (flags & FLAG_IGNORE_LEASE) !== 0,
+  };
+}
+
+function writeDeleteRange(out: ByteWriter, request: DeleteRangeRequest): void {
+  out.u8(request.prevKv ? FLAG_PREV_KV : 0);
+  out.lengthAndBytes(request.key);
+  out.lengthAndBytes(request.rangeEnd);
+}
+
+function readDeleteRange(reader: ByteReader): DeleteRangeRequest | null {
+  const flags = reader.u8();
+  const key = reader.lengthAndBytes();
+  const rangeEnd = reader.lengthAndBytes();
+  if (flags > FLAG_PREV_KV || !isKey(key) || !isEnd(rangeEnd)) return null;
+  return { kind: "deleteRange", key, rangeEnd, prevKv: flags === FLAG_PREV_KV };
+}
+
+function writeRange(out: ByteWriter, request: RangeRequest): void {
+  const { minModRevision, maxModRevision, minCreateRevision, maxCreateRevision } = request;
+  const hasFilters =
+    minModRevision !== 0 || maxModRevision !== 0 || minCreateRevision !== 0 || maxCreateRevision !== 0;
+  out.u8(
+    (request.serializable ? FLAG_SERIALIZABLE : 0) |
+      (request.keysOnly ? FLAG_KEYS_ONLY : 0) |
+      (request.countOnly ? FLAG_COUNT_ONLY : 0) |
+      (hasFilters ? FLAG_FILTERS : 0),
+  );
+  out.u8((SORT_ORDERS.indexOf(request.sortOrder) << 4) | SORT_TARGETS.indexOf(request.sortTarget));
+  writeUnsigned(out, request.limit);
+  writeUnsigned(out, request.revision);
+  if (hasFilters) {
+    writeSigned(out, minModRevision);
+    writeSigned(out, maxModRevision);
+    writeSigned(out, minCreateRevision);
+    writeSigned(out, maxCreateRevision);
+  }
+  out.lengthAndBytes(request.key);
+  out.lengthAndBytes(request.rangeEnd);
+}
+
+function readRange(reader: ByteReader): RangeRequest | null {
+  const flags = reader.u8();
+  const sort = reader.u8();
+  const sortOrder = SORT_ORDERS[sort >> 4];
+  const sortTarget = SORT_TARGETS[sort & 15];
+  const limit = reader.varint();
+  const revision = reader.varint();
+  const hasFilters = (flags & FLAG_FILTERS) !== 0;
+  const minModRevision = hasFilters ? readSigned(reader) : 0;
+  const maxModRevision = hasFilters ? readSigned(reader) : 0;
+  const minCreateRevision = hasFilters ? readSigned(reader) : 0;
+  const maxCreateRevision = hasFilters ? readSigned(reader) : 0;
+  const key = reader.lengthAndBytes();
+  const rangeEnd = reader.lengthAndBytes();
+  if (flags > RANGE_FLAGS || sortOrder === undefined || sortTarget === undefined) return null;
+  if (!isKey(key) || !isEnd(rangeEnd)) return null;
+  return {
+    kind: "range",
+    key,
+    rangeEnd,
+    limit,
+    revision,
+    sortOrder,
+    sortTarget,
+    serializable: (flags & FLAG_SERIALIZABLE) !== 0,
+    keysOnly: (flags & FLAG_KEYS_ONLY) !== 0,
+    countOnly: (flags & FLAG_COUNT_ONLY) !== 0,
+    minModRevision,
+    maxModRevision,
+    minCreateRevision,
+    maxCreateRevision,
+  };
+}
+
+function writeTxn(out: ByteWriter, request: TxnRequest): void {
+  out.varint(request.compare.length);
+  out.varint(request.success.length);
+  out.varint(request.failure.length);
+  for (const compare of request.compare) writeCompare(out, compare);
+  for (const op of request.success) writeOp(out, op);
+  for (const op of request.failure) writeOp(out, op);
+}
+
+function readTxn(reader: ByteReader, depth: number): TxnRequest | null {
+  if (depth > TXN_DEPTH_MAX) return null;
+  const compares = reader.varint();
+  const successes = reader.varint();
+  const failures = reader.varint();
+  // Each of them takes a byte at least, so a count that lies is seen before anything is made of it.
+  if (compares + successes + failures > reader.remaining) return null;
+  const compare = readList(compares, () => readCompare(reader));
+  const success = compare === null ? null : readList(successes, () => readOp(reader, depth));
+  const failure = success === null ? null : readList(failures, () => readOp(reader, depth));
+  if (compare === null || success === null || failure === null) return null;
+  return { kind: "txn", compare, success, failure };
+}
+
+function readList<T>(count: number, read: () => T | null): readonly T[] | null {
+  const items: T[] = [];
+  for (let i = 0; i < count; i++) {
+    const item = read();
+    if (item === null) return null;
+    items.push(item);
+  }
+  return items;
+}
+
+function writeOp(out: ByteWriter, op: RequestOp): void {
+  assert(op.kind !== "unset", "an operation that names nothing is refused before it is encoded");
+  out.u8(Op[op.kind]);
+  switch (op.kind) {
+    case "range":
+      return writeRange(out, op);
+    case "put":
+      return writePut(out, op);
+    case "deleteRange":
+      return writeDeleteRange(out, op);
+    case "txn":
+      return writeTxn(out, op);
+  }
+}
+
+function readOp(reader: ByteReader, depth: number): RequestOp | null {
+  switch (reader.u8()) {
+    case Op.range:
+      return readRange(reader);
+    case Op.put:
+      return readPut(reader);
+    case Op.deleteRange:
+      return readDeleteRange(reader);
+    case Op.txn:
+      return readTxn(reader, depth + 1);
+    default:
+      return null;
+  }
+}
+
+function writeCompare(out: ByteWriter, compare: Compare): void {
+  const { operand } = compare;
+  out.u8((COMPARE_RESULTS.indexOf(compare.result) << 4) | COMPARE_TARGETS.indexOf(operand.target));
+  out.lengthAndBytes(compare.key);
+  out.lengthAndBytes(compare.rangeEnd);
+  if (operand.target === "value") out.lengthAndBytes(operand.bytes);
+  else if (operand.target === "lease") writeLease(out, operand.lease);
+  else writeSigned(out, operand.number);
+}
+
+function readCompare(reader: ByteReader): Compare | null {
+  const code = reader.u8();
+  const result = COMPARE_RESULTS[code >> 4];
+  const target = COMPARE_TARGETS[code & 15];
+  const key = reader.lengthAndBytes();
+  const rangeEnd = reader.lengthAndBytes();
+  if (result === undefined || target === undefined || !isKey(key) || !isEnd(rangeEnd)) return null;
+  if (target === "value") return { key, rangeEnd, result, operand: { target, bytes: reader.lengthAndBytes() } };
+  if (target === "lease") return { key, rangeEnd, result, operand: { target, lease: readLease(reader) } };
+  return { key, rangeEnd, result, operand: { target, number: readSigned(reader) } };
+}
+
+function writeLease(out: ByteWriter, id: bigint): void {
+  writeLeaseId(leaseId, id);
+  out.bytes(leaseId);
+}
+
+function readLease(reader: ByteReader): bigint {
+  const bytes = reader.bytes(LEASE_ID_BYTES);
+  return reader.failed ? 0n : readLeaseId(bytes);
+}
+
+/** Limits and revisions to read: what is not positive means none, and what no store can reach may be cut. */
+function writeUnsigned(out: ByteWriter, value: number): void {
+  out.varint(value > 0 ? Math.min(value, SIGNED_MAX) : 0);
+}
+
+function writeSigned(out: ByteWriter, value: number): void {
+  const cut = Math.max(-SIGNED_MAX, Math.min(value, SIGNED_MAX));
+  out.varint(cut < 0 ? -2 * cut - 1 : 2 * cut);
+}
+
+function readSigned(reader: ByteReader): number {
+  const value = reader.varint();
+  return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
+}
+
+function signedNumber(value: bigint): number {
+  if (value > SIGNED_MAX_BIGINT) return SIGNED_MAX;
+  return value < -SIGNED_MAX_BIGINT ? -SIGNED_MAX : Number(value);
+}
+
+function isKey(key: Uint8Array): boolean {
+  return key.length > 0 && key.length <= KEY_LENGTH_MAX;
+}
+
+function isEnd(rangeEnd: Uint8Array): boolean {
+  return rangeEnd.length <= KEY_LENGTH_MAX + 1;
+}

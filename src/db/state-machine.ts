@@ -1,0 +1,235 @@
+/**
+ * The key-value database as a state machine: applies commands to the store, answers reads from it.
+ *
+ * Apply depends on the entry and on the group's own state alone (architecture section 3, step 5). What a command itself
+ * causes is its outcome, the same on every replica; anything else is thrown and stops this replica: bytes that are no
+ * command, since commands are checked before they are proposed, or trees that are damaged.
+ *
+ * Reads may come at any time between two entries. Whether the state is new enough for them is the caller's business.
+ */
+import { assert, type ErrorCode, HarmonyError } from "../base/index.ts";
+import type { Engine } from "../btree/index.ts";
+import { describeStore, leaseIdBytes, readLeaseId, Store, type StoreSettings } from "../mvcc/index.ts";
+import type { LogIndex, Term } from "../raft/index.ts";
+import type { ApplyContext, StateMachine } from "../replica/index.ts";
+import { type Command, decodeCommand, type LeaseGrantCommand } from "./command.ts";
+import { readRange } from "./range.ts";
+import type {
+  LeaseStatus,
+  Outcome,
+  RangeRequest,
+  RangeResponse,
+  Refusal,
+  TxnRequest,
+  TxnResponse,
+} from "./requests.ts";
+import { checkPut, executeDeleteRange, executePut, readTxn, runTxn } from "./txn.ts";
+
+/** The longest TTL of a lease, in seconds, as in etcd. */
+const LEASE_TTL_SECONDS_MAX = 9_000_000_000;
+
+/** What a checkpoint knows of the machine besides its trees. */
+export interface MachineCheckpoint {
+  readonly appliedIndex: LogIndex;
+  readonly appliedTerm: Term;
+  /** What `payload()` said. */
+  readonly payload: Uint8Array;
+}
+
+export class KvStateMachine implements StateMachine<Outcome> {
+  readonly #engine: Engine;
+  readonly #store: Store;
+  #appliedIndex: LogIndex = 0;
+  #appliedTerm: Term = 0;
+
+  /** `checkpoint` belongs to the trees of `engine`; null says that they are empty. `settings` are for a new database. */
+  constructor(engine: Engine, checkpoint: MachineCheckpoint | null, settings: StoreSettings) {
+    this.#engine = engine;
+    this.#store = new Store(engine, checkpoint?.payload ?? null, settings);
+    if (checkpoint !== null) {
+      this.#appliedIndex = checkpoint.appliedIndex;
+      this.#appliedTerm = checkpoint.appliedTerm;
+    }
+  }
+
+  get appliedIndex(): LogIndex {
+    return this.#appliedIndex;
+  }
+
+  get appliedTerm(): Term {
+    return this.#appliedTerm;
+  }
+
+  get clockMs(): number {
+    return this.#store.clockMs;
+  }
+
+  get revision(): number {
+    return this.#store.revision;
+  }
+
+  /** Revisions below cannot be read. 0 when there was no compaction. */
+  get compactRevision(): number {
+    return this.#store.compactRevision;
+  }
+
+  /** Equal on all replicas that applied the same entries. */
+  get stateHash(): number {
+    return this.#store.stateHash;
+  }
+
+  get keyCount(): number {
+    return this.#store.count;
+  }
+
+  /** The settings that the database was created with. */
+  get settings(): StoreSettings {
+    return this.#store.settings;
+  }
+
+  apply(context: ApplyContext, commands: readonly Uint8Array[]): readonly Outcome[] {
+    assert(context.index === this.#appliedIndex + 1, "each entry is applied once, in order");
+    assert(context.term >= this.#appliedTerm, "terms do not go back");
+    this.#store.beginEntry(context.term, context.clockMs, commands.length > 0);
+    const outcomes: Outcome[] = [];
+    for (const bytes of commands) {
+      const command = decodeCommand(bytes);
+      if (command.kind === "malformed") {
+        throw new HarmonyError("CORRUPT", `entry ${context.index} holds no command: ${command.what}`);
+      }
+      outcomes.push(this.#applyCommand(command));
+    }
+    this.#appliedIndex = context.index;
+    this.#appliedTerm = context.term;
+    return outcomes;
+  }
+
+  /** Answers from the latest state or an older revision. */
+  range(request: RangeRequest): RangeResponse | Refusal {
+    const refused = this.#store.revisionError(request.revision);
+    return refused === null ? readRange(this.#store, request) : this.#refuse(refused);
+  }
+
+  /** Answers a transaction for which `isReadOnlyTxn` holds. */
+  readTxn(request: TxnRequest): TxnResponse | Refusal {
+    return this.#orRefuse(readTxn(this.#store, request));
+  }
+
+  hasLease(id: bigint): boolean {
+    return this.#store.leases.has(leaseIdBytes(id));
+  }
+
+  /** `nowMs` is the group's clock as the leader reads it now: between two entries time goes on. */
+  leaseStatus(id: bigint, withKeys: boolean, nowMs: number): LeaseStatus {
+    const { revision, leases } = this.#store;
+    const idBytes = leaseIdBytes(id);
+    const lease = leases.get(idBytes);
+    if (lease === undefined) return { revision, ttlSeconds: -1n, grantedTtlSeconds: 0n, keys: [] };
+    const leftMs = this.#store.leaseEndMs(lease) - Math.max(nowMs, this.#store.clockMs);
+    const keys: Uint8Array[] = [];
+    if (withKeys) leases.forEachKey(idBytes, (key) => keys.push(key.slice()));
+    return {
+      revision,
+      // A lease that is due lives until its expiry is applied, so nothing is left but it is not unknown.
+      ttlSeconds: BigInt(Math.max(0, Math.floor(leftMs / 1000))),
+      grantedTtlSeconds: BigInt(lease.ttlSeconds),
+      keys,
+    };
+  }
+
+  /** All leases, the one that ends first before the others. */
+  leases(): readonly bigint[] {
+    const found: { readonly id: bigint; readonly endMs: number }[] = [];
+    this.#store.leases.forEach((id, lease) => found.push({ id: readLeaseId(id), endMs: this.#store.leaseEndMs(lease) }));
+    // A change of leader moves ends without moving what stands in the tree.
+    return found.sort((a, b) => a.endMs - b.endMs).map(({ id }) => id);
+  }
+
+  /**
+   * When the next lease may be due, on the group's clock, or null. Never too late; where it is too early, the expiry
+   * that is proposed for it moves it.
+   */
+  get nextDeadlineMs(): number | null {
+    return this.#store.leases.nextDeadlineMs;
+  }
+
+  /** Some of what is compacted is still in the trees. */
+  get isCompacting(): boolean {
+    return this.#store.isCompacting;
+  }
+
+  /** Removes compacted versions, looking at no more than `maxEvents` changes. Local, invisible. True when some are left. */
+  compactSlice(maxEvents: number): boolean {
+    return this.#store.compactSlice(maxEvents);
+  }
+
+  /** What a checkpoint of the trees as they are now must remember, at most 64 bytes. */
+  payload(): Uint8Array {
+    return this.#store.payload();
+  }
+
+  /** The whole logical state, line by line: for comparing replicas and oracles. */
+  describe(): string[] {
+    return describeStore(this.#engine, this.#store);
+  }
+
+  invariants(): void {
+    this.#store.invariants();
+  }
+
+  #applyCommand(command: Command): Outcome {
+    const store = this.#store;
+    switch (command.kind) {
+      case "put": {
+        const refused = checkPut(store, command);
+        if (refused !== null) return this.#refuse(refused);
+        store.begin();
+        const response = executePut(store, command);
+        store.commit();
+        return response;
+      }
+      case "deleteRange": {
+        store.begin();
+        const response = executeDeleteRange(store, command);
+        store.commit();
+        return response;
+      }
+      case "txn":
+        return this.#orRefuse(runTxn(store, command));
+      case "compact": {
+        const refused = store.compact(command.revision);
+        return refused === null ? { kind: "compact", revision: store.revision } : this.#refuse(refused);
+      }
+      case "leaseGrant":
+        return this.#grant(command);
+      case "leaseRevoke": {
+        const wasThere = store.revokeLease(leaseIdBytes(command.id));
+        return wasThere ? { kind: "leaseRevoke", revision: store.revision } : this.#refuse("LEASE_NOT_FOUND");
+      }
+      case "leaseKeepAlive": {
+        const lease = store.keepLeaseAlive(leaseIdBytes(command.id));
+        return { kind: "leaseKeepAlive", revision: store.revision, ttlSeconds: BigInt(lease?.ttlSeconds ?? 0) };
+      }
+      case "expire":
+        store.expireLeases(command.upToClockMs, command.limit);
+        return { kind: "leaseRevoke", revision: store.revision };
+    }
+  }
+
+  #grant(command: LeaseGrantCommand): Outcome {
+    const id = leaseIdBytes(command.id);
+    if (command.ttlSeconds > LEASE_TTL_SECONDS_MAX) return this.#refuse("LEASE_TTL_TOO_LARGE");
+    if (this.#store.leases.has(id)) return this.#refuse("LEASE_EXISTS");
+    const ttlSeconds = Math.max(command.ttlSeconds, command.ttlSecondsMin);
+    this.#store.grantLease(id, ttlSeconds);
+    return { kind: "leaseGrant", revision: this.#store.revision, id: command.id, ttlSeconds: BigInt(ttlSeconds) };
+  }
+
+  #refuse(code: ErrorCode): Refusal {
+    return { kind: "error", code, revision: this.#store.revision, detail: null };
+  }
+
+  #orRefuse(result: TxnResponse | ErrorCode): TxnResponse | Refusal {
+    return typeof result === "string" ? this.#refuse(result) : result;
+  }
+}
