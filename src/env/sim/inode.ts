@@ -9,9 +9,12 @@
  * Applying all of it to `durable` gives `cache`, unless a failed sync or a lost write dropped a part of it.
  */
 import { assert } from "../../base/index.ts";
-import { SparseBytes } from "./sparse-bytes.ts";
+import { isZero, SparseBytes } from "./sparse-bytes.ts";
 
 export const SECTOR_BYTES = 512;
+
+/** Stands for unsynced zeros, as a shared page does: segments are prepared in large pieces of them. */
+const ZEROS: Uint8Array = new Uint8Array(1 << 20);
 
 interface UnsyncedWrite {
   readonly kind: "write";
@@ -172,8 +175,13 @@ export class Inode {
   #afterImage(ordinal: number, offset: number, bytes: Uint8Array): UnsyncedWrite {
     const start = offset - (offset % SECTOR_BYTES);
     const end = Math.ceil((offset + bytes.length) / SECTOR_BYTES) * SECTOR_BYTES;
-    const image = new Uint8Array(end - start);
-    this.cache.readPadded(start, image);
+    let image: Uint8Array;
+    if (bytes.length === end - start && bytes.length <= ZEROS.length && isZero(bytes)) {
+      image = ZEROS.subarray(0, bytes.length);
+    } else {
+      image = new Uint8Array(end - start);
+      this.cache.readPadded(start, image);
+    }
     return {
       kind: "write",
       ordinal,
@@ -210,12 +218,25 @@ export class Inode {
       }
       let limit = i < sizeOps ? op.sizeAfter : size;
       if (tear?.op === i) limit = Math.min(limit, op.sector * SECTOR_BYTES + tear.bytes);
-      for (let at = 0; at < op.bytes.length; at += SECTOR_BYTES) {
-        const sector = op.sector + at / SECTOR_BYTES;
+      // Blocks that a truncation freed are not written again before the truncation is in the journal.
+      const end = Math.min(
+        limit,
+        barrier * SECTOR_BYTES,
+        op.sector * SECTOR_BYTES + op.bytes.length,
+      );
+      // Neighbours go in one write, so that a whole page of zeros stays one.
+      let from = -1;
+      for (let sector = op.sector; ; sector++) {
         const offset = sector * SECTOR_BYTES;
-        // Blocks that a truncation freed are not written again before the truncation is in the journal.
-        if (sector >= barrier || offset >= limit || !keeps(i, sector)) continue;
-        device.write(offset, op.bytes.subarray(at, at + Math.min(SECTOR_BYTES, limit - offset)));
+        if (offset < end && keeps(i, sector)) {
+          if (from < 0) from = offset;
+          continue;
+        }
+        const start = op.sector * SECTOR_BYTES;
+        if (from >= 0)
+          device.write(from, op.bytes.subarray(from - start, Math.min(offset, end) - start));
+        from = -1;
+        if (offset >= end) break;
       }
     }
     if (device.sizeBytes !== size) device.truncate(size);

@@ -82,7 +82,8 @@ export class SparseBytes {
       const inPage = at - index * PAGE_BYTES;
       const count = Math.min(PAGE_BYTES - inPage, bytes.length - taken);
       const part = bytes.subarray(taken, taken + count);
-      if (count === PAGE_BYTES && isZero(part)) {
+      // The first byte answers for most pages that hold something.
+      if (count === PAGE_BYTES && part[0] === 0 && isZero(part)) {
         if (this.#pages[index] === undefined) this.#allocatedPages++;
         this.#pages[index] = ZERO_PAGE;
       } else {
@@ -164,6 +165,12 @@ export class SparseBytes {
 }
 
 export function isZero(bytes: Uint8Array): boolean {
-  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false;
+  let at = 0;
+  if (bytes.byteOffset % 4 === 0) {
+    const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2);
+    for (let i = 0; i < words.length; i++) if (words[i] !== 0) return false;
+    at = words.length * 4;
+  }
+  for (; at < bytes.length; at++) if (bytes[at] !== 0) return false;
   return true;
 }
