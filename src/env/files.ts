@@ -56,7 +56,9 @@ export interface File {
   write(offset: number, bytes: Uint8Array, done: Completion<number>): void;
   /** Makes every completed write and the size durable (fdatasync). */
   sync(done: Completion): void;
+  /** What a file grows by reads as zeros. */
   truncate(sizeBytes: number, done: Completion): void;
+  /** No operation may be under way (asserted); every call after it fails with EBADF. */
   close(done: Completion): void;
 }
 
@@ -67,7 +69,10 @@ export interface DirectoryLock {
 
 export interface Files {
   open(path: string, options: OpenOptions, done: Completion<File>): void;
-  /** Replaces `to` if it exists. Durable after `syncDir` of both directories. */
+  /**
+   * Replaces `to` if it exists. Durable after `syncDir` of both directories: until then either name may be found, or
+   * both, and the old one never goes before the new one is there.
+   */
   rename(from: string, to: string, done: Completion): void;
   unlink(path: string, done: Completion): void;
   /** Names (not paths) in byte order. ENOENT when the directory is missing. */

@@ -2,7 +2,7 @@
  * L1, the outside world as interfaces. The pure layers reach disk, time, chance and logs through an `Env` and in no
  * other way, so one seed decides everything that happens to them in the simulator.
  *
- * `platform` implements it on Node.js, `env/sim` in memory with faults; one shared suite (`env.suite.ts`) runs on
+ * `platform` implements it on Node.js, `env/sim` in memory with faults; one shared suite (`files.suite.ts`) runs on
  * both. Network links join when a second node does.
  */
 export type { Clock, Digest, Entropy, Env, LogLevel, LogSink, Timer, Timers } from "./env.ts";

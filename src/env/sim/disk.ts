@@ -12,14 +12,9 @@ import { assert, compareBytes, crc32c, hash32, Random, utf8, verify } from "../.
 import { FileError, type OpenOptions } from "../files.ts";
 import { chooseSurvival, type CrashMode, type DiskSurvival, type Unsynced } from "./crash.ts";
 import { Directory } from "./directory.ts";
-import {
-  type Fault,
-  FaultRules,
-  type InjectedFault,
-  type OperationKind,
-  type Rule,
-} from "./faults.ts";
+import { type Fault, FaultRules, type InjectedFault } from "./faults.ts";
 import { Inode, KEEPS_NOTHING, SECTOR_BYTES } from "./inode.ts";
+import { type InFlight, isChange, type Operation, type OperationResult } from "./operation.ts";
 
 export interface SimDiskOptions {
   readonly seed: number;
@@ -38,46 +33,6 @@ export interface SimDiskOptions {
   readonly journaledNames?: boolean;
   /** The friendlier file systems: a synced file that was just created keeps its name. */
   readonly syncKeepsName?: boolean;
-}
-
-/** One file operation as data, so that a crash or a fork can look at what was under way. */
-export type Operation =
-  | { readonly kind: "open"; readonly path: string; readonly options: OpenOptions }
-  | { readonly kind: "size" | "close"; readonly path: string; readonly node: number }
-  | { readonly kind: "sync"; readonly path: string; readonly node: number; readonly upTo: number }
-  | {
-      readonly kind: "read";
-      readonly path: string;
-      readonly node: number;
-      readonly offset: number;
-      readonly into: Uint8Array;
-    }
-  | {
-      readonly kind: "write";
-      readonly path: string;
-      readonly node: number;
-      readonly offset: number;
-      readonly bytes: Uint8Array;
-      readonly durable: boolean;
-    }
-  | {
-      readonly kind: "truncate";
-      readonly path: string;
-      readonly node: number;
-      readonly sizeBytes: number;
-    }
-  | { readonly kind: "rename"; readonly path: string; readonly to: string }
-  | { readonly kind: "unlink" | "list" | "mkdir" | "lock" | "release"; readonly path: string }
-  | { readonly kind: "syncDir"; readonly path: string; readonly upTo: number };
-
-export type OperationResult = number | readonly string[] | undefined;
-
-/** An operation that was asked for and not performed yet. */
-export interface InFlight {
-  readonly operation: Operation;
-  readonly rule: Rule | undefined;
-  /** Of the bytes of a write, to see that the caller leaves them alone. */
-  readonly crc: number;
 }
 
 /** Sees each operation right before it is performed, and right after, before its caller hears of it. */
@@ -690,19 +645,6 @@ export class SimDisk {
     }
     return directory;
   }
-}
-
-/** Whether a crash can find more or less of it: opening counts, because it may create. */
-export function isChange(operation: Operation): boolean {
-  const kind: OperationKind = operation.kind;
-  return (
-    kind === "write" ||
-    kind === "truncate" ||
-    kind === "rename" ||
-    kind === "unlink" ||
-    kind === "mkdir" ||
-    (operation.kind === "open" && (operation.options.create ?? "no") !== "no")
-  );
 }
 
 /** Absolute and relative paths are the same here: there is one root and nobody moves from it. */

@@ -12,7 +12,8 @@ import {
   type Files,
   type OpenOptions,
 } from "../files.ts";
-import type { Operation, OperationResult, SimDisk } from "./disk.ts";
+import type { SimDisk } from "./disk.ts";
+import type { Operation, OperationResult } from "./operation.ts";
 import type { SimScheduler } from "./scheduler.ts";
 
 /** One life of a process: ends at a crash and never comes back. */

@@ -18,15 +18,11 @@
  * Left out: devices that tear inside a sector, except in the mode "torn"; networks, until a second node exists;
  * permissions, which faults on demand stand in for.
  */
-export {
-  crashImages,
-  type CrashImagesOptions,
-  type CrashMode,
-  type DiskSurvival,
-} from "./crash.ts";
-export { type DiskObserver, type Operation, SimDisk, type SimDiskOptions } from "./disk.ts";
-export type { Fault, InjectedFault, OperationKind } from "./faults.ts";
-export { SimClock, SimEntropy, SimEnv, type SimEnvOptions, SimTimers } from "./machine.ts";
+export { crashImages, type CrashMode } from "./crash.ts";
+export type { SimDiskOptions } from "./disk.ts";
+export type { InjectedFault } from "./faults.ts";
+export { SimEnv, type SimEnvOptions } from "./machine.ts";
+export type { Operation } from "./operation.ts";
 export { runIoNow } from "./run.ts";
 export { SimScheduler } from "./scheduler.ts";
 export { type CrashPoint, type CrashSweepOptions, sweepCrashes } from "./sweep.ts";

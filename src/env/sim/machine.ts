@@ -124,7 +124,7 @@ class Process implements SimProcess {
   alive = true;
 }
 
-export class SimClock implements Clock {
+class SimClock implements Clock {
   readonly #scheduler: SimScheduler;
   readonly #wallStartMs: () => number;
 
@@ -142,7 +142,7 @@ export class SimClock implements Clock {
   }
 }
 
-export class SimTimers implements Timers {
+class SimTimers implements Timers {
   readonly #scheduler: SimScheduler;
   readonly #process: SimProcess;
 
@@ -164,7 +164,7 @@ export class SimTimers implements Timers {
   }
 }
 
-export class SimEntropy implements Entropy {
+class SimEntropy implements Entropy {
   readonly #random: Random;
 
   constructor(seed: number) {

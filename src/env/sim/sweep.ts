@@ -4,8 +4,8 @@
  * so what it knows to be acknowledged at that moment is what the visitor may demand.
  */
 import { hash32 } from "../../base/index.ts";
-import { isChange, type Operation } from "./disk.ts";
 import type { SimEnv } from "./machine.ts";
+import { isChange, type Operation } from "./operation.ts";
 
 export interface CrashPoint {
   /** The number of the operation (see `SimDisk.opCount`). */
