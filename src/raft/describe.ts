@@ -1,7 +1,8 @@
 /** The data of Raft as short lines, for transcripts, logs and failing tests. */
 import { hex, text } from "../base/index.ts";
 import type { Message } from "./message.ts";
-import type { ProgressStatus, RaftStatus, Ready } from "./raw-node.ts";
+import type { ProgressStatus, RaftStatus } from "./raw-node.ts";
+import type { Ready } from "./ready.ts";
 import { type ConfState, type Entry, EntryType, type HardState } from "./types.ts";
 
 const DATA_BYTES_SHOWN = 32;

@@ -47,8 +47,8 @@
  * Here are: elections with pre-vote, CheckQuorum and stickiness to a leader that is heard from; replication with a
  * window by messages and bytes, and back-off by terms; ReadIndex for leaders and followers; majority and joint
  * quorums; learners as members that do not vote. Left for later, and added without replacing anything: configuration
- * changes (a proposal of one is refused as `conf-change-unsupported`), snapshots over the wire (a member whose next
- * entry is compacted shows `needsSnapshot` and waits), leadership transfer, promotion of learners, reads by lease.
+ * changes (a proposal of one is refused as `conf-change-unsupported`), snapshots over the wire (a member that
+ * lacks compacted entries shows `needsSnapshot` and waits), leadership transfer, promotion of learners, reads by lease.
  *
  * Read raft.ts first; unstable.ts is where contract 6 is kept.
  */
@@ -68,6 +68,7 @@ export {
   type AppendAccepted,
   type AppendMessage,
   type AppendRefused,
+  type DropReason,
   type HeartbeatMessage,
   type HeartbeatResponse,
   type Message,
@@ -78,14 +79,8 @@ export {
   type VoteMessage,
   type VoteResponse,
 } from "./message.ts";
-export type { DropReason, ProposeResult, ReadState, Role } from "./raft.ts";
-export {
-  type ProgressStatus,
-  type RaftStatus,
-  RawNode,
-  type Ready,
-  type SoftState,
-} from "./raw-node.ts";
+export { type ProgressStatus, type RaftStatus, RawNode } from "./raw-node.ts";
+export type { ProposeResult, ReadState, Ready, Role, SoftState } from "./ready.ts";
 export {
   type ConfState,
   EMPTY_HARD_STATE,

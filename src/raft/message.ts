@@ -96,6 +96,29 @@ export type Message =
 
 export type MessageType = Message["type"];
 
+/** Why a message was not taken. Each is counted; none stops the replica (fault-rules N1, N11). */
+export type DropReason =
+  | "wrong-group"
+  | "wrong-version"
+  | "wrong-recipient"
+  /** The fields do not fit together. */
+  | "malformed"
+  /** From a life of the sender that has ended. */
+  | "old-incarnation"
+  | "stale-term"
+  /** A vote was asked for while a leader is being heard from. */
+  | "sticky-leader"
+  /** An answer from somebody who takes no part. */
+  | "unknown-peer"
+  /** Addressed to a role that this replica no longer has, or overtaken. */
+  | "not-expected"
+  /**
+   * No correct replica in its first life sends it: a second leader of a term, a committed entry replaced, an answer
+   * beyond the log, a commit beyond what is here. The last one says that this replica lost something.
+   */
+  | "contradiction"
+  | "too-many-reads";
+
 /** Far above any term or index that a cluster can reach, and low enough that adding to it stays exact. */
 const NUMBER_MAX = 2 ** 52;
 

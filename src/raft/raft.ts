@@ -11,9 +11,10 @@
 import { assert, EMPTY_BYTES, hash32, Random } from "../base/index.ts";
 import { assertRunnable, type RaftConfig } from "./config.ts";
 import {
-  type AppendMessage,
   type AppendAccepted,
+  type AppendMessage,
   type AppendRefused,
+  type DropReason,
   type HeartbeatMessage,
   type HeartbeatResponse,
   isWellFormed,
@@ -24,8 +25,10 @@ import {
   type VoteMessage,
   type VoteResponse,
 } from "./message.ts";
+import { Outbox } from "./outbox.ts";
 import { RaftLog } from "./raft-log.ts";
-import { ReadOnly } from "./read-only.ts";
+import { ForwardedReads, ReadOnly } from "./read-only.ts";
+import type { ProposeResult, ReadState, Role } from "./ready.ts";
 import type { Progress } from "./tracker/progress.ts";
 import { Tracker } from "./tracker/tracker.ts";
 import {
@@ -38,46 +41,6 @@ import {
   type NodeId,
   type Term,
 } from "./types.ts";
-
-export type Role = "follower" | "preCandidate" | "candidate" | "leader";
-
-/** A read that may be answered as soon as `index` is applied here. `context` is the host's. */
-export interface ReadState {
-  readonly context: number;
-  readonly index: LogIndex;
-}
-
-/** What became of a proposal. `leader` is whom to ask instead, 0 when nobody is known. */
-export type ProposeResult =
-  | { readonly ok: true; readonly index: LogIndex; readonly term: Term }
-  | {
-      readonly ok: false;
-      readonly reason: "no-leader" | "not-leader" | "uncommitted-full" | "conf-change-unsupported";
-      readonly leader: NodeId;
-    };
-
-/** Why a message was not taken. Each is counted; none stops the replica (fault-rules N1, N11). */
-export type DropReason =
-  | "wrong-group"
-  | "wrong-version"
-  | "wrong-recipient"
-  /** The fields do not fit together. */
-  | "malformed"
-  /** From a life of the sender that has ended. */
-  | "old-incarnation"
-  | "stale-term"
-  /** A vote was asked for while a leader is being heard from. */
-  | "sticky-leader"
-  /** An answer from somebody who takes no part. */
-  | "unknown-peer"
-  /** Addressed to a role that this replica no longer has, or overtaken. */
-  | "not-expected"
-  /**
-   * No correct replica in its first life sends it: a second leader of a term, a committed entry replaced, an answer
-   * beyond the log, a commit beyond what is here. The last one says that this replica lost something.
-   */
-  | "contradiction"
-  | "too-many-reads";
 
 /**
  * Invariants (asserted by invariants()):
@@ -92,8 +55,7 @@ export class Raft {
   readonly log: RaftLog;
   readonly tracker: Tracker;
   readonly drops: Map<DropReason, number> = new Map();
-  messages: Message[] = [];
-  messagesAfterPersist: Message[] = [];
+  readonly outbox: Outbox;
   readStates: ReadState[] = [];
 
   readonly #config: RaftConfig;
@@ -101,9 +63,7 @@ export class Raft {
   readonly #readOnly: ReadOnly = new ReadOnly();
   /** The newest life of each member that this replica has heard of. */
   readonly #incarnations: Map<NodeId, Incarnation> = new Map();
-  /** Reads of this replica's host that the leader was asked about, by ticket. */
-  readonly #forwarded: Map<number, number> = new Map();
-  #nextTicket: number;
+  readonly #forwarded: ForwardedReads;
   #term: Term;
   #vote: NodeId;
   #leader: NodeId = 0;
@@ -119,8 +79,9 @@ export class Raft {
     this.#config = config;
     this.group = config.group;
     this.id = config.id;
+    this.outbox = new Outbox(config.group, config.id, config.incarnation);
     this.#random = new Random(hash32(config.seed, config.group, config.id));
-    this.#nextTicket = this.#random.u32() * 2 ** 20;
+    this.#forwarded = new ForwardedReads(this.#random);
     this.log = new RaftLog(config.storage, config.hardState.commit, config.appliedIndex);
     this.tracker = new Tracker(
       config.confState,
@@ -194,14 +155,7 @@ export class Raft {
   readIndex(context: number): boolean {
     if (this.#role === "leader") return this.#readOnly.add({ from: this.id, ticket: context });
     if (this.#leader === 0) return false;
-    const ticket = this.#nextTicket++;
-    if (this.#forwarded.size >= FORWARDED_READS_MAX) {
-      // Lost answers would fill the map for good. The oldest attempt is the likeliest to be lost.
-      const [oldest] = this.#forwarded.keys();
-      if (oldest !== undefined) this.#forwarded.delete(oldest);
-    }
-    this.#forwarded.set(ticket, context);
-    this.messages.push({ type: "readIndex", ...this.#header(this.#leader), ticket });
+    this.outbox.askForReadIndex(this.#leader, this.#term, this.#forwarded.open(context));
     return true;
   }
 
@@ -269,7 +223,7 @@ export class Raft {
   /** Whether flush() would make messages or answer reads. */
   flushDue(): boolean {
     if (this.#role !== "leader") return false;
-    if (this.#readOnly.hasWaiting && this.#leadsForSure()) return true;
+    if (this.#readOnly.hasWaiting && this.leadsForSure()) return true;
     for (const [id, progress] of this.tracker.progress) {
       if (id !== this.id && this.#appendDue(progress)) return true;
     }
@@ -282,7 +236,7 @@ export class Raft {
    */
   flush(): void {
     if (this.#role !== "leader") return;
-    if (this.#readOnly.hasWaiting && this.#leadsForSure()) this.#beginReads();
+    if (this.#readOnly.hasWaiting && this.leadsForSure()) this.#beginReads();
     for (const [id, progress] of this.tracker.progress) {
       if (id === this.id) continue;
       while (this.#appendDue(progress)) this.#sendAppend(id, progress);
@@ -361,7 +315,7 @@ export class Raft {
     this.tracker.clearVotes();
     this.tracker.stopLeading();
     this.#readOnly.reset();
-    this.#forwarded.clear();
+    this.#forwarded.reset();
   }
 
   /** Drawn anew each time, so that a split vote does not repeat itself (section 5.2). */
@@ -377,9 +331,9 @@ export class Raft {
   /** Changes neither term nor vote, so there is nothing to make durable and the question leaves at once. */
   #becomePreCandidate(): void {
     this.#reset(this.#term, "preCandidate", 0);
-    const term = this.#term + 1;
+    const { lastIndex, lastTerm } = this.log;
     for (const id of this.tracker.voters.ids) {
-      if (id !== this.id) this.messages.push(this.#voteRequest("preVote", id, term));
+      if (id !== this.id) this.outbox.askForPreVote(id, this.#term + 1, lastIndex, lastTerm);
     }
     this.#countVote(this.id, true);
   }
@@ -388,10 +342,9 @@ export class Raft {
   #becomeCandidate(): void {
     this.#reset(this.#term + 1, "candidate", 0);
     this.#vote = this.id;
+    const { lastIndex, lastTerm } = this.log;
     for (const id of this.tracker.voters.ids) {
-      if (id !== this.id) {
-        this.messagesAfterPersist.push(this.#voteRequest("vote", id, this.#term));
-      }
+      if (id !== this.id) this.outbox.askForVote(id, this.#term, lastIndex, lastTerm);
     }
   }
 
@@ -408,11 +361,6 @@ export class Raft {
 
   // ---- elections ----
 
-  #voteRequest(type: "vote" | "preVote", to: NodeId, term: Term): VoteMessage {
-    const { lastIndex, lastTerm } = this.log;
-    return { type, ...this.#header(to), term, lastIndex, lastTerm };
-  }
-
   #handleVoteRequest(message: VoteMessage): void {
     const { from, term } = message;
     const rehearsal = message.type === "preVote";
@@ -422,23 +370,14 @@ export class Raft {
       (rehearsal && term > this.#term);
     const granted = free && this.log.isUpToDate(message.lastIndex, message.lastTerm);
     if (rehearsal) {
-      this.messages.push({
-        type: "preVoteResponse",
-        ...this.#header(from),
-        term: granted ? term : this.#term,
-        reject: !granted,
-      });
+      this.outbox.answerPreVote(from, granted ? term : this.#term, !granted);
       return;
     }
     if (granted) {
       this.#vote = from;
       this.#electionElapsed = 0;
     }
-    this.messagesAfterPersist.push({
-      type: "voteResponse",
-      ...this.#header(from),
-      reject: !granted,
-    });
+    this.outbox.answerVote(from, this.#term, !granted);
   }
 
   #handleVoteResponse(message: VoteResponse): void {
@@ -462,15 +401,13 @@ export class Raft {
 
   // ---- replication: the leader ----
 
-  /** A member whose next entries are compacted waits for a snapshot: no append can serve it. */
   #appendDue(progress: Progress): boolean {
-    return (
-      progress.next >= this.log.firstIndex &&
-      progress.appendDue(this.log.lastIndex, this.log.commit)
-    );
+    return progress.appendDue(this.log.lastIndex, this.log.commit);
   }
 
   #sendAppend(to: NodeId, progress: Progress): void {
+    const { firstIndex } = this.log;
+    if (progress.next < firstIndex) progress.probeFrom(firstIndex);
     const prevIndex = progress.next - 1;
     const prevTerm = this.log.term(prevIndex);
     assert(typeof prevTerm === "number", "the entry before the next one is known");
@@ -479,14 +416,7 @@ export class Raft {
     let bytes = 0;
     for (const entry of entries) bytes += entry.data.length;
     const { commit } = this.log;
-    this.messages.push({
-      type: "append",
-      ...this.#header(to),
-      prevIndex,
-      prevTerm,
-      entries,
-      commit,
-    });
+    this.outbox.append(to, this.#term, prevIndex, prevTerm, entries, commit);
     progress.sent(entries.length, bytes, commit);
   }
 
@@ -506,6 +436,7 @@ export class Raft {
           ? message.hintIndex
           : this.log.lastPlaceUpTo(message.hintIndex, message.hintTerm).index;
       if (!progress.refused(message.index, hint)) this.#drop("not-expected");
+      else if (message.index < this.log.firstIndex) progress.waitForSnapshot();
       return;
     }
     const news = progress.acknowledged(message.index);
@@ -528,12 +459,8 @@ export class Raft {
     this.#heartbeatElapsed = 0;
     for (const [id, progress] of this.tracker.progress) {
       if (id === this.id) continue;
-      this.messages.push({
-        type: "heartbeat",
-        ...this.#header(id),
-        commit: Math.min(progress.match, this.log.commit),
-        round: this.#readOnly.openRound,
-      });
+      const commit = Math.min(progress.match, this.log.commit);
+      this.outbox.heartbeat(id, this.#term, commit, this.#readOnly.openRound);
     }
   }
 
@@ -583,40 +510,20 @@ export class Raft {
     const { from, prevIndex, entries } = message;
     if (prevIndex < this.log.firstIndex - 1) {
       // Long overtaken: what is committed here is the same at the leader, so the commit answers it.
-      this.#acceptAppend(from, this.log.commit);
+      this.outbox.acceptAppend(from, this.#term, this.log.commit);
       return;
     }
     const outcome = this.log.append(prevIndex, message.prevTerm, entries);
     if (outcome === "appended") {
       const last = prevIndex + entries.length;
       this.log.commitTo(Math.min(message.commit, last));
-      this.#acceptAppend(from, Math.max(last, this.log.commit));
+      this.outbox.acceptAppend(from, this.#term, Math.max(last, this.log.commit));
     } else if (outcome === "mismatch" && prevIndex > this.log.commit) {
       const place = this.log.lastPlaceUpTo(prevIndex, message.prevTerm);
-      this.#refuseAppend(from, prevIndex, place.index, place.term);
+      this.outbox.refuseAppend(from, this.#term, prevIndex, place.index, place.term);
     } else {
       this.#drop("contradiction");
     }
-  }
-
-  #acceptAppend(to: NodeId, index: LogIndex): void {
-    this.messagesAfterPersist.push({
-      type: "appendResponse",
-      ...this.#header(to),
-      reject: false,
-      index,
-    });
-  }
-
-  #refuseAppend(to: NodeId, index: LogIndex, hintIndex: LogIndex, hintTerm: Term): void {
-    this.messagesAfterPersist.push({
-      type: "appendResponse",
-      ...this.#header(to),
-      reject: true,
-      index,
-      hintIndex,
-      hintTerm,
-    });
   }
 
   /** Answered at once: a slow disk must not make the leader believe that nobody is there. */
@@ -624,14 +531,13 @@ export class Raft {
     // A leader names only what was acknowledged here. If it is not here any more, this replica has lost something.
     if (message.commit > this.log.lastIndex) this.#drop("contradiction");
     else this.log.commitTo(message.commit);
-    const { from, round } = message;
-    this.messages.push({ type: "heartbeatResponse", ...this.#header(from), round });
+    this.outbox.answerHeartbeat(message.from, this.#term, message.round);
   }
 
   // ---- reads ----
 
   /** The commit of a leader says what is committed only once an entry of its own term is (fault-rules R2). */
-  #leadsForSure(): boolean {
+  leadsForSure(): boolean {
     return this.log.holds(this.log.commit, this.#term);
   }
 
@@ -649,9 +555,7 @@ export class Raft {
 
   #answerRead(from: NodeId, ticket: number, index: LogIndex): void {
     if (from === this.id) this.readStates.push({ context: ticket, index });
-    else {
-      this.messages.push({ type: "readIndexResponse", ...this.#header(from), ticket, index });
-    }
+    else this.outbox.answerReadIndex(from, this.#term, ticket, index);
   }
 
   #handleReadIndex(message: ReadIndexMessage): void {
@@ -661,34 +565,13 @@ export class Raft {
   }
 
   #handleReadIndexResponse(message: ReadIndexResponse): void {
-    const context = this.#forwarded.get(message.ticket);
-    if (context === undefined || message.from !== this.#leader) {
-      this.#drop("not-expected");
-      return;
-    }
-    this.#forwarded.delete(message.ticket);
-    this.readStates.push({ context, index: message.index });
+    const { from, ticket, index } = message;
+    const context = from === this.#leader ? this.#forwarded.take(ticket) : undefined;
+    if (context === undefined) this.#drop("not-expected");
+    else this.readStates.push({ context, index });
   }
 
   // ---- the gate ----
-
-  #header(to: NodeId): {
-    group: GroupId;
-    incarnation: Incarnation;
-    version: number;
-    from: NodeId;
-    to: NodeId;
-    term: Term;
-  } {
-    return {
-      group: this.group,
-      incarnation: this.#config.incarnation,
-      version: MESSAGE_VERSION,
-      from: this.id,
-      to,
-      term: this.#term,
-    };
-  }
 
   #refusal(message: Message): DropReason | null {
     if (message.group !== this.group) return "wrong-group";
@@ -715,14 +598,12 @@ export class Raft {
     this.#drop("stale-term");
     if (message.type === "append" || message.type === "heartbeat") {
       if (this.#config.checkQuorum || this.#config.preVote) {
-        this.#refuseAppend(message.from, 0, 0, 0);
+        this.outbox.refuseAppend(message.from, this.#term, 0, 0, 0);
       }
     } else if (message.type === "preVote") {
-      const header = this.#header(message.from);
-      this.messages.push({ type: "preVoteResponse", ...header, reject: true });
+      this.outbox.answerPreVote(message.from, this.#term, true);
     } else if (message.type === "vote") {
-      const header = this.#header(message.from);
-      this.messagesAfterPersist.push({ type: "voteResponse", ...header, reject: true });
+      this.outbox.answerVote(message.from, this.#term, true);
     }
   }
 
@@ -754,6 +635,3 @@ export class Raft {
     this.drops.set(reason, (this.drops.get(reason) ?? 0) + 1);
   }
 }
-
-/** Attempts of this replica's host that may wait for the leader. */
-const FORWARDED_READS_MAX = 65_536;

@@ -1,39 +1,11 @@
 /** The door of the core: inputs go in, a Ready comes out. It remembers what was handed out and is not durable yet. */
 import { assert, verify } from "../base/index.ts";
 import type { RaftConfig } from "./config.ts";
-import type { Message } from "./message.ts";
-import { type DropReason, type ProposeResult, Raft, type ReadState, type Role } from "./raft.ts";
+import type { DropReason, Message } from "./message.ts";
+import { Raft } from "./raft.ts";
+import type { ProposeResult, ReadState, Ready, Role, SoftState } from "./ready.ts";
 import type { ProgressState } from "./tracker/progress.ts";
-import type { ConfState, Entry, GroupId, HardState, LogIndex, NodeId, Term } from "./types.ts";
-
-/** What changes without having to be remembered. */
-export interface SoftState {
-  /** 0 when nobody is known. */
-  readonly leader: NodeId;
-  readonly role: Role;
-}
-
-/** Everything that the host has to do now. The order in which it may do so is in the chapter (index.ts). */
-export interface Ready {
-  /** Grows by one with each Ready. */
-  readonly number: number;
-  /** If leader or role changed since the last Ready. */
-  readonly softState?: SoftState | undefined;
-  /** If it changed since the last Ready. */
-  readonly hardState?: HardState | undefined;
-  /** To be appended to the log. The first one discards everything at and after its index. */
-  readonly entries: readonly Entry[];
-  /** These may leave at once. */
-  readonly messages: readonly Message[];
-  /** These may leave when this Ready and all before it are durable. */
-  readonly messagesAfterPersist: readonly Message[];
-  /** Committed and durable here: to be applied in order, each once. */
-  readonly committedEntries: readonly Entry[];
-  /** Reads that may be answered once their index is applied. */
-  readonly readStates: readonly ReadState[];
-  /** False when nothing but the commit changed, which is found out again after a crash. */
-  readonly mustSync: boolean;
-}
+import type { ConfState, GroupId, HardState, LogIndex, NodeId, Term } from "./types.ts";
 
 export interface ProgressStatus {
   readonly id: NodeId;
@@ -44,7 +16,7 @@ export interface ProgressStatus {
   readonly recentActive: boolean;
   readonly inflightMessages: number;
   readonly inflightBytes: number;
-  /** Its next entry is compacted at the leader. */
+  /** It lacks entries that are compacted here. */
   readonly needsSnapshot: boolean;
 }
 
@@ -73,7 +45,6 @@ interface Outstanding {
   readonly hardState: HardState;
 }
 
-const NO_MESSAGES: readonly Message[] = Object.freeze([]);
 const NO_READS: readonly ReadState[] = Object.freeze([]);
 
 /**
@@ -153,8 +124,7 @@ export class RawNode {
     const raft = this.#raft;
     return (
       raft.log.hasUnhanded ||
-      raft.messages.length > 0 ||
-      raft.messagesAfterPersist.length > 0 ||
+      !raft.outbox.isEmpty ||
       raft.readStates.length > 0 ||
       raft.log.hasCommitted ||
       raft.leader !== this.#handedLeader ||
@@ -190,9 +160,7 @@ export class RawNode {
       this.#handedRole = raft.role;
     }
     const committedEntries = raft.takeCommitted();
-    const { messages, messagesAfterPersist, readStates } = raft;
-    if (messages.length > 0) raft.messages = [];
-    if (messagesAfterPersist.length > 0) raft.messagesAfterPersist = [];
+    const { readStates } = raft;
     if (readStates.length > 0) raft.readStates = [];
     verify(this.#check);
     return {
@@ -200,8 +168,8 @@ export class RawNode {
       softState,
       hardState,
       entries,
-      messages: messages.length > 0 ? messages : NO_MESSAGES,
-      messagesAfterPersist: messagesAfterPersist.length > 0 ? messagesAfterPersist : NO_MESSAGES,
+      messages: raft.outbox.takeAtOnce(),
+      messagesAfterPersist: raft.outbox.takeAfterPersist(),
       committedEntries,
       readStates: readStates.length > 0 ? readStates : NO_READS,
       mustSync: entries.length > 0 || newVote,
@@ -230,6 +198,37 @@ export class RawNode {
     verify(this.#check);
   }
 
+  get role(): Role {
+    return this.#raft.role;
+  }
+
+  /** 0 when nobody is known. */
+  get leader(): NodeId {
+    return this.#raft.leader;
+  }
+
+  get term(): Term {
+    return this.#raft.term;
+  }
+
+  get commit(): LogIndex {
+    return this.#raft.log.commit;
+  }
+
+  get lastIndex(): LogIndex {
+    return this.#raft.log.lastIndex;
+  }
+
+  /** It leads, and its commit reaches into its own term: everything committed before it led is known to be (R2). */
+  get leadsForSure(): boolean {
+    return this.#raft.role === "leader" && this.#raft.leadsForSure();
+  }
+
+  /** It leads for sure and is the only voter: nobody else can have acknowledged anything since. */
+  get isLoneLeader(): boolean {
+    return this.leadsForSure && this.#raft.tracker.voters.isLoneVoter(this.#raft.id);
+  }
+
   /** A picture for operators, metrics and tests; not for the hot path. */
   status(): RaftStatus {
     const raft = this.#raft;
@@ -246,7 +245,7 @@ export class RawNode {
         recentActive: of.recentActive || id === raft.id,
         inflightMessages: of.inflights.count,
         inflightBytes: of.inflights.bytes,
-        needsSnapshot: id !== raft.id && of.next < firstIndex,
+        needsSnapshot: of.needsSnapshot,
       });
     }
     return {

@@ -6,7 +6,7 @@
  * A round belongs to one term of one leader, so its number needs to be unique only there; an answer of another term
  * never gets this far.
  */
-import { assert } from "../base/index.ts";
+import { assert, type Random } from "../base/index.ts";
 import type { JointConfig } from "./quorum/joint.ts";
 import type { LogIndex, NodeId } from "./types.ts";
 
@@ -103,5 +103,41 @@ export class ReadOnly {
     this.#newestRound = 0;
     this.#count = 0;
     this.#answered.clear();
+  }
+}
+
+/**
+ * Reads that a follower asked the leader about. Each attempt has a ticket of its own, and the first ticket of a life
+ * is drawn: an answer to an attempt of an earlier life must not answer a later read.
+ */
+export class ForwardedReads {
+  readonly #contexts: Map<number, number> = new Map();
+  #nextTicket: number;
+
+  constructor(random: Random) {
+    this.#nextTicket = random.u32() * 2 ** 20;
+  }
+
+  open(context: number): number {
+    if (this.#contexts.size >= PENDING_READS_MAX) {
+      // Lost answers would fill the map for good. The oldest attempt is the likeliest to be lost.
+      const [oldest] = this.#contexts.keys();
+      if (oldest !== undefined) this.#contexts.delete(oldest);
+    }
+    const ticket = this.#nextTicket++;
+    this.#contexts.set(ticket, context);
+    return ticket;
+  }
+
+  /** The context of an attempt that is answered now; undefined for one that nobody waits for. */
+  take(ticket: number): number | undefined {
+    const context = this.#contexts.get(ticket);
+    this.#contexts.delete(ticket);
+    return context;
+  }
+
+  /** The leader is not the one that was asked any more. */
+  reset(): void {
+    this.#contexts.clear();
   }
 }

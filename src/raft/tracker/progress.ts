@@ -9,7 +9,7 @@
  *   then wait for                                      the answers, as far as the
  *   an answer                                          window (Inflights) allows
  *
- * The state for a member whose next entry is compacted joins with snapshots over the wire.
+ * A third state, for a member that is being sent a snapshot, joins with snapshots over the wire.
  */
 import { assert } from "../../base/index.ts";
 import type { LogIndex } from "../types.ts";
@@ -35,6 +35,8 @@ export class Progress {
   probeSent = false;
   /** An append is wanted even without entries, to learn whether something on the way was lost. */
   pokeDue = false;
+  /** It does not even hold the last entry that is compacted here, so no append can serve it. */
+  needsSnapshot = false;
 
   constructor(next: LogIndex, isLearner: boolean, inflights: Inflights) {
     this.next = next;
@@ -54,6 +56,23 @@ export class Progress {
     this.#forgetWhatWasSent();
   }
 
+  /**
+   * What it may need next is compacted, which does not say that the member lacks it: the leader may only not know.
+   * It is asked about the last entry that is gone.
+   */
+  probeFrom(firstIndex: LogIndex): void {
+    assert(this.next < firstIndex, "a probe is raised to where the log begins");
+    this.state = "probe";
+    this.next = firstIndex;
+    this.#forgetWhatWasSent();
+  }
+
+  /** It refused that, too. It is asked again at each heartbeat, as others may have helped it by then. */
+  waitForSnapshot(): void {
+    this.needsSnapshot = true;
+    this.probeSent = true;
+  }
+
   /** The member started a new life in which it may hold less than it acknowledged before. */
   restart(lastIndex: LogIndex): void {
     this.match = 0;
@@ -68,6 +87,7 @@ export class Progress {
     this.match = index;
     if (this.next <= index) this.next = index + 1;
     this.probeSent = false;
+    this.needsSnapshot = false;
     return true;
   }
 
@@ -117,7 +137,10 @@ export class Progress {
 
   invariants(): void {
     assert(this.match < this.next, "match < next");
-    assert(this.sentCommit < this.next, "a member is told of no commit beyond what it was sent");
+    assert(
+      this.state === "probe" || this.sentCommit < this.next,
+      "a member is told of no commit beyond what it was sent",
+    );
     assert(this.state === "replicate" || this.inflights.count === 0, "a probe uses no window");
   }
 

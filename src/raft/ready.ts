@@ -1,0 +1,49 @@
+/** What the core gives back: plain data that a transcript can show. */
+import type { Message } from "./message.ts";
+import type { Entry, HardState, LogIndex, NodeId, Term } from "./types.ts";
+
+export type Role = "follower" | "preCandidate" | "candidate" | "leader";
+
+/** What changes without having to be remembered. */
+export interface SoftState {
+  /** 0 when nobody is known. */
+  readonly leader: NodeId;
+  readonly role: Role;
+}
+
+/** A read that may be answered as soon as `index` is applied here. `context` is the host's. */
+export interface ReadState {
+  readonly context: number;
+  readonly index: LogIndex;
+}
+
+/** Everything that the host has to do now. The order in which it may do so is in the chapter (index.ts). */
+export interface Ready {
+  /** Grows by one with each Ready. */
+  readonly number: number;
+  /** If leader or role changed since the last Ready. */
+  readonly softState?: SoftState | undefined;
+  /** If it changed since the last Ready. */
+  readonly hardState?: HardState | undefined;
+  /** To be appended to the log. The first one discards everything at and after its index. */
+  readonly entries: readonly Entry[];
+  /** These may leave at once. */
+  readonly messages: readonly Message[];
+  /** These may leave when this Ready and all before it are durable. */
+  readonly messagesAfterPersist: readonly Message[];
+  /** Committed and durable here: to be applied in order, each once. */
+  readonly committedEntries: readonly Entry[];
+  /** Reads that may be answered once their index is applied. */
+  readonly readStates: readonly ReadState[];
+  /** False when nothing but the commit changed, which is found out again after a crash. */
+  readonly mustSync: boolean;
+}
+
+/** What became of a proposal. `leader` is whom to ask instead, 0 when nobody is known. */
+export type ProposeResult =
+  | { readonly ok: true; readonly index: LogIndex; readonly term: Term }
+  | {
+      readonly ok: false;
+      readonly reason: "no-leader" | "not-leader" | "uncommitted-full" | "conf-change-unsupported";
+      readonly leader: NodeId;
+    };
