@@ -191,6 +191,12 @@ describe("configuration", () => {
     ]);
   });
 
+  it("refuses a segment that is not made of whole sectors", () => {
+    expect(problemsOf(() => resolve({ walSegmentBytes: "1048577" }))).toEqual([
+      "--wal-segment-bytes 1048577 must be a multiple of 512",
+    ]);
+  });
+
   it("takes a cluster of this member alone and refuses others by name", () => {
     const peers = "http://localhost:2380";
     expect(problemsOf(() => resolve({ name: "n1", initialCluster: `n1=${peers}` }))).toEqual([]);

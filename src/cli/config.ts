@@ -114,10 +114,18 @@ function readEnvironment(
   return { values, warnings };
 }
 
+/** The log writes whole sectors. */
+const SECTOR_BYTES = 512;
+
 function checkTogether(config: ServeConfig, problems: string[]): void {
   if (config.electionTimeoutMs < 5 * config.heartbeatIntervalMs) {
     problems.push(
       `--election-timeout ${config.electionTimeoutMs}ms must be at least five times --heartbeat-interval ${config.heartbeatIntervalMs}ms`,
+    );
+  }
+  if (config.walSegmentBytes % SECTOR_BYTES !== 0) {
+    problems.push(
+      `--wal-segment-bytes ${config.walSegmentBytes} must be a multiple of ${SECTOR_BYTES}`,
     );
   }
   checkBind(config, problems);

@@ -11,6 +11,7 @@ import {
   type Reader,
   truth,
   urlList,
+  versionNumber,
   wholeNumber,
   word,
 } from "./values.ts";
@@ -24,6 +25,7 @@ export interface ServeConfig {
   /** Empty: the listen URLs. */
   readonly advertiseClientUrls: readonly string[];
   readonly insecure: boolean;
+  readonly emulatedEtcdVersion: string;
   readonly initialAdvertisePeerUrls: readonly string[];
   /** Empty: this member alone. */
   readonly initialCluster: string;
@@ -123,6 +125,14 @@ export const OPTIONS: { readonly [K in keyof ServeConfig]: OptionSpec<ServeConfi
     help: "allow to listen beyond this machine although clients need no password and nothing is encrypted",
     fallback: "false",
     read: truth,
+  },
+  emulatedEtcdVersion: {
+    flag: "emulated-etcd-version",
+    value: "version",
+    group: CLIENTS,
+    help: "the etcd version that clients are told; some choose by it what they ask for",
+    fallback: "3.6.11",
+    read: versionNumber,
   },
   walSegmentBytes: {
     flag: "wal-segment-bytes",
@@ -307,7 +317,6 @@ const LATER: ReadonlySet<string> = new Set([
   "client-cert-auth",
   "databases",
   "disable-persistence",
-  "emulated-etcd-version",
   "enable-console",
   "enable-grpc-gateway",
   "force-new-cluster",

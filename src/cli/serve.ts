@@ -57,6 +57,7 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
             maxRequestBytes: config.maxRequestBytes,
             maxConcurrentStreams: config.maxConcurrentStreams,
           },
+          emulatedEtcdVersion: config.emulatedEtcdVersion,
           log,
         }),
     },

@@ -128,6 +128,13 @@ export const word: Reader<string> = (text) => {
   return text;
 };
 
+/** Three numbers with dots between them. */
+export const versionNumber: Reader<string> = (text) => {
+  if (!/^\d{1,4}\.\d{1,4}\.\d{1,4}$/.test(text))
+    throw new ValueProblem(`"${text}" is not a version like 3.6.11`);
+  return text;
+};
+
 /** A path as the operating system takes it: anything but nothing and NUL. */
 export const path: Reader<string> = (text) => {
   if (text === "" || text.includes("\0")) throw new ValueProblem("must be a path");
