@@ -1,5 +1,6 @@
 /** etcdserverpb.Lease: grant, revoke, keep alive, time to live, list. */
 import {
+  checkEmptyRequest,
   decodeLeaseGrantRequest,
   decodeLeaseIdRequest,
   decodeLeaseTimeToLiveRequest,
@@ -59,7 +60,8 @@ export function leaseService(context: ServiceContext): readonly Method[] {
     {
       kind: "unary",
       path: "/etcdserverpb.Lease/LeaseLeases",
-      handle: (_request, call, reply) => {
+      handle: (request, call, reply) => {
+        checkEmptyRequest(request);
         database.leases(
           call,
           context.answer<readonly bigint[]>(reply, (ids) =>

@@ -18,6 +18,7 @@ import {
 } from "@grpc/grpc-js";
 import { EMPTY_BYTES } from "../../base/index.ts";
 import type { LogSink } from "../../env/index.ts";
+import { listenOn } from "../listener.ts";
 import { logDefect } from "./answer.ts";
 import { CallSignal } from "./call-signal.ts";
 import type { Call, Method, StreamCall, StreamListener } from "./method.ts";
@@ -41,17 +42,6 @@ export interface Transport {
   close(graceMs: number): Promise<void>;
 }
 
-/** A URL cannot be listened on. `code` is the system's name for the reason, where it has one: EADDRINUSE, EACCES, ... */
-export class ListenError extends Error {
-  override readonly name = "ListenError" as const;
-  readonly code: string;
-
-  constructor(url: string, reason: string) {
-    super(`cannot listen on ${url}: ${reason}`);
-    this.code = /\bE[A-Z]{3,}\b/.exec(reason)?.[0] ?? "EINVAL";
-  }
-}
-
 // How etcd notices a peer that is gone without a word: a ping after two idle hours, cut when it is not answered.
 const KEEPALIVE_MS = 2 * 3600 * 1000;
 const KEEPALIVE_TIMEOUT_MS = 20_000;
@@ -68,59 +58,30 @@ export async function listenGrpc(
     "grpc.max_connection_idle_ms": options.connectionIdleMs,
     "grpc.keepalive_time_ms": KEEPALIVE_MS,
     "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
-    // Statistics of every call that nobody reads.
+    // Statistics of every call that nobody reads. Without them `forceShutdown` of the library finds no connections,
+    // which is one reason why the listener keeps them itself.
     "grpc.enable_channelz": 0,
   });
   const streams = new Set<OpenStream>();
   for (const method of methods) register(server, method, streams, log);
-  const addresses: string[] = [];
-  try {
-    for (const url of options.urls) addresses.push(await listen(server, url));
-  } catch (error) {
-    server.forceShutdown();
-    throw error;
-  }
-  return { addresses, close: (graceMs) => shutDown(server, streams, graceMs) };
-}
-
-async function listen(server: Server, url: string): Promise<string> {
-  const parsed = URL.canParse(url) ? new URL(url) : null;
-  if (
-    parsed === null ||
-    parsed.protocol !== "http:" ||
-    parsed.pathname !== "/" ||
-    parsed.search !== ""
-  ) {
-    throw new ListenError(url, "the URL must be http://host:port");
-  }
-  // URL drops a port that is the default of its scheme.
-  const port = parsed.port === "" ? "80" : parsed.port;
-  return new Promise((resolve, reject) => {
-    server.bindAsync(
-      `${parsed.hostname}:${port}`,
-      ServerCredentials.createInsecure(),
-      (error, boundPort) => {
-        if (error === null) resolve(`http://${parsed.hostname}:${boundPort}`);
-        else reject(new ListenError(url, error.message));
-      },
-    );
-  });
-}
-
-async function shutDown(
-  server: Server,
-  streams: ReadonlySet<OpenStream>,
-  graceMs: number,
-): Promise<void> {
-  // A stream has no end of its own that one could wait for: its client is told to go elsewhere.
-  for (const stream of streams) stream.end(statusOf("CLOSED"));
-  await new Promise<void>((resolve) => {
-    const cut = setTimeout(() => server.forceShutdown(), graceMs);
-    server.tryShutdown(() => {
-      clearTimeout(cut);
-      resolve();
-    });
-  });
+  const door = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const listeners = await listenOn(options.urls, (socket) => door.injectConnection(socket));
+  return {
+    addresses: listeners.addresses,
+    close: async (graceMs) => {
+      listeners.stop();
+      // A stream has no end of its own that one could wait for: its client is told to go elsewhere.
+      for (const stream of streams) stream.end(statusOf("CLOSED"));
+      await new Promise<void>((resolve) => {
+        const cut = setTimeout(() => listeners.cut(), graceMs);
+        server.tryShutdown(() => {
+          clearTimeout(cut);
+          resolve();
+        });
+      });
+      listeners.cut();
+    },
+  };
 }
 
 const handOver = (bytes: Uint8Array): Buffer =>

@@ -1,0 +1,51 @@
+/** The table of codes and texts, written down a second time: clients compare both (etcd-api 2.6). */
+import { describe, expect, it } from "vitest";
+import { type ErrorCode, ERRORS } from "../../base/index.ts";
+import { refusalStatus, statusOf } from "./status.ts";
+
+const EXPECTED: Readonly<Record<ErrorCode, readonly [number, string]>> = {
+  KEY_EMPTY: [3, "etcdserver: key is not provided"],
+  KEY_TOO_LARGE: [3, "harmonydb: key is too large"],
+  KEY_NOT_FOUND: [3, "etcdserver: key not found"],
+  VALUE_PROVIDED: [3, "etcdserver: value is provided"],
+  LEASE_PROVIDED: [3, "etcdserver: lease is provided"],
+  TOO_LARGE: [3, "etcdserver: request is too large"],
+  TOO_MANY_OPS: [3, "etcdserver: too many operations in txn request"],
+  DUPLICATE_KEY: [3, "etcdserver: duplicate key given in txn request"],
+  INVALID_SORT: [3, "etcdserver: invalid sort option"],
+  INVALID_ARGUMENT: [3, "harmonydb: invalid argument"],
+  COMPACTED: [11, "etcdserver: mvcc: required revision has been compacted"],
+  FUTURE_REV: [11, "etcdserver: mvcc: required revision is a future revision"],
+  LEASE_NOT_FOUND: [5, "etcdserver: requested lease not found"],
+  LEASE_EXISTS: [9, "etcdserver: lease already exists"],
+  LEASE_TTL_TOO_LARGE: [11, "etcdserver: too large lease TTL"],
+  NO_SPACE: [8, "etcdserver: mvcc: database space exceeded"],
+  DISK_FULL: [8, "harmonydb: the disk is full: only deletes and compaction are taken"],
+  TOO_MANY_REQUESTS: [8, "etcdserver: too many requests"],
+  NO_LEADER: [14, "etcdserver: no leader"],
+  NOT_LEADER: [9, "etcdserver: not leader"],
+  TIMEOUT: [14, "etcdserver: request timed out"],
+  ABORTED: [1, "etcdserver: request canceled"],
+  CLOSED: [14, "etcdserver: server stopped"],
+  STOPPED: [14, "etcdserver: server stopped"],
+  CORRUPT: [15, "etcdserver: corrupt cluster"],
+  DIRECTORY_LOCKED: [2, "harmonydb: another process uses this data directory"],
+  WRONG_CLUSTER: [2, "harmonydb: the data directory belongs to another cluster or member"],
+  NEWER_FORMAT: [2, "harmonydb: the data directory was written by a newer format"],
+  IO: [2, "harmonydb: a file operation failed"],
+};
+
+describe("the status of an error", () => {
+  it.each(Object.keys(ERRORS) as ErrorCode[])("%s", (code) => {
+    const { code: number, message } = statusOf(code);
+    expect([number, message]).toEqual(EXPECTED[code]);
+  });
+
+  it("a refusal's detail is told only where etcd has no text of its own", () => {
+    const refusal = { kind: "error", revision: 1, detail: "why" } as const;
+    expect(refusalStatus({ ...refusal, code: "INVALID_ARGUMENT" }).message).toBe(
+      "harmonydb: invalid argument: why",
+    );
+    expect(refusalStatus({ ...refusal, code: "COMPACTED" }).message).toBe(EXPECTED.COMPACTED[1]);
+  });
+});
