@@ -1,0 +1,692 @@
+/**
+ * Opening a log: find out what the files prove, cut what is torn, refuse what is lost, and write again what is valid
+ * but unproven before anything may depend on it.
+ *
+ * Let x be the end of the valid chain in the last segment and D the highest LSN that the files prove durable. At or
+ * after D a bad frame is a write that a crash tore: nobody was told that it is durable, and it is cut. Below D it is
+ * damage to what may have been acknowledged: it is never cut and never skipped (fault-rules 2.1).
+ *
+ * The steps, in order:
+ *
+ * 1. List the segments; go back from the last one to the first that is still needed. What is before it is obsolete.
+ * 2. Check that sequence, LSNs, identity and the manifest agree.
+ * 3. Replay the segments before the last: all of it is proven, because a segment gets its header after that.
+ * 4. In the last one find x and D, then cut or refuse.
+ * 5. Build the segment that the log goes on in, with the unproven frames copied into it; sync; rename; sync (D10).
+ * 6. Seal the segment before it, whose tail now counts no more. Rewrite the manifest if it was lost; remove what is
+ *    obsolete.
+ *
+ * A crash at any point leaves a directory of which all this can be done again.
+ */
+import { assert, CorruptionError, type Damage, equalBytes, HarmonyError } from "../base/index.ts";
+import {
+  closeFile,
+  type Env,
+  type File,
+  FileError,
+  type Files,
+  type Io,
+  listDirectory,
+  makeDirectory,
+  openFile,
+  renameFile,
+  syncDirectory,
+  syncFile,
+  truncateFile,
+  unlinkFile,
+  writeFile,
+} from "../env/index.ts";
+import { ColdReader } from "./cold-reader.ts";
+import { EntryCache } from "./entry-cache.ts";
+import { type FrameHeader, type FrameRow, placeFrame } from "./frame.ts";
+import { GroupTable } from "./group-state.ts";
+import { type LiveSegment, newSegment } from "./live-segment.ts";
+import {
+  encodeManifest,
+  type Manifest,
+  manifestOf,
+  readManifest,
+  replaceFile,
+} from "./manifest.ts";
+import type { ResolvedOptions } from "./options.ts";
+import { Replay } from "./replay.ts";
+import {
+  type DecodedSegmentHeader,
+  encodeFooter,
+  encodeSegmentHeader,
+  FOOTER_BYTES,
+  parseSegmentName,
+  type SegmentFooter,
+  segmentHeaderBytes,
+  segmentName,
+} from "./segment.ts";
+import { footerMatches, SegmentReader } from "./segment-reader.ts";
+import type { GroupStart, LostRange, Lsn, WalIdentity, WalRecovery } from "./types.ts";
+import { fillZeros, initialSizeBytes, NEXT_SEGMENT } from "./zeros.ts";
+
+/** A segment whose frames take less is written again as a whole at a start, so that restarts do not pile up small files. */
+const REWRITE_WHOLE_BYTES = 4 * 1024 * 1024;
+const COPY_CHUNK_BYTES = 1024 * 1024;
+
+/** Damage to what was proven durable, with what is known of the loss. */
+export class WalCorruptionError extends CorruptionError {
+  /** The groups and ranges that the damaged frame's table names; "all groups" when the table is not readable. */
+  readonly lost: readonly LostRange[] | "all groups";
+
+  constructor(damage: Damage, lost: readonly LostRange[] | "all groups") {
+    super(damage);
+    this.lost = lost;
+  }
+}
+
+/** Where the log goes on. */
+export interface OpenTail {
+  readonly segment: LiveSegment;
+  /** Offset of the next frame. */
+  readonly offset: number;
+  /** Zeros are written up to here. */
+  readonly preparedBytes: number;
+  readonly chain: number;
+}
+
+export interface OpenedLog {
+  readonly identity: WalIdentity;
+  /** In order; the last one is the tail's. */
+  readonly segments: LiveSegment[];
+  readonly groups: GroupTable;
+  readonly tail: OpenTail;
+  readonly manifestGeneration: number;
+  readonly recovery: WalRecovery;
+}
+
+interface NamedSegment {
+  readonly name: string;
+  readonly path: string;
+  readonly sequence: number;
+  readonly firstLsn: Lsn;
+}
+
+/** What the last segment holds. */
+interface TailFindings {
+  /** End of the valid chain. */
+  readonly endLsn: Lsn;
+  /** What is proven durable; at most `endLsn`. */
+  readonly durableLsn: Lsn;
+  readonly tornBytes: number;
+  /** The last segment has its footer: a crash came between sealing it and naming the next one. */
+  readonly sealed: boolean;
+  /** Damaged frames that cost nothing, by offset. */
+  readonly skipped: ReadonlyMap<
+    number,
+    { readonly header: FrameHeader; readonly rows: readonly FrameRow[]; readonly what: string }
+  >;
+}
+
+class Recovery {
+  readonly files: Files;
+  readonly options: ResolvedOptions;
+  readonly segments: LiveSegment[] = [];
+  readonly replay: Replay;
+  readonly groups: GroupTable;
+  readonly damaged: Damage[] = [];
+  framesScanned = 0;
+  bytesScanned = 0;
+  /** What is open and would leak if the log is refused. */
+  readonly #files: Set<File> = new Set();
+
+  constructor(files: Files, options: ResolvedOptions, starts: readonly GroupStart[]) {
+    this.files = files;
+    this.options = options;
+    const cold = new ColdReader(this.segments);
+    this.groups = new GroupTable(new EntryCache(options.cacheBytes), cold.read.bind(cold));
+    this.replay = new Replay(this.groups);
+    for (const { group, appliedIndex, appliedTerm, olderAppliedIndex } of starts) {
+      this.groups.of(group).checkpoint = { appliedIndex, appliedTerm, olderAppliedIndex };
+    }
+  }
+
+  get directory(): string {
+    return `${this.options.directory}/wal`;
+  }
+
+  *run(expected: Partial<Pick<WalIdentity, "clusterId" | "memberId">>): Io<OpenedLog> {
+    try {
+      return yield* this.#open(expected);
+    } catch (error) {
+      for (const file of this.#files) yield* closeFile(file);
+      throw error;
+    }
+  }
+
+  *#open(expected: Partial<Pick<WalIdentity, "clusterId" | "memberId">>): Io<OpenedLog> {
+    yield* this.#clearTemporary();
+    const named = yield* this.#listSegments();
+    const readers = yield* this.#openNeeded(named);
+    const first = readers[0] as SegmentReader;
+    const last = readers[readers.length - 1] as SegmentReader;
+    const { identity } = last.header;
+    this.#checkIdentity(readers, expected);
+    this.#checkOrder(readers);
+    const manifestPath = `${this.options.directory}/MANIFEST`;
+    const found = yield* readManifest(this.files, manifestPath);
+    const manifest = typeof found === "string" ? null : found;
+    if (manifest !== null) this.#checkManifest(manifest, manifestPath, readers, named);
+
+    const unsealed: { reader: SegmentReader; footer: SegmentFooter }[] = [];
+    for (let i = 0; i + 1 < readers.length; i++) {
+      const reader = readers[i] as SegmentReader;
+      const footer = yield* this.#replayProven(reader, (readers[i + 1] as SegmentReader).header);
+      if (footer !== null) unsealed.push({ reader, footer });
+    }
+
+    const proven = Math.max(last.header.provenLsn, manifest?.durableLsn ?? 0);
+    const findings = yield* this.#examineTail(last, proven);
+    const { endLsn, durableLsn } = findings;
+    const headerBytes = last.header.sizeBytes;
+    const tailBytes = endLsn - last.firstLsn - headerBytes;
+    const whole =
+      findings.skipped.size === 0 &&
+      (durableLsn === last.firstLsn + headerBytes ||
+        tailBytes <= Math.min(REWRITE_WHOLE_BYTES, this.options.segmentSizeBytes / 2));
+    let chain = last.header.crc;
+    this.replay.enterSegment(last.header.groups, last.path);
+    let old: LiveSegment | null = null;
+    if (!whole) {
+      old = liveSegment(last, durableLsn);
+      this.segments.push(old);
+      chain = yield* this.#replayTail(last, old, findings);
+    }
+    const cut = whole ? last.firstLsn : durableLsn;
+    const { tail, dataRewritten } = yield* this.#writeTail(
+      last,
+      {
+        identity,
+        sequence: whole ? last.header.sequence : last.header.sequence + 1,
+        firstLsn: cut,
+        previousCrc: whole ? last.header.previousCrc : chain,
+        damagedFromLsn: whole ? last.header.damagedFromLsn : this.#damagedLsns(findings, last).from,
+        damagedToLsn: whole ? last.header.damagedToLsn : this.#damagedLsns(findings, last).to,
+        groups: whole ? last.header.groups : this.groups.rows(),
+      },
+      whole ? last.firstLsn + headerBytes : durableLsn,
+      chain,
+      findings,
+    );
+    if (whole) {
+      this.#files.delete(last.file);
+      yield* closeFile(last.file);
+    } else if (!findings.sealed) {
+      const footer = footerOf(last.header, durableLsn, chain);
+      yield* this.#seal(last.path, durableLsn - last.firstLsn, footer, old);
+    }
+    for (const { reader, footer } of unsealed) {
+      yield* this.#seal(reader.path, footer.endLsn - reader.firstLsn, footer, null);
+    }
+    this.damaged.push(...this.replay.tolerated);
+    for (const state of this.groups.all()) state.settled();
+
+    const obsolete = named.filter((segment) => segment.sequence < first.header.sequence);
+    let generation = manifest?.generation ?? 0;
+    if (manifest === null || obsolete.length > 0) {
+      generation++;
+      const bytes = encodeManifest(
+        manifestOf(identity, generation, tail.segment.endLsn, this.segments, this.groups),
+      );
+      yield* replaceFile(this.files, this.options.directory, "MANIFEST", bytes);
+    }
+    for (const segment of obsolete) yield* unlinkFile(this.files, segment.path);
+    if (obsolete.length > 0) yield* syncDirectory(this.files, this.directory);
+
+    let entriesFound = 0;
+    for (const state of this.groups.all()) entriesFound += state.log.count;
+    const recovery: WalRecovery = {
+      entriesFound,
+      segmentsScanned: readers.length,
+      framesScanned: this.framesScanned,
+      bytesScanned: this.bytesScanned,
+      tornBytesCut: findings.tornBytes,
+      rewrittenBytes: tail.offset - tail.segment.headerBytes,
+      damagedRanges: this.damaged,
+      lastLsn: endLsn,
+      durableLsn,
+      unclean: findings.tornBytes > 0 || dataRewritten,
+    };
+    return {
+      identity,
+      segments: this.segments,
+      groups: this.groups,
+      tail,
+      manifestGeneration: generation,
+      recovery,
+    };
+  }
+
+  /** A segment that was being prepared when the process ended. */
+  *#clearTemporary(): Io<void> {
+    const directory = `${this.options.directory}/tmp`;
+    let names: readonly string[];
+    try {
+      names = yield* listDirectory(this.files, directory);
+    } catch (error) {
+      if (!(error instanceof FileError) || error.code !== "ENOENT") throw error;
+      yield* makeDirectory(this.files, directory);
+      yield* syncDirectory(this.files, this.options.directory);
+      return;
+    }
+    if (names.includes(NEXT_SEGMENT)) yield* unlinkFile(this.files, `${directory}/${NEXT_SEGMENT}`);
+  }
+
+  *#listSegments(): Io<NamedSegment[]> {
+    const named: NamedSegment[] = [];
+    for (const name of yield* listDirectory(this.files, this.directory)) {
+      if (!name.endsWith(".wal")) continue;
+      const path = `${this.directory}/${name}`;
+      const parsed = parseSegmentName(name);
+      if (parsed === null)
+        throw new CorruptionError({ file: path, offset: 0, what: "not the name of a segment" });
+      const before = named[named.length - 1];
+      if (before?.sequence === parsed.sequence) {
+        throw new CorruptionError({
+          file: path,
+          offset: 0,
+          what: `a second segment of sequence ${parsed.sequence}`,
+        });
+      }
+      named.push({ name, path, ...parsed });
+    }
+    if (named.length === 0) {
+      throw new CorruptionError({ file: this.directory, offset: 0, what: "no segment is here" });
+    }
+    return named.sort((a, b) => a.sequence - b.sequence);
+  }
+
+  /**
+   * Opens segments from the last one back to the first that is needed: the one below whose first LSN every log ends
+   * at or before its group's older checkpoint.
+   */
+  *#openNeeded(named: readonly NamedSegment[]): Io<SegmentReader[]> {
+    const readers: SegmentReader[] = [];
+    for (let i = named.length - 1; i >= 0; i--) {
+      const { path, sequence, firstLsn } = named[i] as NamedSegment;
+      const reader = yield* SegmentReader.open(this.files, path);
+      this.#files.add(reader.file);
+      if (reader.header.sequence !== sequence || reader.firstLsn !== firstLsn) {
+        const is = segmentName(reader.header.sequence, reader.firstLsn);
+        throw new CorruptionError({
+          file: path,
+          offset: 72,
+          what: `the file is segment ${is} under another name`,
+        });
+      }
+      readers.unshift(reader);
+      const { groups } = reader.header;
+      if (
+        groups.every(
+          (row) => row.lastIndex <= (this.groups.get(row.group)?.checkpoint.olderAppliedIndex ?? 0),
+        )
+      )
+        break;
+    }
+    return readers;
+  }
+
+  #checkIdentity(
+    readers: readonly SegmentReader[],
+    expected: Partial<Pick<WalIdentity, "clusterId" | "memberId">>,
+  ): void {
+    const { identity } = (readers[readers.length - 1] as SegmentReader).header;
+    for (const { path, header } of readers) {
+      const { clusterId, memberId, walId } = header.identity;
+      const foreign =
+        (expected.clusterId !== undefined && !equalBytes(expected.clusterId, clusterId)) ||
+        (expected.memberId !== undefined && expected.memberId !== memberId) ||
+        !equalBytes(identity.clusterId, clusterId) ||
+        identity.memberId !== memberId ||
+        !equalBytes(identity.walId, walId);
+      if (foreign) throw new HarmonyError("WRONG_CLUSTER", `${path} is a segment of another log`);
+    }
+  }
+
+  #checkOrder(readers: readonly SegmentReader[]): void {
+    for (let i = 1; i < readers.length; i++) {
+      const before = readers[i - 1] as SegmentReader;
+      const reader = readers[i] as SegmentReader;
+      if (reader.header.sequence !== before.header.sequence + 1) {
+        const what = `segment ${before.header.sequence + 1} is missing before it`;
+        throw new CorruptionError({ file: reader.path, offset: 72, what });
+      }
+      if (reader.firstLsn < before.firstLsn + before.header.sizeBytes) {
+        const what = `first LSN ${reader.firstLsn} is not behind segment ${before.header.sequence}`;
+        throw new CorruptionError({ file: reader.path, offset: 80, what });
+      }
+    }
+  }
+
+  #checkManifest(
+    manifest: Manifest,
+    path: string,
+    readers: readonly SegmentReader[],
+    named: readonly NamedSegment[],
+  ): void {
+    const { header } = readers[0] as SegmentReader;
+    const { clusterId, memberId, walId } = header.identity;
+    const own =
+      equalBytes(manifest.identity.clusterId, clusterId) &&
+      manifest.identity.memberId === memberId &&
+      equalBytes(manifest.identity.walId, walId);
+    if (!own) throw new HarmonyError("WRONG_CLUSTER", `${path} is the manifest of another log`);
+    for (const segment of manifest.segments) {
+      if (segment.sequence < header.sequence) continue;
+      if (
+        !named.some((it) => it.sequence === segment.sequence && it.firstLsn === segment.firstLsn)
+      ) {
+        const file = `${this.directory}/${segmentName(segment.sequence, segment.firstLsn)}`;
+        throw new CorruptionError({
+          file,
+          offset: 0,
+          what: "the manifest names this segment, but it is missing",
+        });
+      }
+    }
+  }
+
+  /** Replays a segment that has a successor. Returns its footer when that has to be written anew. */
+  *#replayProven(reader: SegmentReader, next: DecodedSegmentHeader): Io<SegmentFooter | null> {
+    const end = next.firstLsn - reader.firstLsn;
+    const segment = liveSegment(reader, next.firstLsn);
+    this.segments.push(segment);
+    this.replay.enterSegment(reader.header.groups, reader.path);
+    let chain = reader.header.crc;
+    let offset = reader.header.sizeBytes;
+    while (offset < end) {
+      const check = yield* reader.check(offset, chain);
+      const header = check.header;
+      if (header !== null && offset + header.frameBytes > end) {
+        throw new WalCorruptionError(
+          { file: reader.path, offset, what: `a frame reaches into segment ${next.sequence}` },
+          "all groups",
+        );
+      }
+      if (check.valid) {
+        this.framesScanned++;
+        this.replay.frame(reader.records(offset, check.header), reader.firstLsn + offset, segment);
+      } else {
+        const damage: Damage = { file: reader.path, offset, what: check.what };
+        if (check.rows === null || !this.replay.tolerates(check.rows))
+          throw lostData(damage, check.rows);
+        this.replay.skip(check.rows, damage);
+      }
+      chain = (header as FrameHeader).crc;
+      offset += (header as FrameHeader).frameBytes;
+    }
+    this.bytesScanned += end;
+    if (chain !== next.previousCrc) {
+      throw new WalCorruptionError(
+        {
+          file: reader.path,
+          offset: end,
+          what: `the chain does not lead to segment ${next.sequence}`,
+        },
+        "all groups",
+      );
+    }
+    const footer = yield* reader.footerAt(end);
+    if (footerMatches(footer, reader.header, next.firstLsn, chain)) return null;
+    // The next segment vouches for every byte, so nothing is lost; the crash that leaves this is the one in step 6.
+    this.damaged.push({
+      file: reader.path,
+      offset: end,
+      what: "the footer is missing or damaged; it is written anew",
+    });
+    return footerOf(reader.header, next.firstLsn, chain);
+  }
+
+  /** Finds x and D. Throws when something below D is lost. */
+  *#examineTail(reader: SegmentReader, proven: Lsn): Io<TailFindings> {
+    const { firstLsn } = reader;
+    const skipped = new Map<
+      number,
+      { header: FrameHeader; rows: readonly FrameRow[]; what: string }
+    >();
+    let durableLsn = proven;
+    let chain = reader.header.crc;
+    let offset = reader.header.sizeBytes;
+    for (;;) {
+      const check = yield* reader.check(offset, chain);
+      if (check.valid) {
+        this.framesScanned++;
+        durableLsn = Math.max(durableLsn, check.header.durableLsn);
+        chain = check.header.crc;
+        offset += check.header.frameBytes;
+        continue;
+      }
+      const endLsn = firstLsn + offset;
+      const footer = yield* reader.footerAt(offset);
+      const sealed = footerMatches(footer, reader.header, endLsn, chain);
+      const scan = yield* reader.scanTail(sealed ? offset + FOOTER_BYTES : offset);
+      durableLsn = Math.max(durableLsn, scan.durableLsn, sealed ? endLsn : 0);
+      if (durableLsn <= endLsn) {
+        this.bytesScanned += reader.sizeBytes;
+        const tornBytes = sealed ? 0 : scan.dataEnd - offset;
+        return { endLsn, durableLsn, tornBytes, sealed, skipped };
+      }
+      const what = `${check.what}, but the log was durable up to LSN ${durableLsn} (offset ${durableLsn - firstLsn})`;
+      const damage: Damage = { file: reader.path, offset, what };
+      if (check.rows === null || check.header === null || !this.replay.tolerates(check.rows))
+        throw lostData(damage, check.rows);
+      skipped.set(offset, { header: check.header, rows: check.rows, what });
+      chain = check.header.crc;
+      offset += check.header.frameBytes;
+    }
+  }
+
+  /** Replays the proven part of the last segment; returns the chain at its end. */
+  *#replayTail(reader: SegmentReader, segment: LiveSegment, findings: TailFindings): Io<number> {
+    const end = findings.durableLsn - reader.firstLsn;
+    let chain = reader.header.crc;
+    let offset = reader.header.sizeBytes;
+    while (offset < end) {
+      const check = yield* reader.check(offset, chain);
+      const known = findings.skipped.get(offset);
+      if (check.valid)
+        this.replay.frame(reader.records(offset, check.header), reader.firstLsn + offset, segment);
+      else if (known === undefined)
+        throw lostData({ file: reader.path, offset, what: check.what }, check.rows);
+      else this.replay.skip(known.rows, { file: reader.path, offset, what: known.what });
+      const header = check.header as FrameHeader;
+      chain = header.crc;
+      offset += header.frameBytes;
+    }
+    if (offset !== end) {
+      const what = `the proven point, offset ${end}, is inside a frame`;
+      throw new WalCorruptionError({ file: reader.path, offset: end, what }, "all groups");
+    }
+    return chain;
+  }
+
+  /**
+   * Builds the segment that the log goes on in, with the frames of `source` from LSN `from` to the end of the valid
+   * chain, and replays them from their new places. It appears whole or not at all.
+   */
+  *#writeTail(
+    source: SegmentReader,
+    plan: Omit<DecodedSegmentHeader, "provenLsn" | "sizeBytes" | "crc">,
+    from: Lsn,
+    sourceChain: number,
+    findings: TailFindings,
+  ): Io<{ tail: OpenTail; dataRewritten: boolean }> {
+    const headerBytes = segmentHeaderBytes(plan.groups.length);
+    const copyBytes = findings.endLsn - from;
+    const header = encodeSegmentHeader({
+      ...plan,
+      provenLsn: plan.firstLsn + headerBytes + copyBytes,
+    });
+    const temporary = `${this.options.directory}/tmp/${NEXT_SEGMENT}`;
+    const path = `${this.directory}/${segmentName(plan.sequence, plan.firstLsn)}`;
+    const file = yield* openFile(this.files, temporary, {
+      access: "readwrite",
+      create: "exclusive",
+      durableWrites: true,
+    });
+    this.#files.add(file);
+    yield* writeFile(file, 0, header);
+    const segment = newSegment(plan.sequence, plan.firstLsn, path, file, header);
+
+    let dataRewritten = false;
+    let chain = segment.seed;
+    let offset = headerBytes;
+    let chunk: Uint8Array[] = [];
+    let chunkAt = offset;
+    let readAt = from - source.firstLsn;
+    let readChain = sourceChain;
+    const end = findings.endLsn - source.firstLsn;
+    while (readAt < end) {
+      const check = yield* source.check(readAt, readChain);
+      if (!check.valid)
+        throw lostData({ file: source.path, offset: readAt, what: check.what }, check.rows);
+      const lsn = plan.firstLsn + offset;
+      const frame = source.copyFrame(readAt, check.header);
+      this.replay.frame(source.records(readAt, check.header), lsn, segment);
+      chain = placeFrame(frame, 0, {
+        lsn,
+        durableLsn: plan.firstLsn,
+        previousCrc: chain,
+        seed: segment.seed,
+      });
+      if (check.header.rows > 0 && source.firstLsn + readAt >= findings.durableLsn)
+        dataRewritten = true;
+      chunk.push(frame);
+      offset += frame.length;
+      readAt += frame.length;
+      readChain = check.header.crc;
+      if (offset - chunkAt >= COPY_CHUNK_BYTES || readAt >= end) {
+        yield* writeFile(file, chunkAt, concat(chunk, offset - chunkAt));
+        chunk = [];
+        chunkAt = offset;
+      }
+    }
+    assert(plan.firstLsn + offset >= findings.endLsn, "the log's end never goes back");
+    const preparedBytes = Math.max(initialSizeBytes(this.options), offset + FOOTER_BYTES);
+    yield* fillZeros(file, offset, preparedBytes);
+    this.#judge();
+    yield* renameFile(this.files, temporary, path);
+    yield* syncDirectory(this.files, this.directory);
+    yield* syncDirectory(this.files, `${this.options.directory}/tmp`);
+    segment.endLsn = plan.firstLsn + offset;
+    segment.sizeBytes = preparedBytes;
+    this.segments.push(segment);
+    return { tail: { segment, offset, preparedBytes, chain }, dataRewritten };
+  }
+
+  /** Ends a segment at `offset`: what is behind it belongs to its successor. Can be repeated after a crash. */
+  *#seal(
+    path: string,
+    offset: number,
+    footer: SegmentFooter,
+    segment: LiveSegment | null,
+  ): Io<void> {
+    const file = yield* openFile(this.files, path, { access: "readwrite" });
+    try {
+      yield* writeFile(file, offset, encodeFooter(footer));
+      yield* truncateFile(file, offset + FOOTER_BYTES);
+      yield* syncFile(file);
+    } finally {
+      yield* closeFile(file);
+    }
+    if (segment !== null) segment.sizeBytes = offset + FOOTER_BYTES;
+  }
+
+  /**
+   * All is replayed and nothing is changed yet: the last place to refuse. The log must hold what the checkpoints lack
+   * and reach what they hold.
+   */
+  #judge(): void {
+    const lostState = this.replay.unsettled;
+    if (lostState !== null) throw new WalCorruptionError(lostState, "all groups");
+    for (const { group, log, checkpoint } of this.groups.all()) {
+      const { appliedIndex, appliedTerm } = checkpoint;
+      const refuse = (what: string): never => {
+        throw new CorruptionError({
+          file: this.directory,
+          offset: 0,
+          what: `group ${group}: ${what}`,
+        });
+      };
+      if (log.lastIndex() < appliedIndex) {
+        refuse(
+          `the log ends at entry ${log.lastIndex()}, but entry ${appliedIndex} is in a checkpoint`,
+        );
+      }
+      if (log.firstIndex() > appliedIndex + 1) {
+        refuse(
+          `the log begins at entry ${log.firstIndex()}, but the checkpoint ends at entry ${appliedIndex}`,
+        );
+      }
+      if (appliedIndex > 0 && log.term(appliedIndex) !== appliedTerm) {
+        refuse(
+          `entry ${appliedIndex} has term ${log.term(appliedIndex)}, but term ${appliedTerm} in the checkpoint`,
+        );
+      }
+    }
+  }
+
+  #damagedLsns(findings: TailFindings, reader: SegmentReader): { from: Lsn; to: Lsn } {
+    let from = 0;
+    let to = 0;
+    for (const [offset, { header }] of findings.skipped) {
+      if (from === 0) from = reader.firstLsn + offset;
+      to = reader.firstLsn + offset + header.frameBytes;
+    }
+    return { from, to };
+  }
+}
+
+/** Opens the log of a directory. Throws CORRUPT, WRONG_CLUSTER, NEWER_FORMAT, FileError. */
+export function recoverLog(
+  env: Env,
+  options: ResolvedOptions,
+  expected: Partial<Pick<WalIdentity, "clusterId" | "memberId">>,
+  starts: readonly GroupStart[],
+): Io<OpenedLog> {
+  return new Recovery(env.files, options, starts).run(expected);
+}
+
+function liveSegment(reader: SegmentReader, endLsn: Lsn): LiveSegment {
+  return {
+    sequence: reader.header.sequence,
+    firstLsn: reader.firstLsn,
+    path: reader.path,
+    file: reader.file,
+    headerBytes: reader.header.sizeBytes,
+    seed: reader.header.crc,
+    endLsn,
+    sizeBytes: reader.sizeBytes,
+    highest: new Map(),
+  };
+}
+
+function footerOf(header: DecodedSegmentHeader, endLsn: Lsn, chainCrc: number): SegmentFooter {
+  return { sequence: header.sequence, firstLsn: header.firstLsn, endLsn, chainCrc };
+}
+
+function lostData(damage: Damage, rows: readonly FrameRow[] | null): WalCorruptionError {
+  if (rows === null) return new WalCorruptionError(damage, "all groups");
+  const lost = rows.map(({ group, firstIndex, lastIndex, lastTerm }) => ({
+    group,
+    firstIndex,
+    lastIndex,
+    term: lastTerm,
+  }));
+  return new WalCorruptionError(damage, lost);
+}
+
+function concat(parts: readonly Uint8Array[], bytes: number): Uint8Array {
+  if (parts.length === 1) return parts[0] as Uint8Array;
+  const out = new Uint8Array(bytes);
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
