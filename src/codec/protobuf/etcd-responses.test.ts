@@ -159,7 +159,7 @@ const pbTxn = (header: pb.ResponseHeader | undefined, r: TxnArgument): pb.TxnRes
       case "deleteRange":
         return { response_delete_range: pbDelete(revisionOnly(op.revision), op) } as pb.ResponseOp;
       case "txn":
-        return { response_txn: pbTxn(undefined, op) } as pb.ResponseOp;
+        return { response_txn: pbTxn(revisionOnly(0), op) } as pb.ResponseOp;
     }
   }),
 });
@@ -189,7 +189,7 @@ describe("encoders write what the generated encoders write", () => {
     );
   });
 
-  it("Txn: operations carry their revision alone, nested transactions no header", () => {
+  it("Txn: operations carry their revision alone, nested transactions an empty header", () => {
     fc.assert(
       fc.property(ids, txnResponse, (of, txn) => {
         expect(plain(encodeTxnResponse(headerOf(of), txn))).toEqual(

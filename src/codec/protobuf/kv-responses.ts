@@ -99,7 +99,7 @@ function writeTxnBody(writer: Writer, response: WireTxnResponse): void {
   writer.bool(2, response.succeeded);
 }
 
-/** Inside a transaction a header tells the revision only, and a nested transaction has none (as etcd does it). */
+/** Inside a transaction a header tells the revision only, and that of a nested transaction not even this, as in etcd. */
 function writeResponseOp(writer: Writer, op: WireResponseOp): void {
   const before = writer.size;
   switch (op.kind) {
@@ -120,6 +120,7 @@ function writeResponseOp(writer: Writer, op: WireResponseOp): void {
       break;
     case "txn":
       writeTxnBody(writer, op);
+      writer.embed(1, writer.size);
       writer.embed(4, before);
       break;
   }
