@@ -86,7 +86,13 @@ export interface EncodeOptions {
 const SORT_ORDERS: readonly SortOrder[] = ["none", "ascend", "descend"];
 const SORT_TARGETS: readonly SortTarget[] = ["key", "version", "create", "mod", "value"];
 const COMPARE_RESULTS: readonly CompareResult[] = ["equal", "greater", "less", "notEqual"];
-const COMPARE_TARGETS: readonly Compare["operand"]["target"][] = ["version", "create", "mod", "value", "lease"];
+const COMPARE_TARGETS: readonly Compare["operand"]["target"][] = [
+  "version",
+  "create",
+  "mod",
+  "value",
+  "lease",
+];
 
 const FLAG_PREV_KV = 1;
 const FLAG_IGNORE_VALUE = 2;
@@ -162,7 +168,9 @@ export function decodeCommand(bytes: Uint8Array): Command | Malformed {
   if (reader.failed || format !== FORMAT) return malformed("its format is unknown");
   const command = readCommand(reader);
   if (command === null) return malformed("its operands are not those of its op code");
-  return reader.isAtEnd ? command : malformed(reader.failed ? "it is cut short" : "something follows it");
+  return reader.isAtEnd
+    ? command
+    : malformed(reader.failed ? "it is cut short" : "something follows it");
 }
 
 function malformed(what: string): Malformed {
@@ -179,12 +187,16 @@ function readCommand(reader: ByteReader): Command | null {
       return readTxn(reader, 1);
     case Op.compact: {
       const flags = reader.u8();
-      return flags > 1 ? null : { kind: "compact", physical: flags === 1, revision: readSigned(reader) };
+      return flags > 1
+        ? null
+        : { kind: "compact", physical: flags === 1, revision: readSigned(reader) };
     }
     case Op.leaseGrant: {
       const id = readLease(reader);
       const ttlSeconds = readSigned(reader);
-      return id === 0n ? null : { kind: "leaseGrant", id, ttlSeconds, ttlSecondsMin: reader.varint() };
+      return id === 0n
+        ? null
+        : { kind: "leaseGrant", id, ttlSeconds, ttlSecondsMin: reader.varint() };
     }
     case Op.leaseRevoke:
       return { kind: "leaseRevoke", id: readLease(reader) };
@@ -244,7 +256,10 @@ function readDeleteRange(reader: ByteReader): DeleteRangeRequest | null {
 function writeRange(out: ByteWriter, request: RangeRequest): void {
   const { minModRevision, maxModRevision, minCreateRevision, maxCreateRevision } = request;
   const hasFilters =
-    minModRevision !== 0 || maxModRevision !== 0 || minCreateRevision !== 0 || maxCreateRevision !== 0;
+    minModRevision !== 0 ||
+    maxModRevision !== 0 ||
+    minCreateRevision !== 0 ||
+    maxCreateRevision !== 0;
   out.u8(
     (request.serializable ? FLAG_SERIALIZABLE : 0) |
       (request.keysOnly ? FLAG_KEYS_ONLY : 0) |
@@ -378,8 +393,10 @@ function readCompare(reader: ByteReader): Compare | null {
   const key = reader.lengthAndBytes();
   const rangeEnd = reader.lengthAndBytes();
   if (result === undefined || target === undefined || !isKey(key) || !isEnd(rangeEnd)) return null;
-  if (target === "value") return { key, rangeEnd, result, operand: { target, bytes: reader.lengthAndBytes() } };
-  if (target === "lease") return { key, rangeEnd, result, operand: { target, lease: readLease(reader) } };
+  if (target === "value")
+    return { key, rangeEnd, result, operand: { target, bytes: reader.lengthAndBytes() } };
+  if (target === "lease")
+    return { key, rangeEnd, result, operand: { target, lease: readLease(reader) } };
   return { key, rangeEnd, result, operand: { target, number: readSigned(reader) } };
 }
 

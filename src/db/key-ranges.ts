@@ -14,8 +14,10 @@ export class KeyRanges {
     let low = from;
     let high = to;
     while (last < this.#froms.length && compareBytes(this.#froms[last] as Uint8Array, to) <= 0) {
-      if (last === first && compareBytes(this.#froms[last] as Uint8Array, low) < 0) low = this.#froms[last] as Uint8Array;
-      if (compareBytes(this.#tos[last] as Uint8Array, high) > 0) high = this.#tos[last] as Uint8Array;
+      if (last === first && compareBytes(this.#froms[last] as Uint8Array, low) < 0)
+        low = this.#froms[last] as Uint8Array;
+      if (compareBytes(this.#tos[last] as Uint8Array, high) > 0)
+        high = this.#tos[last] as Uint8Array;
       last++;
     }
     this.#froms.splice(first, last - first, low);
@@ -30,7 +32,8 @@ export class KeyRanges {
   }
 
   forEach(visit: (from: Uint8Array, to: Uint8Array) => void): void {
-    for (let i = 0; i < this.#froms.length; i++) visit(this.#froms[i] as Uint8Array, this.#tos[i] as Uint8Array);
+    for (let i = 0; i < this.#froms.length; i++)
+      visit(this.#froms[i] as Uint8Array, this.#tos[i] as Uint8Array);
   }
 }
 

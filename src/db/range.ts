@@ -54,7 +54,8 @@ function readKeys(store: Store, request: RangeRequest): RangeResponse {
   const end = upperEnd(request);
   const at = revisionOf(request);
   const count = view.count(key, end, at);
-  if (count === 0 || request.countOnly) return { kind: "range", revision, kvs: [], more: false, count };
+  if (count === 0 || request.countOnly)
+    return { kind: "range", revision, kvs: [], more: false, count };
 
   const limit = request.limit > 0 ? Math.min(request.limit, count) : count;
   const isByKey = request.sortTarget === "key";
@@ -136,7 +137,8 @@ class Sorted {
     const { sortTarget, keysOnly } = this.#request;
     if (!passesFilters(record, this.#request)) return true;
     this.passed++;
-    const isBehind = this.#worst !== null && sortTarget !== "key" && this.#compare(record, this.#worst) >= 0;
+    const isBehind =
+      this.#worst !== null && sortTarget !== "key" && this.#compare(record, this.#worst) >= 0;
     if (isBehind) return true;
     this.#kvs.push(toKeyValue(key, record, keysOnly && sortTarget !== "value"));
     if (this.#kvs.length >= 2 * this.#limit) this.#cut();
@@ -151,7 +153,8 @@ class Sorted {
   }
 
   #cut(): void {
-    if (this.#request.sortTarget === "key") this.#kvs.sort((a, b) => this.#sign * compareBytes(a.key, b.key));
+    if (this.#request.sortTarget === "key")
+      this.#kvs.sort((a, b) => this.#sign * compareBytes(a.key, b.key));
     else this.#kvs.sort((a, b) => this.#compare(a, b));
     if (this.#kvs.length < this.#limit) return;
     this.#kvs = this.#kvs.slice(0, this.#limit);

@@ -9,7 +9,14 @@
  */
 import { assert, type ErrorCode, HarmonyError } from "../base/index.ts";
 import type { Engine } from "../btree/index.ts";
-import { describeStore, leaseIdBytes, readLeaseId, Store, type StoreSettings } from "../mvcc/index.ts";
+import {
+  byEnd,
+  describeStore,
+  leaseIdBytes,
+  readLeaseId,
+  Store,
+  type StoreSettings,
+} from "../mvcc/index.ts";
 import type { LogIndex, Term } from "../raft/index.ts";
 import type { ApplyContext, StateMachine } from "../replica/index.ts";
 import { type Command, decodeCommand, type LeaseGrantCommand } from "./command.ts";
@@ -95,7 +102,10 @@ export class KvStateMachine implements StateMachine<Outcome> {
     for (const bytes of commands) {
       const command = decodeCommand(bytes);
       if (command.kind === "malformed") {
-        throw new HarmonyError("CORRUPT", `entry ${context.index} holds no command: ${command.what}`);
+        throw new HarmonyError(
+          "CORRUPT",
+          `entry ${context.index} holds no command: ${command.what}`,
+        );
       }
       outcomes.push(this.#applyCommand(command));
     }
@@ -140,9 +150,11 @@ export class KvStateMachine implements StateMachine<Outcome> {
   /** All leases, the one that ends first before the others. */
   leases(): readonly bigint[] {
     const found: { readonly id: bigint; readonly endMs: number }[] = [];
-    this.#store.leases.forEach((id, lease) => found.push({ id: readLeaseId(id), endMs: this.#store.leaseEndMs(lease) }));
+    this.#store.leases.forEach((id, lease) =>
+      found.push({ id: readLeaseId(id), endMs: this.#store.leaseEndMs(lease) }),
+    );
     // A change of leader moves ends without moving what stands in the tree.
-    return found.sort((a, b) => a.endMs - b.endMs).map(({ id }) => id);
+    return found.sort(byEnd).map(({ id }) => id);
   }
 
   /**
@@ -198,17 +210,25 @@ export class KvStateMachine implements StateMachine<Outcome> {
         return this.#orRefuse(runTxn(store, command));
       case "compact": {
         const refused = store.compact(command.revision);
-        return refused === null ? { kind: "compact", revision: store.revision } : this.#refuse(refused);
+        return refused === null
+          ? { kind: "compact", revision: store.revision }
+          : this.#refuse(refused);
       }
       case "leaseGrant":
         return this.#grant(command);
       case "leaseRevoke": {
         const wasThere = store.revokeLease(leaseIdBytes(command.id));
-        return wasThere ? { kind: "leaseRevoke", revision: store.revision } : this.#refuse("LEASE_NOT_FOUND");
+        return wasThere
+          ? { kind: "leaseRevoke", revision: store.revision }
+          : this.#refuse("LEASE_NOT_FOUND");
       }
       case "leaseKeepAlive": {
         const lease = store.keepLeaseAlive(leaseIdBytes(command.id));
-        return { kind: "leaseKeepAlive", revision: store.revision, ttlSeconds: BigInt(lease?.ttlSeconds ?? 0) };
+        return {
+          kind: "leaseKeepAlive",
+          revision: store.revision,
+          ttlSeconds: BigInt(lease?.ttlSeconds ?? 0),
+        };
       }
       case "expire":
         store.expireLeases(command.upToClockMs, command.limit);
@@ -222,7 +242,12 @@ export class KvStateMachine implements StateMachine<Outcome> {
     if (this.#store.leases.has(id)) return this.#refuse("LEASE_EXISTS");
     const ttlSeconds = Math.max(command.ttlSeconds, command.ttlSecondsMin);
     this.#store.grantLease(id, ttlSeconds);
-    return { kind: "leaseGrant", revision: this.#store.revision, id: command.id, ttlSeconds: BigInt(ttlSeconds) };
+    return {
+      kind: "leaseGrant",
+      revision: this.#store.revision,
+      id: command.id,
+      ttlSeconds: BigInt(ttlSeconds),
+    };
   }
 
   #refuse(code: ErrorCode): Refusal {

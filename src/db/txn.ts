@@ -47,12 +47,22 @@ export function readTxn(store: Store, request: TxnRequest): TxnResponse | ErrorC
   const plan = planTxn(store, request);
   const refused = checkPlan(store, plan);
   if (refused !== null) return refused;
-  return { kind: "txn", revision: store.revision, succeeded: plan.succeeded, responses: execute(store, plan) };
+  return {
+    kind: "txn",
+    revision: store.revision,
+    succeeded: plan.succeeded,
+    responses: execute(store, plan),
+  };
 }
 
 /** Why a put that stands alone is refused: etcd looks at the lease first here, and last in a transaction. */
 export function checkPut(store: Store, request: PutRequest): ErrorCode | null {
-  return checkLease(store, request) ?? (needsKey(request) && store.view.find(request.key, LATEST) === undefined ? "KEY_NOT_FOUND" : null);
+  return (
+    checkLease(store, request) ??
+    (needsKey(request) && store.view.find(request.key, LATEST) === undefined
+      ? "KEY_NOT_FOUND"
+      : null)
+  );
 }
 
 /** A put that was checked, within an open transaction. */
@@ -60,7 +70,10 @@ export function executePut(store: Store, request: PutRequest): PutResponse {
   const { key, ignoreValue, ignoreLease } = request;
   const old = needsKey(request) || request.prevKv ? store.view.find(key, LATEST) : undefined;
   const prevKv = request.prevKv && old !== undefined ? toKeyValue(key, old, false) : null;
-  assert(old !== undefined || !needsKey(request), "a key whose value or lease is kept was checked to be there");
+  assert(
+    old !== undefined || !needsKey(request),
+    "a key whose value or lease is kept was checked to be there",
+  );
   const value = ignoreValue && old !== undefined ? old.value : request.value;
   const newLease = request.lease === 0n ? null : leaseIdBytes(request.lease);
   store.put(key, value, ignoreLease && old !== undefined ? old.lease : newLease);
@@ -184,7 +197,11 @@ function covers(range: DeleteRangeRequest, key: Uint8Array): boolean {
  * Revisions are judged on the state before the transaction: the one that it is about to make is in the future. Without
  * history that state is gone as soon as something was written, so it can no longer be asked for by its number.
  */
-function checkRanges(store: Store, plan: Plan, isAfterWrite: boolean): { refused: ErrorCode | null; isAfterWrite: boolean } {
+function checkRanges(
+  store: Store,
+  plan: Plan,
+  isAfterWrite: boolean,
+): { refused: ErrorCode | null; isAfterWrite: boolean } {
   let isAfter = isAfterWrite;
   for (const op of plan.ops) {
     if (op.kind === "plan") {
@@ -194,7 +211,8 @@ function checkRanges(store: Store, plan: Plan, isAfterWrite: boolean): { refused
     } else if (op.kind === "range") {
       const refused = store.revisionError(op.revision);
       if (refused !== null) return { refused, isAfterWrite: isAfter };
-      if (op.revision > 0 && isAfter && !store.isHistoryOn) return { refused: "COMPACTED", isAfterWrite: isAfter };
+      if (op.revision > 0 && isAfter && !store.isHistoryOn)
+        return { refused: "COMPACTED", isAfterWrite: isAfter };
     } else {
       isAfter = true;
     }
@@ -207,7 +225,9 @@ function needsKey(request: PutRequest): boolean {
 }
 
 function checkLease(store: Store, request: PutRequest): ErrorCode | null {
-  return request.lease === 0n || store.leases.has(leaseIdBytes(request.lease)) ? null : "LEASE_NOT_FOUND";
+  return request.lease === 0n || store.leases.has(leaseIdBytes(request.lease))
+    ? null
+    : "LEASE_NOT_FOUND";
 }
 
 function execute(store: Store, plan: Plan): ResponseOp[] {

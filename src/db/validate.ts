@@ -32,7 +32,13 @@ export const TXN_DEPTH_MAX = 128;
 type Refused = ErrorCode | null;
 
 const SORT_ORDERS: ReadonlySet<SortOrder> = new Set<SortOrder>(["none", "ascend", "descend"]);
-const SORT_TARGETS: ReadonlySet<SortTarget> = new Set<SortTarget>(["key", "version", "create", "mod", "value"]);
+const SORT_TARGETS: ReadonlySet<SortTarget> = new Set<SortTarget>([
+  "key",
+  "version",
+  "create",
+  "mod",
+  "value",
+]);
 
 /** Why a write is refused whatever the data is, or null. */
 export function validateWrite(request: WriteRequest, limits: RequestLimits): Refused {
@@ -55,7 +61,9 @@ export function validateRange(request: RangeRequest): Refused {
   const refused = validateKeyRange(request);
   if (refused !== null) return refused;
   // The types allow no other value; a number from the wire that stands for none arrives here all the same.
-  return SORT_ORDERS.has(request.sortOrder) && SORT_TARGETS.has(request.sortTarget) ? null : "INVALID_SORT";
+  return SORT_ORDERS.has(request.sortOrder) && SORT_TARGETS.has(request.sortTarget)
+    ? null
+    : "INVALID_SORT";
 }
 
 /** True when no operation of any branch writes: such a transaction is answered as a read. */
@@ -74,7 +82,9 @@ function validateKey(key: Uint8Array): Refused {
 
 /** The end of a range may be the longest key and one byte: the range of that key alone ends there. */
 function validateKeyRange(range: KeyRange): Refused {
-  return validateKey(range.key) ?? (range.rangeEnd.length > KEY_LENGTH_MAX + 1 ? "KEY_TOO_LARGE" : null);
+  return (
+    validateKey(range.key) ?? (range.rangeEnd.length > KEY_LENGTH_MAX + 1 ? "KEY_TOO_LARGE" : null)
+  );
 }
 
 function validatePut(request: PutRequest): Refused {
@@ -92,7 +102,9 @@ function validateTxn(request: TxnRequest, maxTxnOps: number): Refused {
   const cost = new TxnCost();
   cost.add(request, maxTxnOps, 1);
   if (cost.refused !== null) return cost.refused;
-  return collectWrites(request.success) === null || collectWrites(request.failure) === null ? "DUPLICATE_KEY" : null;
+  return collectWrites(request.success) === null || collectWrites(request.failure) === null
+    ? "DUPLICATE_KEY"
+    : null;
 }
 
 /**

@@ -3,16 +3,23 @@
  * compaction has come, pages and caches do not show. The simulator and the tests compare these lines with an oracle's,
  * so the line of a version can be made from plain data as well.
  */
-import { compareBytes, hex } from "../base/index.ts";
+import { compareBytes, crc32c, hex } from "../base/index.ts";
 import type { Engine, Version } from "../btree/index.ts";
 import { RecordView } from "./record.ts";
 import type { Store } from "./store.ts";
 import { historyRevision, HistoryKeys, historySub, readLeaseId } from "./tree-keys.ts";
 import { Trees } from "./trees.ts";
 
+const VALUE_SHOWN_MAX = 64;
+
 /** One version of a key, or its deletion. */
 export type VersionDescription =
-  | { readonly key: Uint8Array; readonly revision: number; readonly sub: number; readonly isDelete: true }
+  | {
+      readonly key: Uint8Array;
+      readonly revision: number;
+      readonly sub: number;
+      readonly isDelete: true;
+    }
   | {
       readonly key: Uint8Array;
       readonly revision: number;
@@ -34,11 +41,38 @@ export function printable(bytes: Uint8Array): string {
   return out;
 }
 
+/** Long values by length and checksum, so that a line stays a line. */
+function describeValue(value: Uint8Array): string {
+  return value.length <= VALUE_SHOWN_MAX
+    ? `"${printable(value)}"`
+    : `${value.length} bytes, crc32c ${crc32c(value)}`;
+}
+
 export function describeVersion(version: VersionDescription): string {
   const place = `${printable(version.key)} @${version.revision}.${version.sub}`;
   if (version.isDelete) return `${place} deleted`;
   const lease = version.lease === 0n ? "" : ` lease=${version.lease}`;
-  return `${place} create=${version.createRevision} version=${version.version}${lease} "${printable(version.value)}"`;
+  return `${place} create=${version.createRevision} version=${version.version}${lease} ${describeValue(version.value)}`;
+}
+
+export interface LeaseDescription {
+  readonly id: bigint;
+  readonly ttlSeconds: number;
+  readonly endMs: number;
+  readonly keys: readonly Uint8Array[];
+}
+
+export function describeLease(lease: LeaseDescription): string {
+  const keys = lease.keys.map((key) => ` ${printable(key)}`).join("");
+  return `lease ${lease.id} ttl ${lease.ttlSeconds} ends ${lease.endMs}${keys === "" ? "" : ` keys${keys}`}`;
+}
+
+/** The order of leases: the one that ends first before the others, then by id. */
+export function byEnd(
+  a: Pick<LeaseDescription, "id" | "endMs">,
+  b: Pick<LeaseDescription, "id" | "endMs">,
+): number {
+  return a.endMs - b.endMs || (a.id < b.id ? -1 : 1);
 }
 
 /**
@@ -46,27 +80,47 @@ export function describeVersion(version: VersionDescription): string {
  * the compact revision on names, in order of key and revision, then the leases in the order of their ends.
  */
 export function describeStore(engine: Engine, store: Store): string[] {
-  const lines = [`revision ${store.revision} compacted ${store.compactRevision} clock ${store.clockMs}`];
+  const lines = [
+    `revision ${store.revision} compacted ${store.compactRevision} clock ${store.clockMs}`,
+  ];
   const pinned = engine.pin();
   try {
     describeVersions(pinned, store.compactRevision, lines);
   } finally {
     pinned.release();
   }
+  const leases: LeaseDescription[] = [];
   store.leases.forEach((id, lease) => {
-    const keys: string[] = [];
-    store.leases.forEachKey(id, (key) => keys.push(printable(key)));
-    const ends = `ttl ${lease.ttlSeconds} ends ${store.leaseEndMs(lease)}`;
-    lines.push(`lease ${readLeaseId(id)} ${ends}${keys.length === 0 ? "" : ` keys ${keys.join(" ")}`}`);
+    const keys: Uint8Array[] = [];
+    store.leases.forEachKey(id, (key) => keys.push(key.slice()));
+    leases.push({
+      id: readLeaseId(id),
+      ttlSeconds: lease.ttlSeconds,
+      endMs: store.leaseEndMs(lease),
+      keys,
+    });
   });
+  leases.sort(byEnd);
+  lines.push(...leases.map(describeLease));
   return lines;
 }
 
 function describeVersions(pinned: Version, compactRevision: number, lines: string[]): void {
-  const versions: { readonly place: Uint8Array; readonly line: string; readonly revision: number; readonly isDelete: boolean }[] = [];
+  const versions: {
+    readonly place: Uint8Array;
+    readonly line: string;
+    readonly revision: number;
+    readonly isDelete: boolean;
+  }[] = [];
   const historyKeys = new HistoryKeys();
   const record = new RecordView();
-  const add = (place: Uint8Array, key: Uint8Array, revision: number, sub: number, bytes: Uint8Array): void => {
+  const add = (
+    place: Uint8Array,
+    key: Uint8Array,
+    revision: number,
+    sub: number,
+    bytes: Uint8Array,
+  ): void => {
     record.read(bytes);
     const isDelete = record.isTombstone;
     const line = describeVersion(
@@ -88,7 +142,13 @@ function describeVersions(pinned: Version, compactRevision: number, lines: strin
   const history = pinned.tree(Trees.history).cursor();
   for (let isThere = history.first(); isThere; isThere = history.next()) {
     const place = history.key;
-    add(place, historyKeys.userKey(place), historyRevision(place), historySub(place), history.value);
+    add(
+      place,
+      historyKeys.userKey(place),
+      historyRevision(place),
+      historySub(place),
+      history.value,
+    );
   }
   const keys = pinned.tree(Trees.keys).cursor();
   for (let isThere = keys.first(); isThere; isThere = keys.next()) {
@@ -102,7 +162,9 @@ function describeVersions(pinned: Version, compactRevision: number, lines: strin
     const { place, line, revision, isDelete } = versions[i] as (typeof versions)[number];
     const next = versions[i + 1];
     const isSuperseded =
-      next !== undefined && next.revision <= compactRevision && historyKeys.holdKeyOf(place).isVersion(next.place);
+      next !== undefined &&
+      next.revision <= compactRevision &&
+      historyKeys.holdKeyOf(place).isVersion(next.place);
     if (revision >= compactRevision || !(isDelete || isSuperseded)) lines.push(line);
   }
 }

@@ -38,7 +38,10 @@ export class EventView {
     const reader = this.#reader;
     reader.reset(bytes);
     const type = reader.u8();
-    assert(type === FORMAT_AND_PUT || type === FORMAT_AND_DELETE, "an event of a known format and type");
+    assert(
+      type === FORMAT_AND_PUT || type === FORMAT_AND_DELETE,
+      "an event of a known format and type",
+    );
     this.isDelete = type === FORMAT_AND_DELETE;
     this.previousRevision = reader.varint();
     this.previousSub = reader.varint();

@@ -15,10 +15,24 @@
  * Left out: what a request means (checks, compares, ranges with filters), which is `db`; watchers; deadlines of single
  * keys. Papers: data-model.md; architecture 7; fault-rules D20, K6, K8, R19.
  */
-export { describeStore, describeVersion, printable, type VersionDescription } from "./describe.ts";
+export {
+  byEnd,
+  describeLease,
+  describeStore,
+  describeVersion,
+  type LeaseDescription,
+  printable,
+  type VersionDescription,
+} from "./describe.ts";
 export { type LeaseRecord, Leases } from "./leases.ts";
 export { LATEST, ReadView, type TreeSource, type Visit } from "./read-view.ts";
 export { type RecordFields, RecordView } from "./record.ts";
 export type { StoreSettings } from "./settings.ts";
 export { type RevisionError, Store } from "./store.ts";
-export { KEY_LENGTH_MAX, LEASE_ID_BYTES, leaseIdBytes, readLeaseId, writeLeaseId } from "./tree-keys.ts";
+export {
+  KEY_LENGTH_MAX,
+  LEASE_ID_BYTES,
+  leaseIdBytes,
+  readLeaseId,
+  writeLeaseId,
+} from "./tree-keys.ts";

@@ -115,7 +115,10 @@ export class Leases {
     for (let isThere = cursor.first(); isThere; isThere = cursor.next()) {
       const id = deadlineLease(cursor.key);
       const record = this.get(id);
-      assert(record !== undefined && record.deadlineMs === deadlineMs(cursor.key), "a deadline is its lease's");
+      assert(
+        record !== undefined && record.deadlineMs === deadlineMs(cursor.key),
+        "a deadline is its lease's",
+      );
       visit(id, record);
     }
   }
@@ -141,7 +144,10 @@ export class Leases {
       const id = cursor.key.slice(0, LEASE_ID_BYTES);
       assert(this.has(id), "keys are attached to leases that exist");
       const lease = leaseOfKey(cursor.key.slice(LEASE_ID_BYTES));
-      assert(lease !== null && lease !== undefined && this.#isSame(lease, id), "an attached key names its lease");
+      assert(
+        lease !== null && lease !== undefined && this.#isSame(lease, id),
+        "an attached key names its lease",
+      );
     }
   }
 

@@ -145,10 +145,18 @@ export class ReadView {
   #keysGainedSince(revision: number, from: Uint8Array, to: Uint8Array | undefined): number {
     const cursor = this.#eventsCursor;
     let gained = 0;
-    for (let isThere = cursor.seek(this.#eventKeys.at(revision + 1, 0)); isThere; isThere = cursor.next()) {
+    for (
+      let isThere = cursor.seek(this.#eventKeys.at(revision + 1, 0));
+      isThere;
+      isThere = cursor.next()
+    ) {
       const event = this.#event.read(cursor.value);
       if (!event.isDelete && event.previousRevision > 0) continue;
-      if (compareBytes(event.key, from) < 0 || (to !== undefined && compareBytes(event.key, to) >= 0)) continue;
+      if (
+        compareBytes(event.key, from) < 0 ||
+        (to !== undefined && compareBytes(event.key, to) >= 0)
+      )
+        continue;
       gained += event.isDelete ? -1 : 1;
     }
     return gained;

@@ -34,7 +34,10 @@ export interface RecordFields {
 
 export function writeRecord(out: ByteWriter, fields: RecordFields): void {
   const { lease, deadlineMs, value } = fields;
-  assert(fields.version >= 1 && fields.createRevision >= 2, "a version of a key counts from 1, its revisions from 2");
+  assert(
+    fields.version >= 1 && fields.createRevision >= 2,
+    "a version of a key counts from 1, its revisions from 2",
+  );
   assert(fields.modRevision >= fields.createRevision, "a key is not changed before it is created");
   out.u8(FORMAT);
   out.u8(KIND_BYTES);
@@ -82,7 +85,10 @@ export class RecordView implements RecordFields {
     const reader = this.#reader;
     reader.reset(bytes, 3);
     const flags = bytes[2] ?? FLAGS_KNOWN + 1;
-    assert(bytes[0] === FORMAT && bytes[1] === KIND_BYTES && flags <= FLAGS_KNOWN, "a record of a known format, kind and flags");
+    assert(
+      bytes[0] === FORMAT && bytes[1] === KIND_BYTES && flags <= FLAGS_KNOWN,
+      "a record of a known format, kind and flags",
+    );
     this.#bytes = bytes;
     this.#flags = flags;
     this.modRevision = reader.varint();
@@ -94,7 +100,10 @@ export class RecordView implements RecordFields {
     this.deadlineMs = (flags & FLAG_DEADLINE) === 0 ? 0 : reader.varint();
     this.#valueAt = reader.at;
     assert(!reader.failed, "a record is complete");
-    assert(this.isTombstone || (this.version >= 1 && this.modRevision >= this.createRevision), "a record's revisions are in order");
+    assert(
+      this.isTombstone || (this.version >= 1 && this.modRevision >= this.createRevision),
+      "a record's revisions are in order",
+    );
     return this;
   }
 
@@ -103,7 +112,9 @@ export class RecordView implements RecordFields {
   }
 
   get lease(): Uint8Array | null {
-    return (this.#flags & FLAG_LEASE) === 0 ? null : this.#bytes.subarray(this.#leaseAt, this.#leaseAt + LEASE_ID_BYTES);
+    return (this.#flags & FLAG_LEASE) === 0
+      ? null
+      : this.#bytes.subarray(this.#leaseAt, this.#leaseAt + LEASE_ID_BYTES);
   }
 
   get hasLease(): boolean {

@@ -30,7 +30,10 @@ export function openSettings(engine: Engine, initial: StoreSettings): StoreSetti
   }
   const reader = new ByteReader(stored);
   const format = reader.u8();
-  const settings: StoreSettings = { retentionMs: reader.varint(), retentionRevisions: reader.varint() };
+  const settings: StoreSettings = {
+    retentionMs: reader.varint(),
+    retentionRevisions: reader.varint(),
+  };
   assert(format === FORMAT && reader.isAtEnd, "settings of a known format");
   return settings;
 }

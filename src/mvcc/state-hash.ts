@@ -33,6 +33,10 @@ export class StateHash {
   }
 
   mixNumber(effect: Effect, value: number): void {
-    this.value = hash32(this.value, value % TWO_32 | 0, (effect << 24) ^ Math.floor(value / TWO_32));
+    this.value = hash32(
+      this.value,
+      (value % TWO_32) | 0,
+      (effect << 24) ^ Math.floor(value / TWO_32),
+    );
   }
 }

@@ -342,10 +342,19 @@ export class Store {
     this.#restartMs = reader.varint();
     this.#hash.value = reader.varint();
     assert(format === PAYLOAD_FORMAT && reader.isAtEnd, "the store's payload fits its format");
-    assert(this.#revision >= 1 && this.#compactRevision <= this.#revision, "the store's revisions are in order");
+    assert(
+      this.#revision >= 1 && this.#compactRevision <= this.#revision,
+      "the store's revisions are in order",
+    );
   }
 
-  #addEvent(isDelete: boolean, revision: number, sub: number, old: RecordView | null, key: Uint8Array): void {
+  #addEvent(
+    isDelete: boolean,
+    revision: number,
+    sub: number,
+    old: RecordView | null,
+    key: Uint8Array,
+  ): void {
     const event = this.#event;
     event.reset();
     writeEvent(event, isDelete, old?.modRevision ?? 0, old?.sub ?? 0, key);
@@ -355,7 +364,10 @@ export class Store {
 
   /** Keeps the version that a change replaces. Leaves `#historyKeys` holding the key. */
   #supersede(key: Uint8Array, old: RecordView, oldBytes: Uint8Array): void {
-    const isNew = this.#history.put(this.#historyKeys.hold(key).version(old.modRevision, old.sub), oldBytes);
+    const isNew = this.#history.put(
+      this.#historyKeys.hold(key).version(old.modRevision, old.sub),
+      oldBytes,
+    );
     assert(isNew, "a version is superseded once");
   }
 
@@ -384,7 +396,10 @@ export class Store {
     let attached = 0;
     for (let isThere = keys.first(); isThere; isThere = keys.next()) {
       record.read(keys.value);
-      assert(!record.isTombstone && record.modRevision <= this.#revision, "a live key has a version that was made");
+      assert(
+        !record.isTombstone && record.modRevision <= this.#revision,
+        "a live key has a version that was made",
+      );
       if (record.hasLease) attached++;
     }
     assert(attached === this.#leases.attachedCount, "every key that names a lease is attached");
@@ -393,7 +408,10 @@ export class Store {
       return bytes === undefined ? undefined : record.read(bytes).lease;
     });
     if (!this.#isHistoryOn) {
-      assert(this.#history.count === 0 && this.#events.count === 0, "without history nothing is kept");
+      assert(
+        this.#history.count === 0 && this.#events.count === 0,
+        "without history nothing is kept",
+      );
       return;
     }
     this.#historyInvariants();
@@ -411,7 +429,11 @@ export class Store {
       const { previousRevision } = event;
       const isGone = revision <= this.#compactRevision && previousRevision < this.#compactRevision;
       if (previousRevision > 0 && this.#hasVersion(previousRevision, event.previousSub)) spokenOf++;
-      else assert(previousRevision === 0 || isGone, "a superseded version is kept until it is compacted");
+      else
+        assert(
+          previousRevision === 0 || isGone,
+          "a superseded version is kept until it is compacted",
+        );
       if (!event.isDelete) continue;
       if (this.#hasVersion(revision, eventSub(events.key))) spokenOf++;
       else assert(revision < this.#compactRevision, "a tombstone is kept until it is compacted");

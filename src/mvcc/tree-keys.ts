@@ -183,7 +183,10 @@ export function deadlineMs(treeKey: Uint8Array): number {
 
 /** A view of the lease id in a key of the `deadlines` tree. */
 export function deadlineLease(treeKey: Uint8Array): Uint8Array {
-  assert(treeKey.length === DEADLINE_BYTES && treeKey[8] === DEADLINE_OF_LEASE, "a deadline of a lease");
+  assert(
+    treeKey.length === DEADLINE_BYTES && treeKey[8] === DEADLINE_OF_LEASE,
+    "a deadline of a lease",
+  );
   return treeKey.subarray(9);
 }
 

@@ -30,5 +30,8 @@ export const Trees: {
   meta: 7,
 });
 
-assert(new Set(Object.values(Trees)).size === Object.keys(Trees).length, "each tree has its own slot");
+assert(
+  new Set(Object.values(Trees)).size === Object.keys(Trees).length,
+  "each tree has its own slot",
+);
 assert(Math.max(...Object.values(Trees)) < TREE_SLOTS, "tree slots exist");
