@@ -1,0 +1,455 @@
+/** The sentences of the Raft paper and dissertation, one test for each that the core has to keep. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { setVerifying } from "../base/index.ts";
+import type { Message, MessageType } from "./index.ts";
+import { append, createNode, drain, elect, entriesOf, message, startWith } from "./testing/pair.ts";
+import type { TestNode } from "./testing/test-node.ts";
+
+type OfType<T, M = Message> = M extends { readonly type: infer U }
+  ? T extends U
+    ? M
+    : never
+  : never;
+
+function only<T extends MessageType>(messages: readonly Message[], type: T): OfType<T>[] {
+  return messages.filter((m): m is OfType<T> & Message => m.type === type);
+}
+
+function places(node: TestNode): string[] {
+  return node.view().map((entry) => `${entry.index}/${entry.term}`);
+}
+
+beforeAll(() => setVerifying(true));
+afterAll(() => setVerifying(false));
+
+describe("5.1 terms", () => {
+  it("a server that sees a larger term takes it and becomes a follower, whatever it was", () => {
+    for (const make of [
+      (): TestNode => startWith(createNode(1, [1, 2, 3]), [], 2),
+      (): TestNode => {
+        const candidate = startWith(createNode(1, [1, 2, 3]), [], 1);
+        candidate.node.campaign();
+        return candidate;
+      },
+      (): TestNode => {
+        const leader = startWith(createNode(1, [1, 2, 3]), [], 1);
+        elect(leader);
+        return leader;
+      },
+    ]) {
+      const node = make();
+      node.node.step(append(2, 1, 7));
+      expect(node.node.status()).toMatchObject({
+        role: "follower",
+        leader: 2,
+        hardState: { term: 7, vote: 0 },
+      });
+    }
+  });
+
+  it("a request with a stale term is rejected with the current one", () => {
+    const node = startWith(createNode(1, [1, 2, 3], { checkQuorum: true }), [], 5);
+    node.node.step(append(2, 1, 4, { entries: entriesOf([4]) }));
+    node.node.step(message({ type: "vote", from: 2, to: 1, term: 4, lastIndex: 9, lastTerm: 3 }));
+    const answers = drain(node);
+    expect(answers.map((m) => [m.type, m.term, "reject" in m && m.reject])).toEqual([
+      ["appendResponse", 5, true],
+      ["voteResponse", 5, true],
+    ]);
+    expect(node.node.status().lastIndex).toBe(0);
+  });
+
+  it("an answer with a stale term is ignored", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), [], 5);
+    node.node.campaign();
+    drain(node);
+    node.node.step(message({ type: "voteResponse", from: 2, to: 1, term: 5, reject: false }));
+    expect(node.node.status().role).toBe("candidate");
+  });
+});
+
+describe("5.2 leader election", () => {
+  it("a server starts as a follower and stays one while it hears from a leader", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), []);
+    expect(node.node.status().role).toBe("follower");
+    for (let i = 0; i < 100; i++) {
+      node.node.tick();
+      if (i % 5 === 0)
+        node.node.step(
+          message({ type: "heartbeat", from: 2, to: 1, term: 1, commit: 0, round: 0 }),
+        );
+    }
+    expect(node.node.status()).toMatchObject({ role: "follower", leader: 2 });
+  });
+
+  it("a leader sends heartbeats to all followers", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), []);
+    elect(node);
+    node.node.tick();
+    expect(only(drain(node), "heartbeat").map((m) => m.to)).toEqual([2, 3]);
+  });
+
+  it("a follower without a leader begins an election: a new term, its own vote, requests to the others", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), [1, 2]);
+    for (let i = 0; i < 20; i++) node.node.tick();
+    const { role, hardState } = node.node.status();
+    expect(role).toBe("candidate");
+    expect(hardState).toMatchObject({ term: 3, vote: 1 });
+    expect(only(drain(node), "vote").map((m) => [m.to, m.term, m.lastIndex, m.lastTerm])).toEqual([
+      [2, 3, 2, 2],
+      [3, 3, 2, 2],
+    ]);
+  });
+
+  it("a candidate wins with a majority, loses with a majority against it, and waits otherwise", () => {
+    const cases: [number, Record<number, boolean>, string][] = [
+      [1, {}, "leader"],
+      [3, { 2: true }, "leader"],
+      [3, { 2: false }, "candidate"],
+      [3, { 2: false, 3: false }, "follower"],
+      [5, { 2: true }, "candidate"],
+      [5, { 2: true, 3: true }, "leader"],
+      [5, { 2: true, 3: false, 4: false }, "candidate"],
+      [5, { 2: false, 3: false, 4: false }, "follower"],
+      [4, { 2: true }, "candidate"],
+      [4, { 2: true, 3: true }, "leader"],
+    ];
+    for (const [size, votes, role] of cases) {
+      const voters = Array.from({ length: size }, (_, i) => i + 1);
+      const node = startWith(createNode(1, voters), []);
+      node.node.campaign();
+      drain(node);
+      for (const [from, granted] of Object.entries(votes)) {
+        node.node.step(
+          message({ type: "voteResponse", from: Number(from), to: 1, term: 1, reject: !granted }),
+        );
+      }
+      expect(node.node.status().role, `${size} voters, ${JSON.stringify(votes)}`).toBe(role);
+    }
+  });
+
+  it("each server votes for at most one candidate in a term, first come first served", () => {
+    for (const [vote, asker, granted] of [
+      [0, 2, true],
+      [2, 2, true],
+      [3, 2, false],
+      [1, 2, false],
+    ] as const) {
+      const node = startWith(createNode(1, [1, 2, 3]), [], 4, vote);
+      node.node.step(
+        message({ type: "vote", from: asker, to: 1, term: 4, lastIndex: 0, lastTerm: 0 }),
+      );
+      expect(only(drain(node), "voteResponse").map((m) => !m.reject)).toEqual([granted]);
+    }
+  });
+
+  it("a candidate that hears from the leader of its term follows it", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), []);
+    node.node.campaign();
+    node.node.step(append(2, 1, 1));
+    expect(node.node.status()).toMatchObject({
+      role: "follower",
+      leader: 2,
+      hardState: { term: 1, vote: 1 },
+    });
+  });
+
+  it("a split vote ends in another election in a new term", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), []);
+    node.node.campaign();
+    drain(node);
+    for (let i = 0; i < 20; i++) node.node.tick();
+    expect(node.node.status().hardState.term).toBe(2);
+  });
+
+  it("election timeouts are drawn at random, from one to two times electionTicks, anew for each election", () => {
+    const seen = new Set<number>();
+    for (let seed = 1; seed <= 60; seed++) {
+      const node = startWith(createNode(1, [1, 2, 3], { seed, electionTicks: 10 }), []);
+      let ticks = 0;
+      for (; node.node.status().role === "follower"; ticks++) node.node.tick();
+      seen.add(ticks);
+    }
+    expect(Math.min(...seen)).toBeGreaterThanOrEqual(10);
+    expect(Math.max(...seen)).toBeLessThan(20);
+    expect(seen.size).toBeGreaterThan(6);
+  });
+
+  it("replicas with one seed still differ in their timeouts", () => {
+    const timeouts = [1, 2, 3, 4, 5].map((id) => {
+      const node = startWith(createNode(id, [1, 2, 3, 4, 5], { seed: 7, electionTicks: 100 }), []);
+      let ticks = 0;
+      for (; node.node.status().role === "follower"; ticks++) node.node.tick();
+      return ticks;
+    });
+    expect(new Set(timeouts).size).toBeGreaterThan(2);
+  });
+});
+
+describe("5.3 log replication", () => {
+  it("a leader appends a command to its log and sends it to the others in parallel", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), []);
+    elect(node);
+    for (const id of [2, 3])
+      node.node.step(
+        message({ type: "appendResponse", from: id, to: 1, term: 1, reject: false, index: 1 }),
+      );
+    drain(node);
+    node.node.propose(new Uint8Array([9]));
+    const appends = only(drain(node), "append");
+    expect(appends.map((m) => [m.to, m.prevIndex, m.prevTerm, m.entries.length, m.commit])).toEqual(
+      [
+        [2, 1, 1, 1, 1],
+        [3, 1, 1, 1, 1],
+      ],
+    );
+  });
+
+  it("an entry is committed when the leader and a majority have stored it, and with it all before", () => {
+    const node = startWith(createNode(1, [1, 2, 3, 4, 5]), [1, 1]);
+    elect(node);
+    const accept = (from: number): void =>
+      node.node.step(
+        message({ type: "appendResponse", from, to: 1, term: 2, reject: false, index: 3 }),
+      );
+    accept(2);
+    accept(2);
+    expect(node.node.status().hardState.commit).toBe(0);
+    accept(3);
+    expect(node.node.status().hardState.commit).toBe(3);
+  });
+
+  it("a follower that learns that an entry is committed applies it", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), []);
+    node.node.step(append(2, 1, 1, { entries: entriesOf([1, 1, 1]), commit: 2 }));
+    drain(node);
+    expect(node.applied.map((e) => e.index)).toEqual([1, 2]);
+    node.node.step(message({ type: "heartbeat", from: 2, to: 1, term: 1, commit: 3, round: 0 }));
+    drain(node);
+    expect(node.applied.map((e) => e.index)).toEqual([1, 2, 3]);
+  });
+
+  it("a follower takes min(leader's commit, last new entry) for its commit", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), [1, 1, 1], 2);
+    // Entry 3 may still be replaced: the leader of term 2 has not spoken of it.
+    node.node.step(
+      append(2, 1, 2, { prevIndex: 1, prevTerm: 1, entries: entriesOf([1], 2), commit: 9 }),
+    );
+    expect(node.node.status().hardState.commit).toBe(2);
+  });
+
+  it("a follower refuses entries that do not follow on its log", () => {
+    for (const [prevIndex, prevTerm, accepted] of [
+      [0, 0, true],
+      [1, 1, true],
+      [2, 2, true],
+      [1, 2, false],
+      [2, 1, false],
+      [3, 3, false],
+    ] as const) {
+      const node = startWith(createNode(1, [1, 2, 3]), [1, 2], 3);
+      node.node.step(append(2, 1, 3, { prevIndex, prevTerm }));
+      const [answer] = only(drain(node), "appendResponse");
+      expect(answer?.reject, `${prevIndex}/${prevTerm}`).toBe(!accepted);
+    }
+  });
+
+  it("conflicting entries are deleted with all that follow, and only those", () => {
+    const cases: [number[], number, number, number[], string[]][] = [
+      [[1, 1], 2, 1, [3], ["1/1", "2/1", "3/3"]],
+      [[1, 2, 2], 1, 1, [3, 3], ["1/1", "2/3", "3/3"]],
+      [[1, 2, 2], 0, 0, [1, 3], ["1/1", "2/3"]],
+      [[1, 2, 2], 1, 1, [2], ["1/1", "2/2", "3/2"]],
+      [[1, 2, 2], 0, 0, [], ["1/1", "2/2", "3/2"]],
+    ];
+    for (const [terms, prevIndex, prevTerm, sent, expected] of cases) {
+      const node = startWith(createNode(1, [1, 2, 3]), terms, 3);
+      node.node.step(
+        append(2, 1, 3, { prevIndex, prevTerm, entries: entriesOf(sent, prevIndex + 1) }),
+      );
+      drain(node);
+      expect(places(node)).toEqual(expected);
+    }
+  });
+
+  it("a leader never overwrites or deletes entries of its own log", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), [1, 1]);
+    elect(node);
+    const before = places(node);
+    node.node.step(append(2, 1, 2, { entries: entriesOf([2]) }));
+    drain(node);
+    expect(places(node)).toEqual(before);
+  });
+
+  it("a leader that is refused goes back until the logs agree", () => {
+    const leader = startWith(createNode(1, [1, 2, 3]), [1, 1, 2, 2, 2], 2);
+    elect(leader);
+    leader.node.step(
+      message({
+        type: "appendResponse",
+        from: 2,
+        to: 1,
+        term: 3,
+        reject: true,
+        index: 5,
+        hintIndex: 4,
+        hintTerm: 1,
+      }),
+    );
+    const [next] = only(drain(leader), "append");
+    expect([next?.prevIndex, next?.prevTerm]).toEqual([2, 1]);
+  });
+});
+
+describe("5.4 safety", () => {
+  it("5.4.1 a vote goes only to a log that is at least as up to date", () => {
+    for (const [own, lastIndex, lastTerm, granted] of [
+      [[1], 1, 1, true],
+      [[1], 1, 2, true],
+      [[1], 2, 1, true],
+      [[1, 1], 1, 1, false],
+      [[1, 1], 1, 2, true],
+      [[2], 1, 1, false],
+      [[2], 5, 1, false],
+    ] as const) {
+      const node = startWith(createNode(1, [1, 2, 3]), own, 3);
+      node.node.step(message({ type: "vote", from: 2, to: 1, term: 4, lastIndex, lastTerm }));
+      expect(
+        only(drain(node), "voteResponse").map((m) => !m.reject),
+        `${own.join(",")} for ${lastIndex}/${lastTerm}`,
+      ).toEqual([granted]);
+    }
+  });
+
+  it("5.4.2 only entries of the leader's own term are committed by counting", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), [1, 2], 2);
+    elect(node);
+    const accept = (index: number): void =>
+      node.node.step(
+        message({ type: "appendResponse", from: 2, to: 1, term: 3, reject: false, index }),
+      );
+    accept(1);
+    accept(2);
+    expect(node.node.status().hardState.commit).toBe(0);
+    accept(3);
+    expect(node.node.status().hardState.commit).toBe(3);
+  });
+});
+
+describe("what must be durable, and when", () => {
+  it("figure 2: a vote is durable before its answer leaves", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), [1]);
+    node.node.step(message({ type: "vote", from: 2, to: 1, term: 2, lastIndex: 1, lastTerm: 1 }));
+    const ready = node.takeReady();
+    expect(ready.hardState).toEqual({ term: 2, vote: 2, commit: 0 });
+    expect(ready.mustSync).toBe(true);
+    expect(ready.messages).toEqual([]);
+    expect(ready.messagesAfterPersist.map((m) => m.type)).toEqual(["voteResponse"]);
+  });
+
+  it("figure 2: entries are durable before they are acknowledged, those of earlier Readys included", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), []);
+    node.node.step(append(2, 1, 1, { entries: entriesOf([1]) }));
+    expect(node.takeReady().messages).toEqual([]);
+    // The same entries again make nothing to write, but the answer relies on the Ready before.
+    node.node.step(append(2, 1, 1, { entries: entriesOf([1]) }));
+    const second = node.takeReady();
+    expect([second.entries.length, second.messages.length]).toEqual([0, 0]);
+    expect(second.messagesAfterPersist).toHaveLength(1);
+  });
+
+  it("dissertation 10.2.1: a leader counts itself only when its own write is durable", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), []);
+    node.node.campaign();
+    drain(node);
+    node.node.step(message({ type: "voteResponse", from: 2, to: 1, term: 1, reject: false }));
+    node.takeReady();
+    node.node.step(
+      message({ type: "appendResponse", from: 2, to: 1, term: 1, reject: false, index: 1 }),
+    );
+    expect(node.node.status().hardState.commit).toBe(0);
+    node.persist(1);
+    expect(node.node.status().hardState.commit).toBe(1);
+  });
+
+  it("a majority without the leader commits, and the leader applies only when it has stored the entry itself", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), []);
+    node.node.campaign();
+    drain(node);
+    node.node.step(message({ type: "voteResponse", from: 2, to: 1, term: 1, reject: false }));
+    node.takeReady();
+    for (const from of [2, 3]) {
+      node.node.step(
+        message({ type: "appendResponse", from, to: 1, term: 1, reject: false, index: 1 }),
+      );
+    }
+    expect(node.takeReady().hardState?.commit).toBe(1);
+    expect(node.applied).toEqual([]);
+    node.persist(2);
+    node.takeReady();
+    expect(node.applied.map((e) => e.index)).toEqual([1]);
+  });
+});
+
+describe("dissertation 4.2.3 and 9.6: disruptive servers", () => {
+  const hearing = (): TestNode => {
+    const node = startWith(createNode(1, [1, 2, 3], { preVote: true, checkQuorum: true }), [1]);
+    node.node.step(append(2, 1, 1, { prevIndex: 1, prevTerm: 1 }));
+    drain(node);
+    return node;
+  };
+
+  it("who hears from a leader neither votes nor takes the term", () => {
+    const node = hearing();
+    node.node.step(message({ type: "vote", from: 3, to: 1, term: 9, lastIndex: 9, lastTerm: 8 }));
+    node.node.step(
+      message({ type: "preVote", from: 3, to: 1, term: 9, lastIndex: 9, lastTerm: 8 }),
+    );
+    expect(drain(node)).toEqual([]);
+    expect(node.node.status()).toMatchObject({ leader: 2, hardState: { term: 1, vote: 0 } });
+  });
+
+  it("who has not for an election timeout votes again", () => {
+    const node = hearing();
+    for (let i = 0; i < 10; i++) node.node.tick();
+    drain(node);
+    node.node.step(message({ type: "vote", from: 3, to: 1, term: 9, lastIndex: 9, lastTerm: 8 }));
+    expect(only(drain(node), "voteResponse").map((m) => m.reject)).toEqual([false]);
+  });
+
+  it("a pre-vote changes neither term nor vote, and may be given to several", () => {
+    const node = startWith(createNode(1, [1, 2, 3], { preVote: true, checkQuorum: true }), [1]);
+    for (const from of [2, 3]) {
+      node.node.step(message({ type: "preVote", from, to: 1, term: 2, lastIndex: 1, lastTerm: 1 }));
+    }
+    const ready = node.takeReady();
+    expect(ready.messages.map((m) => [m.type, m.term, "reject" in m && m.reject])).toEqual([
+      ["preVoteResponse", 2, false],
+      ["preVoteResponse", 2, false],
+    ]);
+    expect(ready.hardState).toBeUndefined();
+  });
+
+  it("a grant of a pre-vote for another term is not counted", () => {
+    const node = startWith(createNode(1, [1, 2, 3], { preVote: true }), [], 3);
+    node.node.campaign();
+    node.node.step(message({ type: "preVoteResponse", from: 2, to: 1, term: 9, reject: false }));
+    expect(node.node.status()).toMatchObject({ role: "preCandidate", hardState: { term: 3 } });
+    node.node.step(message({ type: "preVoteResponse", from: 2, to: 1, term: 4, reject: false }));
+    expect(node.node.status()).toMatchObject({ role: "candidate", hardState: { term: 4 } });
+  });
+});
+
+it("the same inputs give the same outputs", () => {
+  const transcript = (): string => {
+    const out: string[] = [];
+    const node = startWith(createNode(1, [1, 2, 3], { preVote: true, checkQuorum: true }), [1, 2]);
+    for (let i = 0; i < 60; i++) {
+      node.node.tick();
+      if (i % 17 === 0) node.node.step(append(2, 1, 2 + i, { prevIndex: 2, prevTerm: 2 }));
+      out.push(...drain(node).map((m) => JSON.stringify(m)));
+    }
+    return out.join("\n");
+  };
+  expect(transcript()).toBe(transcript());
+});

@@ -1,0 +1,200 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { setVerifying } from "../base/index.ts";
+import { EMPTY_HARD_STATE, EntryType, MemoryStorage, RawNode } from "./index.ts";
+import { append, createNode, drain, elect, entriesOf, message, startWith } from "./testing/pair.ts";
+import { DEFAULT_OPTIONS, simpleConf } from "./testing/test-node.ts";
+
+beforeAll(() => setVerifying(true));
+afterAll(() => setVerifying(false));
+
+describe("the contract of a Ready", () => {
+  it("numbers grow by one, and there is no Ready without something in it", () => {
+    const node = startWith(createNode(1, [1]), []);
+    expect(node.node.hasReady()).toBe(false);
+    node.node.campaign();
+    const numbers: number[] = [];
+    for (let i = 0; i < 20 && node.node.hasReady(); i++) {
+      const ready = node.takeReady();
+      numbers.push(ready.number);
+      const something =
+        ready.softState !== undefined ||
+        ready.hardState !== undefined ||
+        ready.entries.length + ready.messages.length + ready.messagesAfterPersist.length > 0 ||
+        ready.committedEntries.length + ready.readStates.length > 0;
+      expect(something).toBe(true);
+      node.persist(1);
+    }
+    expect(numbers).toEqual(numbers.map((_, i) => i + 1));
+    expect(node.applied).toHaveLength(1);
+  });
+
+  it("must be synced when it has entries or a new term or vote, and not for a commit", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), []);
+    node.node.step(append(2, 1, 1));
+    expect(node.takeReady().mustSync).toBe(true);
+    node.node.step(append(2, 1, 1, { entries: entriesOf([1]) }));
+    expect(node.takeReady().mustSync).toBe(true);
+    node.node.step(append(2, 1, 1, { prevIndex: 1, prevTerm: 1, commit: 1 }));
+    const commitOnly = node.takeReady();
+    expect(commitOnly.hardState).toEqual({ term: 1, vote: 0, commit: 1 });
+    expect(commitOnly.mustSync).toBe(false);
+    node.node.step(message({ type: "vote", from: 2, to: 1, term: 1, lastIndex: 1, lastTerm: 0 }));
+    expect(node.takeReady().mustSync).toBe(false);
+  });
+
+  it("carries the entries that earlier Readys have not, once", () => {
+    const node = startWith(createNode(1, [1]), []);
+    elect(node);
+    node.node.propose(new Uint8Array([1]));
+    node.node.propose(new Uint8Array([2]));
+    expect(node.takeReady().entries.map((e) => e.index)).toEqual([2, 3]);
+    node.node.propose(new Uint8Array([3]));
+    expect(node.takeReady().entries.map((e) => e.index)).toEqual([4]);
+    expect(node.node.hasReady()).toBe(false);
+  });
+
+  it("persisting a later Ready persists the earlier ones, and one that is persisted stays so", () => {
+    const node = startWith(createNode(1, [1]), []);
+    elect(node);
+    for (const byte of [1, 2, 3]) {
+      node.node.propose(new Uint8Array([byte]));
+      node.takeReady();
+    }
+    const last = node.inFlight.at(-1)?.number ?? 0;
+    node.persist(3);
+    node.node.persisted(last);
+    expect(node.node.status().stableIndex).toBe(4);
+    expect(() => node.node.persisted(last - 1)).toThrow("stays durable");
+    expect(() => node.node.persisted(last + 9)).toThrow("handed out");
+  });
+
+  it("data is taken by reference, and the same object comes back for applying", () => {
+    const node = startWith(createNode(1, [1]), []);
+    elect(node);
+    const data = new Uint8Array([1, 2, 3]);
+    node.node.propose(data);
+    drain(node);
+    expect(node.applied.at(-1)?.data).toBe(data);
+  });
+
+  it("a proposal names the place that it will have if it is committed", () => {
+    const node = startWith(createNode(1, [1]), [1, 1]);
+    elect(node);
+    expect(node.node.propose(new Uint8Array(1))).toEqual({ ok: true, index: 4, term: 2 });
+    drain(node);
+    expect(node.applied[3]).toMatchObject({ index: 4, term: 2, type: EntryType.normal });
+  });
+
+  it("a follower names the leader to whom a proposal belongs", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), []);
+    expect(node.node.propose(new Uint8Array(1))).toEqual({
+      ok: false,
+      reason: "no-leader",
+      leader: 0,
+    });
+    node.node.step(append(2, 1, 1));
+    expect(node.node.propose(new Uint8Array(1))).toEqual({
+      ok: false,
+      reason: "not-leader",
+      leader: 2,
+    });
+  });
+});
+
+describe("the start of a replica", () => {
+  it("stops on a configuration that cannot work", () => {
+    const config = {
+      ...DEFAULT_OPTIONS,
+      group: 1,
+      id: 1,
+      incarnation: 1,
+      storage: new MemoryStorage(),
+      hardState: EMPTY_HARD_STATE,
+      confState: simpleConf([1]),
+      appliedIndex: 0,
+      heartbeatTicks: 1,
+      seed: 1,
+    };
+    expect(() => new RawNode(config)).not.toThrow();
+    expect(() => new RawNode({ ...config, id: 0 })).toThrow("at least 1");
+    expect(() => new RawNode({ ...config, electionTicks: 1 })).toThrow("longer than a heartbeat");
+    expect(() => new RawNode({ ...config, heartbeatTicks: 0 })).toThrow("heartbeatTicks");
+    expect(() => new RawNode({ ...config, maxInflightMessages: 0 })).toThrow("on its way");
+    expect(() => new RawNode({ ...config, confState: simpleConf([1, 0]) })).toThrow("member");
+    expect(() => new RawNode({ ...config, appliedIndex: 3 })).toThrow("committed up to 3");
+  });
+
+  it("a replica that is no voter never campaigns", () => {
+    const node = startWith(createNode(9, [1, 2, 3]), []);
+    node.node.campaign();
+    for (let i = 0; i < 100; i++) node.node.tick();
+    expect(node.node.hasReady()).toBe(false);
+  });
+
+  it("two lives of one replica never ask with the same ticket", () => {
+    const tickets = [1, 2].map((seed) => {
+      const node = startWith(createNode(1, [1, 2, 3], { seed }), []);
+      node.node.step(append(2, 1, 1));
+      node.node.readIndex(7);
+      const asked = drain(node).find((m) => m.type === "readIndex");
+      return asked?.type === "readIndex" ? asked.ticket : 0;
+    });
+    expect(tickets[0]).not.toBe(tickets[1]);
+  });
+});
+
+describe("a joint configuration", () => {
+  const confState = { ...simpleConf([1, 2, 3]), votersOutgoing: [1, 4, 5] };
+
+  it("elects and commits with a majority of each half only", () => {
+    const node = startWith(createNode(1, [], { confState }), []);
+    node.node.campaign();
+    drain(node);
+    const grant = (from: number): void =>
+      node.node.step(message({ type: "voteResponse", from, to: 1, term: 1, reject: false }));
+    grant(2);
+    grant(3);
+    expect(node.node.role).toBe("candidate");
+    grant(4);
+    expect(node.node.role).toBe("leader");
+    drain(node);
+    const accept = (from: number): void =>
+      node.node.step(
+        message({ type: "appendResponse", from, to: 1, term: 1, reject: false, index: 1 }),
+      );
+    accept(4);
+    accept(5);
+    expect(node.node.commit).toBe(0);
+    accept(2);
+    expect(node.node.commit).toBe(1);
+  });
+
+  it("answers reads with a round that a majority of each half has answered", () => {
+    const node = startWith(createNode(1, [], { confState }), []);
+    electJoint(node);
+    node.node.readIndex(5);
+    drain(node);
+    const answer = (from: number): void =>
+      node.node.step(message({ type: "heartbeatResponse", from, to: 1, term: 1, round: 1 }));
+    answer(2);
+    answer(3);
+    expect(node.takeReady().readStates).toEqual([]);
+    answer(5);
+    expect(node.takeReady().readStates).toEqual([{ context: 5, index: 1 }]);
+  });
+});
+
+function electJoint(node: ReturnType<typeof createNode>): void {
+  node.node.campaign();
+  drain(node);
+  for (const from of [2, 4]) {
+    node.node.step(message({ type: "voteResponse", from, to: 1, term: 1, reject: false }));
+  }
+  drain(node);
+  for (const from of [2, 4]) {
+    node.node.step(
+      message({ type: "appendResponse", from, to: 1, term: 1, reject: false, index: 1 }),
+    );
+  }
+  drain(node);
+}
