@@ -1,4 +1,5 @@
 /** L2, the tree. The chapter is written with the engine. */
+export { BTreeEngine, type BTreeOpened, type BTreeOptions } from "./btree-engine.ts";
 export {
   type CheckpointMeta,
   type Cursor,

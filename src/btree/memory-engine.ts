@@ -48,6 +48,7 @@ class MemoryCursor implements Cursor {
   }
 
   #place(at: number): boolean {
+    assert(this.#tree.changes >= 0, "a version is read before its release");
     this.#changes = this.#tree.changes;
     this.#at = at < this.#tree.entries.keys.length ? at : -1;
     return this.#at >= 0;
@@ -106,7 +107,7 @@ class MemoryTree implements Tree {
   entries: Entries;
   /** A pinned version holds `entries` too: the next write copies them first. */
   shared = false;
-  /** Grows with each change, so that a cursor left over from before a change is noticed. */
+  /** Grows with each change, so that a cursor left over from before is noticed; -1 after the release of a version. */
   changes = 0;
 
   constructor(entries: Entries = { keys: [], values: [] }) {
@@ -114,6 +115,7 @@ class MemoryTree implements Tree {
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
+    assert(this.changes >= 0, "a version is read before its release");
     const at = lowerBound(this.entries.keys, key);
     const found = this.entries.keys[at];
     return found !== undefined && compareBytes(found, key) === 0
@@ -170,21 +172,24 @@ class MemoryTree implements Tree {
 }
 
 class MemoryVersion implements Version {
-  #trees: readonly MemoryTree[];
+  readonly #trees: readonly MemoryTree[];
+  #released = false;
 
   constructor(trees: readonly MemoryTree[]) {
     this.#trees = trees;
   }
 
   tree(id: TreeId): ReadTree {
+    assert(!this.#released, "a version is read before its release");
     const tree = this.#trees[id];
-    assert(tree !== undefined, "a version is read before its release, and a tree id is a slot");
+    assert(tree !== undefined, "a tree id is a slot of the meta");
     return tree;
   }
 
   release(): void {
-    assert(this.#trees.length > 0, "a version is released once");
-    this.#trees = [];
+    assert(!this.#released, "a version is released once");
+    this.#released = true;
+    for (const tree of this.#trees) tree.changes = -1;
   }
 }
 

@@ -1,0 +1,372 @@
+/**
+ * The engine on a data file: the trees of the present state, versions, and checkpoints.
+ *
+ * Which pages may be overwritten is decided by pins: one for each meta on disk, one for a checkpoint under way, one
+ * for each version. Invariants of a checkpoint (fault-rules D9, D19, D20):
+ * - no meta is written before all pages that it reaches are synced;
+ * - it replaces the older meta, so the newer one stays whole until the new one is synced;
+ * - no page that a meta on disk reaches is written until that meta has been replaced and the replacement synced;
+ * - after a failed write or sync the old checkpoint is in force. When the disk was full, everything that was not
+ *   proven durable is written again by the next call; after any other failure there is no next call.
+ */
+import { assert, assertSafe, crc32c, HarmonyError } from "../base/index.ts";
+import {
+  closeFile,
+  type File,
+  FileError,
+  type Files,
+  type Io,
+  syncFile,
+  truncateFile,
+  writeFile,
+} from "../env/index.ts";
+import { breathe, writePages } from "./checkpoint.ts";
+import {
+  type CheckpointMeta,
+  type Engine,
+  type EngineStats,
+  PAYLOAD_SIZE_MAX,
+  type ReadTree,
+  type Tree,
+  type TreeId,
+  type Version,
+} from "./engine.ts";
+import type { Pin } from "./freelist.ts";
+import { TreeWalk } from "./invariants.ts";
+import { FIRST_PAGE_ID, PAGE_SIZE } from "./layout.ts";
+import { checkpointOf, encodeMeta, type Meta, type MetaTree, type Pointer } from "./meta.ts";
+import { type Found, type OpenedFile, openDataFile } from "./open.ts";
+import { PageSet } from "./page-set.ts";
+import { Pager } from "./pager.ts";
+import { SpaceMap } from "./space-map.ts";
+import { LiveTree, type Root, TreeReader } from "./tree.ts";
+
+/** How many retired pages are freed between two I/O steps. */
+const FREED_PER_TURN = 8192;
+/** Free pages that stay at the end of a file, so that a checkpoint of deletes finds room on a full disk. */
+const RESERVE_MIN = 64;
+const RESERVE_MAX = 4096;
+const SLAB_SIZE_BYTES: number = 4 * 1024 * 1024;
+
+export interface BTreeOptions {
+  /** Whose file it is: cluster, member and group, at most 32 bytes. A file with another identity is refused. */
+  readonly fileId: Uint8Array;
+  /** Memory is taken in pieces of this size, a power of two of pages. Default 4 MiB; simulators take less. */
+  readonly slabSizeBytes?: number;
+  /** "no": a missing file is an error (FileError ENOENT). Default "if-missing". */
+  readonly create?: "no" | "if-missing";
+}
+
+/** A `BTreeEngine` and what opening it found. */
+export interface BTreeOpened extends Omit<
+  OpenedFile,
+  "file" | "fileSizeBytes" | "newest" | "older"
+> {
+  readonly engine: BTreeEngine;
+}
+
+/** The youngest pin and the roots at its time: what the versions of an unchanged state share. */
+interface Pinned {
+  readonly pin: Pin;
+  readonly roots: readonly MetaTree[];
+}
+
+/** A checkpoint under way. */
+interface Captured extends Pinned {
+  readonly dirty: PageSet;
+  readonly map: readonly Pointer[];
+  readonly pageCount: number;
+}
+
+/** A meta on disk and the pin that keeps its pages. */
+interface Durable {
+  readonly meta: Meta;
+  readonly pin: Pin;
+}
+
+export class BTreeEngine implements Engine {
+  readonly #file: File;
+  readonly #pager: Pager;
+  readonly #map: SpaceMap = new SpaceMap();
+  readonly #roots: readonly Root[];
+  readonly #trees: readonly LiveTree[];
+  #newest: Durable;
+  #older: Durable | null = null;
+  /** Checkpoints whose meta may or may not have reached the disk: their pages stay until its place is overwritten. */
+  #doubtful: readonly Pin[] = [];
+  #latest: Pinned | null = null;
+  #checkpointing = false;
+  #failure: unknown = null;
+  #fileSizeBytes: number;
+
+  private constructor(opened: OpenedFile, slabSizeBytes: number) {
+    const { newest, older } = opened;
+    this.#file = opened.file;
+    this.#fileSizeBytes = opened.fileSizeBytes;
+    const pager = new Pager(opened.file, crc32c(newest.meta.fileId), slabSizeBytes);
+    this.#pager = pager;
+    if (older !== null) this.#older = this.#restoreOlder(older, newest);
+    this.#newest = { meta: newest.meta, pin: pager.freelist.pin(newest.meta.epoch) };
+    const pageCount = Math.max(newest.meta.pageCount, older?.meta.pageCount ?? 0);
+    pager.freelist.restore(newest.map.used, pageCount);
+    pager.reserveIds(pageCount);
+    pager.durableEpoch = newest.meta.epoch;
+    pager.epoch = newest.meta.epoch + 1;
+    this.#map.restore(newest.map);
+    this.#roots = newest.meta.trees.map((tree) => ({ ...tree, changes: 0 }));
+    this.#trees = this.#roots.map((root) => new LiveTree(pager, root));
+  }
+
+  /** The pages that only the older meta reaches wait until it is replaced. */
+  #restoreOlder(older: Found, newest: Found): Durable {
+    const pin = this.#pager.freelist.pin(older.meta.epoch);
+    for (let id = older.map.used.next(0); id >= 0; id = older.map.used.next(id + 1)) {
+      if (!newest.map.used.has(id)) pin.hold(id, 0);
+    }
+    return { meta: older.meta, pin };
+  }
+
+  /**
+   * Opens the data file at `path`, which is made when it is missing. Reads the metas and the maps of pages in use;
+   * everything else is read and verified when it is needed.
+   *
+   * Throws CorruptionError when no checkpoint can be proven whole, HarmonyError NEWER_FORMAT or WRONG_CLUSTER,
+   * FileError.
+   */
+  static *open(files: Files, path: string, options: BTreeOptions): Io<BTreeOpened> {
+    const create = options.create ?? "if-missing";
+    const opened = yield* openDataFile(files, path, options.fileId, create);
+    const { created, usedOlderMeta, damage } = opened;
+    const engine = new BTreeEngine(opened, options.slabSizeBytes ?? SLAB_SIZE_BYTES);
+    return { engine, created, usedOlderMeta, damage };
+  }
+
+  tree(id: TreeId): Tree {
+    const tree = this.#trees[id];
+    assert(tree !== undefined, "a tree id is a slot of the meta");
+    return tree;
+  }
+
+  pin(): Version {
+    const pager = this.#pager;
+    pager.assertUsable();
+    if (this.#latest !== null && !pager.touched && this.#latest.pin.refs > 0) {
+      this.#latest.pin.refs++;
+    } else {
+      this.#latest = this.#endEpoch();
+    }
+    return new PinnedVersion(pager, this.#latest);
+  }
+
+  /** Pins the present state; what changes from now on is copied first. */
+  #endEpoch(): Pinned {
+    const pager = this.#pager;
+    const pin = pager.freelist.pin(pager.epoch);
+    pager.epoch++;
+    pager.touched = false;
+    const roots = this.#roots.map(({ id, crc, level, count }) => ({ id, crc, level, count }));
+    return { pin, roots };
+  }
+
+  get stats(): EngineStats {
+    const { freelist, dirty } = this.#pager;
+    return {
+      bytesInUse: (freelist.used.size + FIRST_PAGE_ID) * PAGE_SIZE,
+      bytesTotal: this.#fileSizeBytes,
+      dirtyBytes: dirty.size * PAGE_SIZE,
+    };
+  }
+
+  get checkpoints(): {
+    readonly newest: CheckpointMeta | null;
+    readonly older: CheckpointMeta | null;
+  } {
+    return {
+      newest: checkpointOf(this.#newest.meta),
+      older: this.#older === null ? null : checkpointOf(this.#older.meta),
+    };
+  }
+
+  *checkpoint(meta: CheckpointMeta): Io<void> {
+    const pager = this.#pager;
+    pager.assertUsable();
+    assert(!this.#checkpointing, "one checkpoint at a time");
+    assertCheckpoint(meta, this.#newest.meta.checkpoint);
+    if (this.#failure !== null) {
+      const what = `${this.#file.path}: an earlier checkpoint failed`;
+      throw new HarmonyError("STOPPED", what, { cause: this.#failure });
+    }
+    this.#checkpointing = true;
+    // Branches wait for the CRCs of their children: as with a reader, no page may leave the memory meanwhile.
+    pager.versions++;
+    try {
+      yield* this.#writeCheckpoint({ ...meta, payload: meta.payload.slice() });
+    } catch (error) {
+      if (!(error instanceof FileError && error.isFull)) this.#failure = error;
+      throw error;
+    } finally {
+      pager.versions--;
+      this.#checkpointing = false;
+    }
+  }
+
+  *#writeCheckpoint(checkpoint: CheckpointMeta): Io<void> {
+    const file = this.#file;
+    const captured = this.#capture();
+    const end = (captured.dirty.highest + 1) * PAGE_SIZE;
+    this.#fileSizeBytes = Math.max(this.#fileSizeBytes, end);
+    try {
+      yield* writePages(file, this.#pager, captured.dirty);
+      yield* syncFile(file);
+    } catch (error) {
+      if (error instanceof FileError && error.isFull) this.#takeBack(captured);
+      throw error;
+    }
+    const meta = this.#describe(captured, checkpoint);
+    try {
+      yield* writeFile(file, (meta.number % 2) * PAGE_SIZE, encodeMeta(meta));
+      yield* syncFile(file);
+    } catch (error) {
+      // All its pages are durable and its meta may be: they stay as they are until the place is written again.
+      this.#doubtful = [...this.#doubtful, captured.pin];
+      throw error;
+    }
+    yield* this.#succeed({ meta, pin: captured.pin });
+    yield* this.#returnTail(captured.dirty.size);
+  }
+
+  /** Ends the epoch and takes what belongs to it. From here on writes belong to the next checkpoint. */
+  #capture(): Captured {
+    const pager = this.#pager;
+    this.#map.renew(pager);
+    const pinned = this.#endEpoch();
+    this.#latest = pinned;
+    const { dirty } = pager;
+    pager.dirty = new PageSet();
+    const pageCount = Math.max(FIRST_PAGE_ID, pager.freelist.used.highest + 1);
+    return { ...pinned, dirty, map: [...this.#map.lists], pageCount };
+  }
+
+  /** Nothing of the capture counts as written: what is still in use is dirty again. */
+  #takeBack({ pin, dirty }: Captured): void {
+    const pager = this.#pager;
+    for (let id = dirty.next(0); id >= 0; id = dirty.next(id + 1)) {
+      if (pager.freelist.used.has(id)) pager.dirty.add(id);
+    }
+    pager.freelist.unpin(pin);
+  }
+
+  #describe({ pin, roots, map, pageCount }: Captured, checkpoint: CheckpointMeta): Meta {
+    const pager = this.#pager;
+    return {
+      number: this.#newest.meta.number + 1,
+      fileId: this.#newest.meta.fileId,
+      epoch: pin.epoch,
+      pageCount,
+      checkpoint,
+      // A root in memory was written just now or before: its header has the CRC.
+      trees: roots.map((root) => ({
+        ...root,
+        crc: root.id !== 0 && pager.slotOf[root.id] !== 0 ? pager.crcOf(root.id) : root.crc,
+      })),
+      map,
+    };
+  }
+
+  /** The new meta is durable, in the place of the older one: whatever only that one reached is free. */
+  *#succeed(durable: Durable): Io<void> {
+    const gone = [...this.#doubtful];
+    if (this.#older !== null) gone.push(this.#older.pin);
+    this.#doubtful = [];
+    this.#older = this.#newest;
+    this.#newest = durable;
+    this.#pager.durableEpoch = durable.pin.epoch;
+    for (const pin of gone) {
+      while (!this.#pager.freelist.unpinSome(pin, FREED_PER_TURN)) yield* breathe(this.#file);
+    }
+  }
+
+  /** Gives the free end of the file back to the file system, all but a reserve. */
+  *#returnTail(written: number): Io<void> {
+    const { freelist } = this.#pager;
+    freelist.shrink(Math.min(RESERVE_MAX, Math.max(RESERVE_MIN, written)));
+    const sizeBytes = freelist.pageCount * PAGE_SIZE;
+    if (this.#fileSizeBytes <= sizeBytes) return;
+    try {
+      yield* truncateFile(this.#file, sizeBytes);
+      this.#fileSizeBytes = sizeBytes;
+    } catch (error) {
+      // The checkpoint is complete; a file system that needs room to give room back is asked again next time.
+      if (!(error instanceof FileError && error.isFull)) throw error;
+    }
+  }
+
+  *close(): Io<void> {
+    assert(!this.#checkpointing, "a checkpoint ends before the engine is closed");
+    this.#pager.closed = true;
+    yield* closeFile(this.#file);
+  }
+
+  invariants(): void {
+    const pager = this.#pager;
+    pager.assertUsable();
+    pager.invariants();
+    const walk = new TreeWalk(pager, {
+      evict: false,
+      onProblem: (error) => {
+        throw error;
+      },
+    });
+    for (const root of this.#roots) walk.tree(root);
+    for (const id of this.#map.pages()) {
+      assert(walk.reached.add(id), "a page is in one place");
+    }
+    const { used } = pager.freelist;
+    for (let id = used.next(0); id >= 0; id = used.next(id + 1)) {
+      assert(walk.reached.has(id), "every page in use is reached");
+    }
+    assert(walk.reached.size === used.size, "every page that is reached is in use");
+  }
+}
+
+function assertCheckpoint(meta: CheckpointMeta, before: CheckpointMeta): void {
+  assertSafe(meta.appliedIndex, "appliedIndex");
+  assertSafe(meta.appliedTerm, "appliedTerm");
+  assertSafe(meta.walLsn, "walLsn");
+  assert(meta.payload.length <= PAYLOAD_SIZE_MAX, "a payload has at most PAYLOAD_SIZE_MAX bytes");
+  assert(meta.appliedIndex >= before.appliedIndex, "checkpoints go forward");
+}
+
+class PinnedVersion implements Version {
+  readonly #pager: Pager;
+  readonly #pinned: Pinned;
+  /** Own copies, so that a release is noticed by the cursors of this version and of no other. */
+  readonly #roots: (Root | undefined)[] = [];
+  #released = false;
+
+  constructor(pager: Pager, pinned: Pinned) {
+    this.#pager = pager;
+    this.#pinned = pinned;
+    pager.versions++;
+  }
+
+  tree(id: TreeId): ReadTree {
+    assert(!this.#released, "a version is read before its release");
+    let root = this.#roots[id];
+    if (root === undefined) {
+      const pinned = this.#pinned.roots[id];
+      assert(pinned !== undefined, "a tree id is a slot of the meta");
+      root = { ...pinned, changes: 0 };
+      this.#roots[id] = root;
+    }
+    return new TreeReader(this.#pager, root);
+  }
+
+  release(): void {
+    assert(!this.#released, "a version is released once");
+    this.#released = true;
+    for (const root of this.#roots) if (root !== undefined) root.changes = -1;
+    this.#pager.versions--;
+    this.#pager.freelist.unpin(this.#pinned.pin);
+  }
+}

@@ -1,0 +1,259 @@
+/**
+ * Pages in memory: the table from page id to its place in the slabs, pages read on first touch and verified, pages
+ * made, copied and retired. A slab is a few megabytes outside the JavaScript heap, so the garbage collector sees a
+ * handful of buffers, however many pages there are.
+ *
+ * A page is addressed as (bytes, base): the slab and the offset in it. Both stay good until the page is retired.
+ *
+ * Invariants: a page that is not in memory is on disk as its parent knows it; a page born after the last checkpoint
+ * is in `dirty` and in memory; while a reader holds a version no page leaves the memory, for the reader may hold a
+ * view into it.
+ */
+import { assert, CorruptionError } from "../base/index.ts";
+import type { File } from "../env/index.ts";
+import { Freelist } from "./freelist.ts";
+import {
+  initPage,
+  PAGE_SHIFT,
+  PAGE_SIZE,
+  pageCrc,
+  pageEpoch,
+  type PageExpectation,
+  pageProblem,
+  sealPage,
+  setPageId,
+  TYPE_BRANCH,
+  TYPE_LEAF,
+} from "./layout.ts";
+import { PageSet } from "./page-set.ts";
+
+export class Pager {
+  readonly freelist: Freelist = new Freelist((id) => this.#forget(id));
+  /** From page id to slot; 0 means not in memory. */
+  slotOf: Uint32Array = new Uint32Array(256);
+  /** From slot to the epoch in which the page was born. */
+  epochOf: Float64Array = new Float64Array(64);
+  readonly slabs: Uint8Array[] = [];
+  /** Slot to slab and place in it. */
+  readonly slabShift: number;
+  readonly slabMask: number;
+  /** The present epoch. Pages born in it belong to nobody but the writer. */
+  epoch = 0;
+  /** Something was changed in the present epoch: the next pin ends it. */
+  touched = false;
+  /** Pages of the present state that the next checkpoint has to write. */
+  dirty: PageSet = new PageSet();
+  /** Pages born in or before it are on disk. */
+  durableEpoch = -1;
+  /** How many versions are held by readers. */
+  versions = 0;
+  /** Set while trees are being changed. Found set at the next call, it says that a change was cut off by an error. */
+  changing = false;
+  closed = false;
+
+  readonly #file: File;
+  readonly #tag: number;
+  #slotCount = 1;
+  #freeSlots: Uint32Array = new Uint32Array(64);
+  #freeSlotCount = 0;
+
+  constructor(file: File, tag: number, slabSizeBytes: number) {
+    const pages = slabSizeBytes >>> PAGE_SHIFT;
+    this.slabShift = 31 - Math.clz32(pages);
+    assert(pages === 1 << this.slabShift && pages > 0, "a slab has a power of two of pages");
+    this.slabMask = pages - 1;
+    this.#file = file;
+    this.#tag = tag;
+  }
+
+  /** Refuses to go on when closed, or when an earlier change was cut off: then the trees in memory are not whole. */
+  assertUsable(): void {
+    assert(!this.closed, "the engine is open");
+    assert(
+      !this.changing,
+      "an earlier change of the trees was cut off by an error; the engine must be opened again",
+    );
+  }
+
+  slab(slot: number): Uint8Array {
+    return this.slabs[slot >>> this.slabShift] as Uint8Array;
+  }
+
+  base(slot: number): number {
+    return (slot & this.slabMask) << PAGE_SHIFT;
+  }
+
+  /** The slot of a page that is in memory for sure. */
+  slotOfLoaded(id: number): number {
+    const slot = this.slotOf[id] as number;
+    assert(slot !== 0, "the page is in memory");
+    return slot;
+  }
+
+  /** The slot of a page that its parent describes; reads and verifies it when it is not in memory. */
+  fetch(id: number, type: number, level: number, crc: number, epochMax: number): number {
+    const slot = this.slotOf[id] as number;
+    return slot !== 0 ? slot : this.#load({ id, type, level, crc, epochMax, tag: this.#tag });
+  }
+
+  /** As `fetch`, for leaves and branches. */
+  fetchNode(id: number, level: number, crc: number, epochMax: number): number {
+    const slot = this.slotOf[id] as number;
+    if (slot !== 0) return slot;
+    return this.fetch(id, level === 0 ? TYPE_LEAF : TYPE_BRANCH, level, crc, epochMax);
+  }
+
+  #load(expected: PageExpectation): number {
+    assert(!this.closed, "the engine is open");
+    const offset = expected.id * PAGE_SIZE;
+    const damaged = (what: string): CorruptionError =>
+      new CorruptionError({ file: this.#file.path, offset, what });
+    if (expected.id >= this.freelist.pageCount) {
+      throw damaged(`page ${expected.id} is pointed to but lies outside the file`);
+    }
+    const slot = this.#takeSlot();
+    const b = this.slab(slot);
+    const base = this.base(slot);
+    try {
+      const read = this.#file.readSync(offset, b.subarray(base, base + PAGE_SIZE));
+      if (read < PAGE_SIZE) throw damaged(`page ${expected.id} is cut off after ${read} bytes`);
+      const problem = pageProblem(b, base, expected);
+      if (problem !== null) throw damaged(problem);
+      assert(!this.dirty.has(expected.id), "a dirty page is in memory");
+    } catch (error) {
+      this.#giveSlot(slot);
+      throw error;
+    }
+    this.epochOf[slot] = pageEpoch(b, base);
+    this.slotOf[expected.id] = slot;
+    return slot;
+  }
+
+  /** A new page in the present epoch, its body zeros. Returns its id. */
+  newPage(type: number, level: number): number {
+    const id = this.#allocate();
+    const slot = this.slotOf[id] as number;
+    const b = this.slab(slot);
+    const base = this.base(slot);
+    b.fill(0, base, base + PAGE_SIZE);
+    initPage(b, base, id, type, level, this.#tag);
+    return id;
+  }
+
+  /** A copy of a page in the present epoch; the original is retired. Returns the id of the copy. */
+  copyPage(id: number): number {
+    const source = this.slotOfLoaded(id);
+    const copy = this.#allocate();
+    const slot = this.slotOf[copy] as number;
+    const b = this.slab(slot);
+    const base = this.base(slot);
+    const from = this.base(source);
+    b.set(this.slab(source).subarray(from, from + PAGE_SIZE), base);
+    setPageId(b, base, copy);
+    this.retire(id);
+    return copy;
+  }
+
+  #allocate(): number {
+    const id = this.freelist.allocate();
+    if (id >= this.slotOf.length) {
+      const grown = new Uint32Array(Math.max(id + 1, this.slotOf.length * 2));
+      grown.set(this.slotOf);
+      this.slotOf = grown;
+    }
+    const slot = this.#takeSlot();
+    this.slotOf[id] = slot;
+    this.epochOf[slot] = this.epoch;
+    this.dirty.add(id);
+    this.touched = true;
+    return id;
+  }
+
+  /** At start: the table covers the ids of the file. */
+  reserveIds(pageCount: number): void {
+    if (pageCount > this.slotOf.length) this.slotOf = new Uint32Array(pageCount);
+  }
+
+  /** The page is no longer part of the present state; its id is given out again when nobody can reach it. */
+  retire(id: number): void {
+    const slot = this.slotOf[id] as number;
+    // A page that was never read came from disk: it counts as old, and waits at most one checkpoint longer.
+    const birth = slot === 0 ? 0 : (this.epochOf[slot] as number);
+    this.dirty.delete(id);
+    if (this.freelist.retire(id, birth)) return;
+    // Only the metas see it, and on disk: its memory is of no more use.
+    if (slot !== 0 && this.versions === 0 && birth <= this.durableEpoch) this.#forget(id);
+  }
+
+  /** For a walk over a whole file: the page is read again when it is needed again. */
+  evict(id: number): void {
+    assert(!this.dirty.has(id), "only what is on disk leaves the memory");
+    this.#forget(id);
+  }
+
+  /** The epoch in which a page of the present state was born; 0 when it has not been read. */
+  birth(id: number): number {
+    const slot = this.slotOf[id] as number;
+    return slot === 0 ? 0 : (this.epochOf[slot] as number);
+  }
+
+  /** The CRC of a page in memory as of its last `seal` or read. */
+  crcOf(id: number): number {
+    const slot = this.slotOfLoaded(id);
+    return pageCrc(this.slab(slot), this.base(slot));
+  }
+
+  /** Finishes a page that will not change before it is written. Returns its CRC. */
+  seal(id: number): number {
+    const slot = this.slotOfLoaded(id);
+    return sealPage(this.slab(slot), this.base(slot), this.epochOf[slot] as number);
+  }
+
+  #forget(id: number): void {
+    const slot = this.slotOf[id] as number;
+    if (slot === 0) return;
+    this.slotOf[id] = 0;
+    this.#giveSlot(slot);
+  }
+
+  #takeSlot(): number {
+    if (this.#freeSlotCount > 0) return this.#freeSlots[--this.#freeSlotCount] as number;
+    const slot = this.#slotCount++;
+    if (slot >>> this.slabShift >= this.slabs.length) {
+      this.slabs.push(new Uint8Array((this.slabMask + 1) << PAGE_SHIFT));
+    }
+    if (slot >= this.epochOf.length) {
+      const grown = new Float64Array(this.epochOf.length * 2);
+      grown.set(this.epochOf);
+      this.epochOf = grown;
+    }
+    return slot;
+  }
+
+  #giveSlot(slot: number): void {
+    if (this.#freeSlotCount === this.#freeSlots.length) {
+      const grown = new Uint32Array(this.#freeSlots.length * 2);
+      grown.set(this.#freeSlots);
+      this.#freeSlots = grown;
+    }
+    this.#freeSlots[this.#freeSlotCount++] = slot;
+  }
+
+  invariants(): void {
+    this.freelist.invariants();
+    let inMemory = 0;
+    for (let id = 0; id < this.slotOf.length; id++) {
+      if (this.slotOf[id] === 0) continue;
+      inMemory++;
+      assert(!this.freelist.free.has(id), "a free page takes no memory");
+    }
+    assert(
+      inMemory + this.#freeSlotCount === this.#slotCount - 1,
+      "each slot holds one page or is free",
+    );
+    for (let id = this.dirty.next(0); id >= 0; id = this.dirty.next(id + 1)) {
+      assert(this.freelist.used.has(id), "a dirty page is in use");
+      assert(this.slotOf[id] !== 0, "a dirty page is in memory");
+    }
+  }
+}

@@ -1,0 +1,660 @@
+/**
+ * The B+tree: keys and values in leaves, separators and subtree counts in branches. Reading, putting and deleting;
+ * pages are copied before their first change in an epoch and changed in place after it.
+ *
+ * Invariants:
+ * - every leaf is at level 0, and a child is one level below its parent;
+ * - the keys below cell i of a branch are >= its key and < the key of cell i + 1; a separator is the shortest string
+ *   that says so;
+ * - the count in a branch cell is the number of keys below it, so that counting a range costs two descents;
+ * - a page is no younger than its parent: whoever may change a leaf in place may change the whole path to it;
+ * - no node is empty, except that a tree without keys has no page at all.
+ *
+ * A node under a quarter full is merged into a neighbour when both fill at most three quarters of a page. Cells are
+ * not moved between full neighbours: whoever cannot be merged has a neighbour more than half full, so the space is
+ * bounded without it.
+ */
+import { assert, compareBytes, readU32, writeU16, writeU32 } from "../base/index.ts";
+import { TreeCursor } from "./cursor.ts";
+import { type Cursor, KEY_SIZE_MAX, type ReadTree, type Tree, VALUE_SIZE_MAX } from "./engine.ts";
+import {
+  BODY_SIZE,
+  CELL_SIZE_MAX,
+  cellCount,
+  initPage,
+  KEY_INLINE_MAX,
+  PAGE_SIZE,
+  SLOT_SIZE,
+  TYPE_BRANCH,
+  TYPE_LEAF,
+  VALUE_OVERFLOW_BIT,
+} from "./layout.ts";
+import {
+  appendCells,
+  branchCellSize,
+  cellAt,
+  cellKey,
+  cellSize,
+  cellValue,
+  childCount,
+  childCrc,
+  childId,
+  childIndex,
+  clearFirstKey,
+  copyBytes,
+  freeBytes,
+  hasOverflowValue,
+  inlineValueLength,
+  insertBranchCell,
+  insertLeafCell,
+  keyLength,
+  keyStart,
+  leafCellSize,
+  rebuildHeads,
+  removeCell,
+  replaceBody,
+  search,
+  setChildCount,
+  setChildCrc,
+  setChildId,
+  shortenCell,
+  subtreeCount,
+  truncateNode,
+  usedBytes,
+  valueFits,
+  valueStart,
+} from "./node.ts";
+import { retireOverflow, writeOverflow } from "./overflow.ts";
+import type { Pager } from "./pager.ts";
+
+/** Fan-out is at least three, so 2^32 pages cannot be deeper. */
+export const LEVELS_MAX = 24;
+const MERGE_BELOW: number = BODY_SIZE / 4;
+const MERGED_MAX: number = (BODY_SIZE * 3) / 4;
+
+/** Where a tree begins: in the meta, in a version, or now. */
+export interface Root {
+  /** 0 for a tree without keys. */
+  id: number;
+  /** As on disk; of a page that was changed since, the one in memory counts. */
+  crc: number;
+  level: number;
+  count: number;
+  /** Grows with each change, so that a cursor left over from before is noticed; -1 after the release of a version. */
+  changes: number;
+}
+
+/** A tree that is read: of the present state or of a version. */
+export class TreeReader implements ReadTree {
+  protected readonly pager: Pager;
+  protected readonly root: Root;
+
+  constructor(pager: Pager, root: Root) {
+    this.pager = pager;
+    this.root = root;
+  }
+
+  get count(): number {
+    return this.root.count;
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    const { pager, root } = this;
+    pager.assertUsable();
+    assert(root.changes >= 0, "a version is read before its release");
+    if (root.id === 0) return undefined;
+    let level = root.level;
+    let slot = pager.fetchNode(root.id, level, root.crc, pager.epoch);
+    for (;;) {
+      const b = pager.slab(slot);
+      const base = pager.base(slot);
+      const epoch = pager.epochOf[slot] as number;
+      const found = search(pager, b, base, level, epoch, key);
+      if (level === 0) {
+        return found < 0 ? undefined : cellValue(pager, b, cellAt(b, base, found), epoch);
+      }
+      const cell = cellAt(b, base, childIndex(found));
+      level--;
+      slot = pager.fetchNode(childId(b, cell), level, childCrc(b, cell), epoch);
+    }
+  }
+
+  cursor(): Cursor {
+    return new TreeCursor(this.pager, this.root);
+  }
+
+  countRange(from: Uint8Array, to: Uint8Array | undefined): number {
+    const end = to === undefined ? this.root.count : this.#rank(to);
+    return Math.max(0, end - this.#rank(from));
+  }
+
+  /** How many keys are less than `key`. */
+  #rank(key: Uint8Array): number {
+    const { pager, root } = this;
+    pager.assertUsable();
+    assert(root.changes >= 0, "a version is read before its release");
+    if (root.id === 0) return 0;
+    let rank = 0;
+    let level = root.level;
+    let slot = pager.fetchNode(root.id, level, root.crc, pager.epoch);
+    for (;;) {
+      const b = pager.slab(slot);
+      const base = pager.base(slot);
+      const epoch = pager.epochOf[slot] as number;
+      const found = search(pager, b, base, level, epoch, key);
+      if (level === 0) return rank + (found >= 0 ? found : -1 - found);
+      const index = childIndex(found);
+      for (let i = 0; i < index; i++) rank += childCount(b, cellAt(b, base, i));
+      const cell = cellAt(b, base, index);
+      level--;
+      slot = pager.fetchNode(childId(b, cell), level, childCrc(b, cell), epoch);
+    }
+  }
+}
+
+/** The present state of a tree, which is changed here and nowhere else. */
+export class LiveTree extends TreeReader implements Tree {
+  /** The page on each level from the leaf (0) to the root, and the index of the cell that was followed. */
+  readonly #path: Uint32Array = new Uint32Array(LEVELS_MAX);
+  readonly #index: Int32Array = new Int32Array(LEVELS_MAX);
+  /** Where the last new key went, to know a run of ascending keys: such pages are filled, not halved. */
+  #lastLeaf = 0;
+  #lastIndex = 0;
+  /** What `#split` decided: whether the new cell goes to the right page, and at which index. */
+  #splitToRight = false;
+  #splitAt = 0;
+
+  put(key: Uint8Array, value: Uint8Array): boolean {
+    const { pager, root } = this;
+    assert(key.length <= KEY_SIZE_MAX, "a key has at most KEY_SIZE_MAX bytes");
+    assert(value.length <= VALUE_SIZE_MAX, "a value has at most VALUE_SIZE_MAX bytes");
+    pager.assertUsable();
+    const found = root.id === 0 ? -1 : this.#descend(key);
+    pager.changing = true;
+    root.changes++;
+    if (root.id === 0) {
+      root.id = pager.newPage(TYPE_LEAF, 0);
+      root.crc = 0;
+      root.level = 0;
+      this.#path[0] = root.id;
+    }
+    this.#own();
+    if (found >= 0) this.#replace(found, key, value);
+    else this.#insert(-1 - found, key, value);
+    pager.changing = false;
+    return found < 0;
+  }
+
+  delete(key: Uint8Array): boolean {
+    const { pager, root } = this;
+    pager.assertUsable();
+    if (root.id === 0) return false;
+    const found = this.#descend(key);
+    if (found < 0) return false;
+    pager.changing = true;
+    root.changes++;
+    this.#own();
+    const slot = pager.slotOfLoaded(this.#path[0] as number);
+    const b = pager.slab(slot);
+    const base = pager.base(slot);
+    const cell = cellAt(b, base, found);
+    this.#retireKey(b, cell, 0);
+    this.#retireValue(b, cell);
+    removeCell(b, base, 0, found);
+    this.#addCount(-1);
+    this.#lastLeaf = 0;
+    this.#shrink(0);
+    pager.changing = false;
+    return true;
+  }
+
+  /** Walks to the leaf of `key`, remembers the path, and returns what `search` found there. */
+  #descend(key: Uint8Array): number {
+    const { pager, root } = this;
+    let level = root.level;
+    let id = root.id;
+    let slot = pager.fetchNode(id, level, root.crc, pager.epoch);
+    for (;;) {
+      const b = pager.slab(slot);
+      const base = pager.base(slot);
+      const epoch = pager.epochOf[slot] as number;
+      const found = search(pager, b, base, level, epoch, key);
+      this.#path[level] = id;
+      if (level === 0) return found;
+      const index = childIndex(found);
+      this.#index[level] = index;
+      const cell = cellAt(b, base, index);
+      id = childId(b, cell);
+      level--;
+      slot = pager.fetchNode(id, level, childCrc(b, cell), epoch);
+    }
+  }
+
+  /** Makes every page of the path ours to change: copies those that a pin can see, from the root down. */
+  #own(): void {
+    const { pager, root } = this;
+    const path = this.#path;
+    // No page is younger than its parent: a leaf of this epoch has parents of this epoch.
+    const leaf = pager.slotOf[path[0] as number] as number;
+    if (pager.epochOf[leaf] === pager.epoch) return;
+    for (let level = root.level; level >= 0; level--) {
+      const id = path[level] as number;
+      const slot = pager.slotOfLoaded(id);
+      const birth = pager.epochOf[slot] as number;
+      if (birth === pager.epoch) continue;
+      if (birth > pager.freelist.pinnedMax) {
+        // Nobody sees it: it is as good as born now.
+        pager.epochOf[slot] = pager.epoch;
+        pager.touched = true;
+        continue;
+      }
+      const copy = pager.copyPage(id);
+      path[level] = copy;
+      if (level === root.level) {
+        root.id = copy;
+        root.crc = 0;
+      } else {
+        this.#pointTo(level + 1, this.#index[level + 1] as number, copy);
+      }
+    }
+  }
+
+  /** Cell `index` of the path's page on `level` leads to `child` from now on. */
+  #pointTo(level: number, index: number, child: number): void {
+    const slot = this.pager.slotOfLoaded(this.#path[level] as number);
+    const b = this.pager.slab(slot);
+    const cell = cellAt(b, this.pager.base(slot), index);
+    setChildId(b, cell, child);
+    setChildCrc(b, cell, 0);
+  }
+
+  /** One key more or less below the path. */
+  #addCount(change: number): void {
+    const { pager, root } = this;
+    root.count += change;
+    for (let level = root.level; level > 0; level--) {
+      const slot = pager.slotOf[this.#path[level] as number] as number;
+      const b = pager.slab(slot);
+      const cell = cellAt(b, pager.base(slot), this.#index[level] as number);
+      setChildCount(b, cell, childCount(b, cell) + change);
+    }
+  }
+
+  // Leaf cells ------------------------------------------------------------------------------------------------------
+
+  #writeValue(b: Uint8Array, cell: number, key: Uint8Array, value: Uint8Array): void {
+    const { pager } = this;
+    if (valueFits(key.length, value.length)) {
+      b[cell + 2] = value.length;
+      b[cell + 3] = value.length >>> 8;
+      copyBytes(b, valueStart(b, cell), value, 0, value.length);
+      return;
+    }
+    const first = writeOverflow(pager, value, 0, value.length);
+    writeU16(b, cell, key.length | VALUE_OVERFLOW_BIT);
+    writeU16(b, cell + 2, 0);
+    const at = valueStart(b, cell);
+    writeU32(b, at, value.length);
+    writeU32(b, at + 4, first);
+    writeU32(b, at + 8, pager.crcOf(first));
+  }
+
+  #retireValue(b: Uint8Array, cell: number): void {
+    if (!hasOverflowValue(b, cell)) return;
+    const at = valueStart(b, cell);
+    const { pager } = this;
+    retireOverflow(pager, readU32(b, at + 4), readU32(b, at + 8), pager.epoch, readU32(b, at));
+  }
+
+  #retireKey(b: Uint8Array, cell: number, level: number): void {
+    const length = keyLength(b, cell);
+    if (length <= KEY_INLINE_MAX) return;
+    const at = keyStart(cell, level) + KEY_INLINE_MAX;
+    const { pager } = this;
+    retireOverflow(pager, readU32(b, at), readU32(b, at + 4), pager.epoch, length - KEY_INLINE_MAX);
+  }
+
+  /** The first overflow page of a key, or 0 when it fits. */
+  #writeKeyRest(key: Uint8Array): number {
+    return key.length > KEY_INLINE_MAX
+      ? writeOverflow(this.pager, key, KEY_INLINE_MAX, key.length)
+      : 0;
+  }
+
+  /** A new value for the key at `index` of the leaf. */
+  #replace(index: number, key: Uint8Array, value: Uint8Array): void {
+    const { pager } = this;
+    const slot = pager.slotOfLoaded(this.#path[0] as number);
+    const b = pager.slab(slot);
+    const base = pager.base(slot);
+    const cell = cellAt(b, base, index);
+    const overflow = hasOverflowValue(b, cell);
+    if (!overflow && inlineValueLength(b, cell) === value.length) {
+      copyBytes(b, valueStart(b, cell), value, 0, value.length);
+      return;
+    }
+    const oldSize = cellSize(b, cell, 0);
+    const newSize = leafCellSize(key.length, value.length);
+    this.#retireValue(b, cell);
+    if (newSize <= oldSize) {
+      // The key stays where it is, with its overflow pages.
+      writeU16(b, cell, key.length);
+      this.#writeValue(b, cell, key, value);
+      shortenCell(b, base, cell, oldSize, newSize);
+      return;
+    }
+    this.#retireKey(b, cell, 0);
+    removeCell(b, base, 0, index);
+    this.#place(index, key, value);
+  }
+
+  /** A new key at `index` of the leaf. */
+  #insert(index: number, key: Uint8Array, value: Uint8Array): void {
+    this.#addCount(1);
+    this.#place(index, key, value);
+  }
+
+  /** Puts the cell into the leaf, which is split when it is full. */
+  #place(index: number, key: Uint8Array, value: Uint8Array): void {
+    const { pager } = this;
+    const size = leafCellSize(key.length, value.length);
+    const rest = this.#writeKeyRest(key);
+    const restCrc = rest === 0 ? 0 : pager.crcOf(rest);
+    const leaf = this.#path[0] as number;
+    const ascending = leaf === this.#lastLeaf && index === this.#lastIndex + 1;
+    let target = leaf;
+    let at = index;
+    let right = 0;
+    let slot = pager.slotOfLoaded(leaf);
+    let b = pager.slab(slot);
+    let base = pager.base(slot);
+    if (freeBytes(b, base) < size + SLOT_SIZE) {
+      right = this.#split(0, index, size, ascending);
+      at = this.#splitAt;
+      if (this.#splitToRight) {
+        target = right;
+        slot = pager.slotOfLoaded(right);
+        b = pager.slab(slot);
+        base = pager.base(slot);
+      }
+    }
+    const cell = insertLeafCell(b, base, at, size, key, rest, restCrc);
+    this.#writeValue(b, cell, key, value);
+    this.#lastLeaf = target;
+    this.#lastIndex = at;
+    if (right !== 0) this.#link(1, right, this.#separator(leaf, right));
+  }
+
+  /** The shortest key above the last of `left` and not above the first of `right`. */
+  #separator(left: number, right: number): Uint8Array {
+    const { pager } = this;
+    const leftSlot = pager.slotOfLoaded(left);
+    const rightSlot = pager.slotOfLoaded(right);
+    const a = pager.slab(leftSlot);
+    const aBase = pager.base(leftSlot);
+    const z = pager.slab(rightSlot);
+    const zBase = pager.base(rightSlot);
+    const below = cellKey(pager, a, cellAt(a, aBase, cellCount(a, aBase) - 1), 0, pager.epoch);
+    const above = cellKey(pager, z, cellAt(z, zBase, 0), 0, pager.epoch);
+    let shared = 0;
+    while (shared < below.length && below[shared] === above[shared]) shared++;
+    assert(
+      shared < above.length && compareBytes(below, above) < 0,
+      "leaves are split between keys",
+    );
+    return above.slice(0, shared + 1);
+  }
+
+  // Splitting -------------------------------------------------------------------------------------------------------
+
+  /**
+   * Moves the upper cells of the path's page on `level` to a new page, so that a cell of `size` bytes for `index` has
+   * room; `#splitToRight` and `#splitAt` say where. Returns the id of the new page, which no parent knows yet.
+   */
+  #split(level: number, index: number, size: number, ascending: boolean): number {
+    const { pager } = this;
+    const left = this.#path[level] as number;
+    const right = pager.newPage(level === 0 ? TYPE_LEAF : TYPE_BRANCH, level);
+    const leftSlot = pager.slotOfLoaded(left);
+    const rightSlot = pager.slotOfLoaded(right);
+    const a = pager.slab(leftSlot);
+    const aBase = pager.base(leftSlot);
+    const z = pager.slab(rightSlot);
+    const zBase = pager.base(rightSlot);
+    const from = splitPoint(a, aBase, level, index, ascending);
+    appendCells(z, zBase, a, aBase, level, from, cellCount(a, aBase));
+    rebuildHeads(z, zBase, level);
+    truncateNode(a, aBase, level, from);
+    if (index === from) {
+      // Between the halves: keep an ascending run together, else go where there is more room.
+      const room = freeBytes(a, aBase) - size - SLOT_SIZE;
+      this.#splitToRight = room < 0 || (!ascending && freeBytes(a, aBase) < freeBytes(z, zBase));
+      if (cellCount(z, zBase) === 0) this.#splitToRight = true;
+    } else {
+      this.#splitToRight = index > from;
+    }
+    this.#splitAt = this.#splitToRight ? index - from : index;
+    return right;
+  }
+
+  /** Makes `right` a sibling of the path's page below `level`: the parent learns of it, and is split when it is full. */
+  #link(level: number, right: number, separator: Uint8Array): void {
+    const { pager, root } = this;
+    const rightSlot = pager.slotOfLoaded(right);
+    const moved = subtreeCount(pager.slab(rightSlot), pager.base(rightSlot), level - 1);
+    if (level > root.level) this.#growRoot();
+    const parent = this.#path[level] as number;
+    const index = (this.#index[level] as number) + 1;
+    const slot = pager.slotOfLoaded(parent);
+    const b = pager.slab(slot);
+    const base = pager.base(slot);
+    const cell = cellAt(b, base, index - 1);
+    setChildCount(b, cell, childCount(b, cell) - moved);
+    const rest = this.#writeKeyRest(separator);
+    const restCrc = rest === 0 ? 0 : pager.crcOf(rest);
+    const size = branchCellSize(separator.length);
+    if (freeBytes(b, base) >= size + SLOT_SIZE) {
+      insertBranchCell(b, base, level, index, separator, rest, restCrc, right, moved);
+      return;
+    }
+    const ascending = index === cellCount(b, base);
+    const upper = this.#split(level, index, size, ascending);
+    const upperSlot = pager.slotOfLoaded(upper);
+    const z = pager.slab(upperSlot);
+    const zBase = pager.base(upperSlot);
+    if (this.#splitToRight) {
+      insertBranchCell(z, zBase, level, this.#splitAt, separator, rest, restCrc, right, moved);
+    } else {
+      insertBranchCell(b, base, level, this.#splitAt, separator, rest, restCrc, right, moved);
+    }
+    // The first key of the new page is what separates the two: it moves up.
+    const first = cellAt(z, zBase, 0);
+    const promoted = cellKey(pager, z, first, level, pager.epoch).slice();
+    this.#retireKey(z, first, level);
+    clearFirstKey(z, zBase, level);
+    rebuildHeads(z, zBase, level);
+    this.#link(level + 1, upper, promoted);
+  }
+
+  /** Puts a branch with one child, the old root, above it. */
+  #growRoot(): void {
+    const { pager, root } = this;
+    const level = root.level + 1;
+    assert(level < LEVELS_MAX, "a tree cannot be deeper than its pages allow");
+    const id = pager.newPage(TYPE_BRANCH, level);
+    const slot = pager.slotOfLoaded(id);
+    const empty = new Uint8Array(0);
+    insertBranchCell(
+      pager.slab(slot),
+      pager.base(slot),
+      level,
+      0,
+      empty,
+      0,
+      0,
+      root.id,
+      root.count,
+    );
+    this.#path[level] = id;
+    this.#index[level] = 0;
+    root.id = id;
+    root.crc = 0;
+    root.level = level;
+  }
+
+  // Shrinking -------------------------------------------------------------------------------------------------------
+
+  /** After a removal from the path's page on `level`: the page goes when it is empty, and is merged when it is small. */
+  #shrink(level: number): void {
+    const { pager, root } = this;
+    if (level === root.level) {
+      this.#shrinkRoot();
+      return;
+    }
+    const id = this.#path[level] as number;
+    const slot = pager.slotOfLoaded(id);
+    const b = pager.slab(slot);
+    const base = pager.base(slot);
+    const used = usedBytes(b, base);
+    if (used >= MERGE_BELOW) return;
+    const index = this.#index[level + 1] as number;
+    if (cellCount(b, base) === 0) {
+      pager.retire(id);
+      this.#removeChild(level + 1, index);
+    } else if (
+      !this.#mergeWith(level, index - 1, used) &&
+      !this.#mergeWith(level, index + 1, used)
+    ) {
+      return;
+    }
+    this.#shrink(level + 1);
+  }
+
+  #shrinkRoot(): void {
+    const { pager, root } = this;
+    for (;;) {
+      const slot = pager.slotOfLoaded(root.id);
+      const b = pager.slab(slot);
+      const base = pager.base(slot);
+      const count = cellCount(b, base);
+      if (count === 0) {
+        assert(root.count === 0, "a tree without cells has no keys");
+        pager.retire(root.id);
+        root.id = 0;
+        root.crc = 0;
+        root.level = 0;
+        return;
+      }
+      if (root.level === 0 || count > 1) return;
+      const cell = cellAt(b, base, 0);
+      const child = childId(b, cell);
+      const crc = childCrc(b, cell);
+      const level = root.level - 1;
+      pager.fetchNode(child, level, crc, pager.epochOf[slot] as number);
+      pager.retire(root.id);
+      root.id = child;
+      root.crc = crc;
+      root.level = level;
+    }
+  }
+
+  /** Removes cell `index` of the path's page on `level`; its child is already gone. */
+  #removeChild(level: number, index: number): void {
+    const { pager } = this;
+    const slot = pager.slotOfLoaded(this.#path[level] as number);
+    const b = pager.slab(slot);
+    const base = pager.base(slot);
+    this.#retireKey(b, cellAt(b, base, index), level);
+    removeCell(b, base, level, index);
+    if (index === 0 && cellCount(b, base) > 0) {
+      this.#retireKey(b, cellAt(b, base, 0), level);
+      clearFirstKey(b, base, level);
+    }
+  }
+
+  /** Takes the cells of the sibling at `neighbour` of the parent into the path's page, when they fit well. */
+  #mergeWith(level: number, neighbour: number, used: number): boolean {
+    const { pager } = this;
+    const index = this.#index[level + 1] as number;
+    const parentSlot = pager.slotOfLoaded(this.#path[level + 1] as number);
+    const p = pager.slab(parentSlot);
+    const pBase = pager.base(parentSlot);
+    if (neighbour < 0 || neighbour >= cellCount(p, pBase)) return false;
+    const cell = cellAt(p, pBase, neighbour);
+    const sibling = childId(p, cell);
+    const parentEpoch = pager.epochOf[parentSlot] as number;
+    const siblingSlot = pager.fetchNode(sibling, level, childCrc(p, cell), parentEpoch);
+    const s = pager.slab(siblingSlot);
+    const sBase = pager.base(siblingSlot);
+    // In a branch the first key of the upper page, which is empty there, comes down from the parent.
+    const upper = Math.max(index, neighbour);
+    const upperCell = cellAt(p, pBase, upper);
+    const extra = level === 0 ? 0 : branchCellSize(keyLength(p, upperCell)) - branchCellSize(0);
+    if (used + usedBytes(s, sBase) + extra > MERGED_MAX) return false;
+
+    const slot = pager.slotOfLoaded(this.#path[level] as number);
+    const b = pager.slab(slot);
+    const base = pager.base(slot);
+    const lowFirst = neighbour < index;
+    MERGED.fill(0);
+    initPage(MERGED, 0, 0, level === 0 ? TYPE_LEAF : TYPE_BRANCH, level, 0);
+    const [low, lowBase, high, highBase] = lowFirst ? [s, sBase, b, base] : [b, base, s, sBase];
+    appendCells(MERGED, 0, low, lowBase, level, 0, cellCount(low, lowBase));
+    let from = 0;
+    if (level > 0) {
+      const separator = cellKey(pager, p, upperCell, level + 1, parentEpoch).slice();
+      const rest = this.#writeKeyRest(separator);
+      const restCrc = rest === 0 ? 0 : pager.crcOf(rest);
+      const at = cellCount(MERGED, 0);
+      const first = cellAt(high, highBase, 0);
+      const child = childId(high, first);
+      const keys = childCount(high, first);
+      insertBranchCell(MERGED, 0, level, at, separator, rest, restCrc, child, keys);
+      setChildCrc(MERGED, cellAt(MERGED, 0, at), childCrc(high, first));
+      from = 1;
+    }
+    appendCells(MERGED, 0, high, highBase, level, from, cellCount(high, highBase));
+    rebuildHeads(MERGED, 0, level);
+    replaceBody(b, base, MERGED, 0);
+
+    const lower = Math.min(index, neighbour);
+    const lowerCell = cellAt(p, pBase, lower);
+    setChildCount(p, lowerCell, childCount(p, lowerCell) + childCount(p, upperCell));
+    this.#pointTo(level + 1, lower, this.#path[level] as number);
+    pager.retire(sibling);
+    this.#removeChild(level + 1, upper);
+    return true;
+  }
+}
+
+/** Where `#mergeWith` builds the merged node; overwritten by each call. */
+const MERGED: Uint8Array = new Uint8Array(PAGE_SIZE);
+
+/**
+ * The first cell that moves to the new page: the middle by bytes, so that the fuller half keeps room for the largest
+ * cell; in an ascending run the place of the new cell, so that pages behind the run stay full.
+ */
+function splitPoint(
+  b: Uint8Array,
+  base: number,
+  level: number,
+  index: number,
+  ascending: boolean,
+): number {
+  const count = cellCount(b, base);
+  assert(count >= 3, "a page that is full has at least three cells");
+  // A branch keeps two children on each side.
+  if (ascending) return level === 0 ? index : Math.min(index, count - 1);
+  const total = usedBytes(b, base);
+  let left = 0;
+  let at = 0;
+  while (at < count - 1) {
+    const size = cellSize(b, cellAt(b, base, at), level) + SLOT_SIZE;
+    // Stop where taking one more would leave the halves further apart.
+    if (at > 0 && Math.abs(total - 2 * (left + size)) >= Math.abs(total - 2 * left)) break;
+    left += size;
+    at++;
+  }
+  assert(left <= BODY_SIZE - CELL_SIZE_MAX - SLOT_SIZE, "the lower half has room for any cell");
+  return at;
+}
