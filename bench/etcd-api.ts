@@ -25,7 +25,9 @@ async function freePort(): Promise<number> {
     server.on("error", reject);
     server.listen(0, "127.0.0.1", () => {
       const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
+      server.close(() =>
+        resolve(typeof address === "object" && address !== null ? address.port : 0),
+      );
     });
   });
 }
@@ -42,15 +44,22 @@ function stopper(child: ChildProcess, dataDir: string): () => Promise<void> {
 async function startOurs(directory: string): Promise<Server> {
   const dataDir = mkdtempSync(join(directory, "p3-ours-"));
   const bin = fileURLToPath(new URL("../../bin/harmonydb", import.meta.url));
-  const child = spawn(process.execPath, [bin, "serve", "--data-dir", dataDir, "--listen-client-urls", "http://127.0.0.1:0"], {
-    stdio: ["ignore", "pipe", "ignore"],
-  });
+  const child = spawn(
+    process.execPath,
+    [bin, "serve", "--data-dir", dataDir, "--listen-client-urls", "http://127.0.0.1:0"],
+    {
+      stdio: ["ignore", "pipe", "ignore"],
+    },
+  );
   const line = await new Promise<string>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error("the node did not start")), START_MS);
-    createInterface({ input: child.stdout as NonNullable<typeof child.stdout> }).once("line", (text) => {
-      clearTimeout(timer);
-      resolve(text);
-    });
+    createInterface({ input: child.stdout as NonNullable<typeof child.stdout> }).once(
+      "line",
+      (text) => {
+        clearTimeout(timer);
+        resolve(text);
+      },
+    );
     child.once("exit", (code) => reject(new Error(`the node ended with ${String(code)}`)));
   });
   const ready = JSON.parse(line) as { readonly client: readonly string[] };
@@ -94,13 +103,31 @@ interface Load {
   readonly text: string;
 }
 
-function load(generator: string, endpoint: string, op: string, clients: number, total: number): Promise<Load> {
-  const args = ["-endpoints", endpoint, "-clients", String(clients), "-conns", "8", "-total", String(total), "-op", op];
+function load(
+  generator: string,
+  endpoint: string,
+  op: string,
+  clients: number,
+  total: number,
+): Promise<Load> {
+  const args = [
+    "-endpoints",
+    endpoint,
+    "-clients",
+    String(clients),
+    "-conns",
+    "8",
+    "-total",
+    String(total),
+    "-op",
+    op,
+  ];
   return new Promise((resolve, reject) => {
     execFile(generator, args, { timeout: 120_000 }, (error, stdout) => {
       const match = /errs=(\d+) (\d+) ops\/s (p50=\S+ p99=\S+)/.exec(stdout);
       if (error !== null) reject(error);
-      else if (match === null || match[1] !== "0") reject(new Error(`the load generator said: ${stdout}`));
+      else if (match === null || match[1] !== "0")
+        reject(new Error(`the load generator said: ${stdout}`));
       else resolve({ perSecond: Number(match[2]), text: String(match[3]) });
     });
   });
@@ -134,7 +161,8 @@ export async function etcdApi(directory: string): Promise<Row[]> {
       }
       const rate = (all: readonly Load[]): number => median(all.map((one) => one.perSecond));
       const ratio = etcd === null ? null : rate(our) / rate(their);
-      const show = (all: readonly Load[]): string => (all.length === 0 ? "-" : `${rate(all)}/s, ${(all[0] as Load).text}`);
+      const show = (all: readonly Load[]): string =>
+        all.length === 0 ? "-" : `${rate(all)}/s, ${(all[0] as Load).text}`;
       rows.push({
         goal,
         work: `etcd API ${op}, 1 node, ${clients} clients, both synced before the answer / etcd`,

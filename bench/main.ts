@@ -19,7 +19,9 @@ const BENCHES: Readonly<Record<string, (directory: string) => Promise<Row[]>>> =
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => BENCHES[name] === undefined);
 if (unknown.length > 0) {
-  console.error(`no benchmark named ${unknown.join(", ")}; there are: ${Object.keys(BENCHES).join(", ")}`);
+  console.error(
+    `no benchmark named ${unknown.join(", ")}; there are: ${Object.keys(BENCHES).join(", ")}`,
+  );
   process.exit(1);
 }
 

@@ -11,7 +11,8 @@ export interface Latencies {
 /** Latencies in microseconds over `elapsedMs`. */
 export function latencies(samplesUs: readonly number[], elapsedMs: number): Latencies {
   const sorted = Float64Array.from(samplesUs).sort();
-  const at = (quantile: number): number => sorted[Math.floor((sorted.length - 1) * quantile)] ?? Number.NaN;
+  const at = (quantile: number): number =>
+    sorted[Math.floor((sorted.length - 1) * quantile)] ?? Number.NaN;
   return {
     count: sorted.length,
     perSecond: (sorted.length / elapsedMs) * 1000,
@@ -24,7 +25,9 @@ export function latencies(samplesUs: readonly number[], elapsedMs: number): Late
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
+  return sorted.length % 2 === 1
+    ? (sorted[middle] as number)
+    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
 }
 
 /** One line of a table: what was measured, each side's figure, and what each side guarantees. */
@@ -40,7 +43,15 @@ export interface Row {
 
 export function table(rows: readonly Row[]): string {
   const head = ["goal", "work", "ours", "beside it", "ratio", "at least", "holds"];
-  const lines = rows.map((row) => [row.goal, row.work, row.ours, row.other, row.ratio, row.demand, row.holds === null ? "printed" : row.holds ? "yes" : "NO"]);
+  const lines = rows.map((row) => [
+    row.goal,
+    row.work,
+    row.ours,
+    row.other,
+    row.ratio,
+    row.demand,
+    row.holds === null ? "printed" : row.holds ? "yes" : "NO",
+  ]);
   const format = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
   return [format(head), format(head.map(() => "---")), ...lines.map(format)].join("\n");
 }

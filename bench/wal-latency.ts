@@ -23,16 +23,11 @@ function promised<T>(io: Io<T>): Promise<T> {
 async function walWrites(directory: string): Promise<Latencies> {
   const dataDir = mkdtempSync(join(directory, "p8-"));
   const env = nodeEnv({ log: () => {} });
-  for (const inner of ["wal", "tmp"]) {
-    await new Promise<void>((resolve, reject) => {
-      env.files.mkdir(join(dataDir, inner), (error) => (error === null ? resolve() : reject(error)));
-    });
-  }
-  const { wal } = await promised(
+  const wal = await promised(
     Wal.create(
       env,
       { directory: dataDir, segmentSizeBytes: 64 * 1024 * 1024 },
-      { clusterId: 1, memberId: 1, walId: env.entropy.bytes(16) },
+      { clusterId: new Uint8Array(8).fill(1), memberId: 1, walId: env.entropy.bytes(16) },
     ),
   );
   const data = new Uint8Array(VALUE_BYTES).fill(118);
@@ -47,7 +42,7 @@ async function walWrites(directory: string): Promise<Latencies> {
         const dueUs = startUs + (issued * 1e6) / WRITES_PER_SECOND;
         issued++;
         const entry = { index: issued, term: 1, type: EntryType.normal, data };
-        wal.append([{ group: 0, entries: [entry], hardState: null }], { reserve: false }, (error) => {
+        wal.append([{ group: 0, entries: [entry], hardState: null }], (error) => {
           if (error !== null) {
             reject(error);
             return;

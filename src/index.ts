@@ -32,7 +32,10 @@ export type {
 export type { HarmonyDB } from "./db/index.ts";
 
 /** How to open a database. Everything has a default. */
-export interface OpenOptions extends Omit<NodeOptions, "dataDir" | "clientUrls" | "peerUrls" | "clusterToken" | "heartbeatIntervalMs"> {
+export interface OpenOptions extends Omit<
+  NodeOptions,
+  "dataDir" | "clientUrls" | "peerUrls" | "clusterToken" | "heartbeatIntervalMs"
+> {
   /** Takes structured log lines; default: none are written. */
   readonly log?: LogSink | undefined;
 }
@@ -43,5 +46,7 @@ export interface OpenOptions extends Omit<NodeOptions, "dataDir" | "clientUrls" 
  */
 export async function open(directory: string, options: OpenOptions = {}): Promise<HarmonyDB> {
   const { log, ...rest } = options;
-  return new HarmonyDB(await startNode(nodeEnv({ log: log ?? (() => {}) }), { ...rest, dataDir: directory }));
+  return new HarmonyDB(
+    await startNode(nodeEnv({ log: log ?? (() => {}) }), { ...rest, dataDir: directory }),
+  );
 }

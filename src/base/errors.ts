@@ -130,8 +130,8 @@ export interface Damage {
 export class CorruptionError extends HarmonyError {
   readonly damage: Damage;
 
-  constructor(damage: Damage) {
-    super("CORRUPT", `${damage.file} at offset ${damage.offset}: ${damage.what}`);
+  constructor(damage: Damage, options: { readonly cause?: unknown } = {}) {
+    super("CORRUPT", `${damage.file} at offset ${damage.offset}: ${damage.what}`, options);
     this.damage = damage;
   }
 }

@@ -62,7 +62,9 @@ export class Calls {
       this.#sweeper ??= this.#env.timers.after(SWEEP_MS, this.#sweep);
       return call;
     }
-    const timer = this.#env.timers.after(timeoutMs ?? this.#timeoutMs, () => call.giveUp("TIMEOUT"));
+    const timer = this.#env.timers.after(timeoutMs ?? this.#timeoutMs, () =>
+      call.giveUp("TIMEOUT"),
+    );
     const abort = (): void => call.giveUp("ABORTED");
     call.release = () => {
       timer.cancel();

@@ -35,7 +35,11 @@ export function decodeCheckpointPayload(bytes: Uint8Array, file: string): Checkp
   const voterCount = bytes[9] ?? 0;
   const at = 10 + voterCount * 8;
   if (bytes[0] !== FORMAT || voterCount === 0 || bytes.length < at) {
-    throw new CorruptionError({ file, offset: 0, what: "the checkpoint's payload does not fit its format" });
+    throw new CorruptionError({
+      file,
+      offset: 0,
+      what: "the checkpoint's payload does not fit its format",
+    });
   }
   const voters: NodeId[] = [];
   for (let i = 0; i < voterCount; i++) voters.push(readU64(bytes, 10 + i * 8));

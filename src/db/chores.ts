@@ -103,7 +103,8 @@ export class Chores {
       this.#expire();
       this.#compact();
     }
-    const isMore = this.#machine.isCompacting && this.#machine.compactSlice(COMPACT_EVENTS_PER_SLICE);
+    const isMore =
+      this.#machine.isCompacting && this.#machine.compactSlice(COMPACT_EVENTS_PER_SLICE);
     this.#config.database.compactionAdvanced();
     this.#maybeCheckpoint();
     this.#arm(isMore ? 1 : CHORE_MS);
@@ -124,19 +125,28 @@ export class Chores {
   #compact(): void {
     if (this.#isCompacting) return;
     const nowMs = this.#env.clock.monotonicMs();
-    const revision = this.#retention.due(nowMs, this.#machine.revision, this.#machine.compactRevision);
+    const revision = this.#retention.due(
+      nowMs,
+      this.#machine.revision,
+      this.#machine.compactRevision,
+    );
     if (revision === 0) return;
     this.#isCompacting = true;
-    this.#config.replica.propose(encodeCommand({ kind: "compact", revision, physical: false }), true, () => {
-      this.#isCompacting = false;
-    });
+    this.#config.replica.propose(
+      encodeCommand({ kind: "compact", revision, physical: false }),
+      true,
+      () => {
+        this.#isCompacting = false;
+      },
+    );
   }
 
   #maybeCheckpoint(): void {
     if (this.#checkpointing) return;
     const { replica, wal, checkpoints } = this.#config;
     const nowMs = this.#env.clock.monotonicMs();
-    if (this.#machine.appliedIndex === this.#checkpointIndex || nowMs < this.#checkpointNotBeforeMs) return;
+    if (this.#machine.appliedIndex === this.#checkpointIndex || nowMs < this.#checkpointNotBeforeMs)
+      return;
     if (
       wal.durableLsn - this.#checkpointLsn >= checkpoints.walBytes ||
       replica.commandsApplied - this.#checkpointCommands >= checkpoints.operations ||
@@ -167,7 +177,10 @@ export class Chores {
       walLsn: wal.durableLsn,
       payload: encodeCheckpointPayload({ incarnation, confState, machine: machine.payload() }),
     };
-    assert(wal.groupLog(replica.group).lastIndex() >= meta.appliedIndex, "what is applied is durable in the log");
+    assert(
+      wal.groupLog(replica.group).lastIndex() >= meta.appliedIndex,
+      "what is applied is durable in the log",
+    );
     this.#checkpointing = true;
     const commands = replica.commandsApplied;
     runIo(engine.checkpoint(meta), (error) => {
@@ -180,10 +193,18 @@ export class Chores {
         this.#release(() => this.#checkpointEnded(done, null));
       } else if (error instanceof FileError && error.isFull) {
         this.#checkpointNotBeforeMs = nowMs + CHECKPOINT_RETRY_MS;
-        this.#env.log("warn", "checkpoint", "no room for a checkpoint: the log is kept until there is", { error: error.message });
+        this.#env.log(
+          "warn",
+          "checkpoint",
+          "no room for a checkpoint: the log is kept until there is",
+          { error: error.message },
+        );
         this.#checkpointEnded(done, new HarmonyError("DISK_FULL", error.message, { cause: error }));
       } else {
-        const fatal = error instanceof HarmonyError ? error : new HarmonyError("STOPPED", String(error), { cause: error });
+        const fatal =
+          error instanceof HarmonyError
+            ? error
+            : new HarmonyError("STOPPED", String(error), { cause: error });
         this.#checkpointEnded(done, fatal);
         onFatal(fatal);
       }
@@ -191,22 +212,22 @@ export class Chores {
   }
 
   #release(done: () => void): void {
-    const { engine, wal, replica, onFatal } = this.#config;
+    const { engine, wal, replica } = this.#config;
     const { newest, older } = engine.checkpoints;
     assert(newest !== null, "a checkpoint has just been made");
-    runIo(
-      wal.release(replica.group, {
-        appliedIndex: newest.appliedIndex,
-        appliedTerm: newest.appliedTerm,
-        olderAppliedIndex: older?.appliedIndex ?? 0,
-      }),
-      (error) => {
-        if (error !== null && !(error instanceof FileError && error.isFull)) {
-          onFatal(error instanceof HarmonyError ? error : new HarmonyError("STOPPED", String(error), { cause: error }));
-        }
-        done();
-      },
-    );
+    const checkpoint = {
+      appliedIndex: newest.appliedIndex,
+      appliedTerm: newest.appliedTerm,
+      olderAppliedIndex: older?.appliedIndex ?? 0,
+    };
+    wal.release(replica.group, checkpoint, (error) => {
+      // A manifest that could not be written is made up for by the next one; a log that failed has said so itself.
+      if (error !== null)
+        this.#env.log("warn", "checkpoint", "the log is kept longer than it has to be", {
+          error: error.message,
+        });
+      done();
+    });
   }
 
   #checkpointEnded(done: (error: HarmonyError | null) => void, error: HarmonyError | null): void {

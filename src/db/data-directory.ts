@@ -33,7 +33,16 @@ import {
 export const FORMAT_MAJOR = 1;
 export const FORMAT_MINOR = 0;
 const CREATED_BY = "harmonydb 0.1.0";
-const OWN_NAMES: ReadonlySet<string> = new Set(["LOCK", "VERSION", "MANIFEST", "VOTE", "wal", "db", "snap", "tmp"]);
+const OWN_NAMES: ReadonlySet<string> = new Set([
+  "LOCK",
+  "VERSION",
+  "MANIFEST",
+  "VOTE",
+  "wal",
+  "db",
+  "snap",
+  "tmp",
+]);
 const VERSION_BYTES_MAX = 4096;
 
 export interface Identity {
@@ -104,7 +113,11 @@ export function* lockDataDirectory(files: Files, directory: string): Io<Director
     return yield* lockDirectory(files, directory);
   } catch (error) {
     if (error instanceof FileError && error.code === "ELOCKED") {
-      throw new HarmonyError("DIRECTORY_LOCKED", `${directory}: stop the other process or choose another directory`, { cause: error });
+      throw new HarmonyError(
+        "DIRECTORY_LOCKED",
+        `${directory}: stop the other process or choose another directory`,
+        { cause: error },
+      );
     }
     throw error;
   }
@@ -159,7 +172,11 @@ function parseVersion(path: string, content: string): Identity {
     !/^[0-9a-f]{32}$/.test(walId) ||
     typeof clusterTokenDigest !== "string"
   ) {
-    throw new CorruptionError({ file: path, offset: 0, what: "VERSION lacks a field or holds one that cannot be" });
+    throw new CorruptionError({
+      file: path,
+      offset: 0,
+      what: "VERSION lacks a field or holds one that cannot be",
+    });
   }
   const walIdBytes = new Uint8Array(16);
   for (let i = 0; i < 16; i++) walIdBytes[i] = Number.parseInt(walId.slice(2 * i, 2 * i + 2), 16);
@@ -195,34 +212,29 @@ export function* writeVersion(files: Files, directory: string, identity: Identit
 export function* assertOursOrEmpty(files: Files, directory: string): Io<void> {
   for (const name of yield* listDirectory(files, directory)) {
     if (!OWN_NAMES.has(name) && !name.startsWith(".") && name !== "lost+found") {
-      throw new HarmonyError("INVALID_ARGUMENT", `${directory} is not a data directory and not empty: it holds ${JSON.stringify(name)}`);
+      throw new HarmonyError(
+        "INVALID_ARGUMENT",
+        `${directory} is not a data directory and not empty: it holds ${JSON.stringify(name)}`,
+      );
     }
   }
 }
 
-/** Removes what an unfinished first start left. The caller has made sure that the log holds no entries. */
-export function* removeUnfinished(files: Files, directory: string): Io<void> {
-  for (const inner of ["wal", "db", "tmp"]) yield* removeFilesIn(files, `${directory}/${inner}`);
-  for (const name of ["MANIFEST", "VOTE"]) {
-    try {
-      yield* unlinkFile(files, `${directory}/${name}`);
-    } catch (error) {
-      if (!(error instanceof FileError) || error.code !== "ENOENT") throw error;
-    }
-  }
-  yield* syncDirectory(files, directory);
-}
+const DATA_FILE = /^[0-9]+\.hdb(\.new)?$/;
 
-function* removeFilesIn(files: Files, directory: string): Io<void> {
-  let names: readonly string[];
-  try {
-    names = yield* listDirectory(files, directory);
-  } catch (error) {
-    if (error instanceof FileError && error.code === "ENOENT") return;
-    throw error;
+/** Removes the data file of an unfinished first start. The caller has made sure that there was nothing else. */
+export function* removeUnfinishedData(files: Files, directory: string): Io<void> {
+  const inner = `${directory}/db`;
+  const names = yield* listDirectory(files, inner);
+  const foreign = names.find((name) => !DATA_FILE.test(name));
+  if (foreign !== undefined) {
+    throw new HarmonyError(
+      "INVALID_ARGUMENT",
+      `${inner} is not ours: it holds ${JSON.stringify(foreign)}`,
+    );
   }
-  for (const name of names) yield* unlinkFile(files, `${directory}/${name}`);
-  yield* syncDirectory(files, directory);
+  for (const name of names) yield* unlinkFile(files, `${inner}/${name}`);
+  yield* syncDirectory(files, inner);
 }
 
 /** The folders inside, durable in the directory. */

@@ -1,6 +1,13 @@
 /** The database as the doors see it: one group, driven by callbacks. The shells make promises of it. */
 import type { HarmonyError } from "../base/index.ts";
-import type { LeaseStatus, Outcome, RangeRequest, RangeResponse, Refusal, WriteRequest } from "./requests.ts";
+import type {
+  LeaseStatus,
+  Outcome,
+  RangeRequest,
+  RangeResponse,
+  Refusal,
+  WriteRequest,
+} from "./requests.ts";
 
 /** `error` null: `value` is the outcome, which may be a Refusal. Otherwise see `maybeApplied` of the error. */
 export type Reply<T> = (error: HarmonyError | null, value: T) => void;
@@ -42,6 +49,11 @@ export interface Database {
   leaseStatus(id: bigint, withKeys: boolean, options: CallOptions, reply: Reply<LeaseStatus>): void;
   leases(options: CallOptions, reply: Reply<readonly bigint[]>): void;
   /** For response headers; costs nothing. */
-  readonly header: { readonly clusterId: bigint; readonly memberId: bigint; readonly raftTerm: number; readonly revision: number };
+  readonly header: {
+    readonly clusterId: bigint;
+    readonly memberId: bigint;
+    readonly raftTerm: number;
+    readonly revision: number;
+  };
   status(): DatabaseStatus;
 }

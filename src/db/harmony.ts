@@ -5,7 +5,19 @@
 import { assert, compareBytes, EMPTY_BYTES, HarmonyError, text, utf8 } from "../base/index.ts";
 import type { Reply } from "./database.ts";
 import { type Node, stopNode } from "./node.ts";
-import type { Compare, CompareResult, KeyValue, Outcome, RangeRequest, RangeResponse, Refusal, RequestOp, ResponseOp, TxnRequest, WriteRequest } from "./requests.ts";
+import type {
+  Compare,
+  CompareResult,
+  KeyValue,
+  Outcome,
+  RangeRequest,
+  RangeResponse,
+  Refusal,
+  RequestOp,
+  ResponseOp,
+  TxnRequest,
+  WriteRequest,
+} from "./requests.ts";
 
 /** Strings stand for their UTF-8 bytes. Keys are ordered as bytes. At most 4 KiB, not empty. */
 export type Key = string | Uint8Array;
@@ -130,7 +142,10 @@ export class HarmonyDB implements AsyncDisposable {
 
   /** Removes a key. `ok` tells whether it was there. */
   async del(key: Key, options: Call = {}): Promise<Done> {
-    const outcome = await this.#write({ kind: "deleteRange", key: bytesOf(key), rangeEnd: EMPTY_BYTES, prevKv: false }, options);
+    const outcome = await this.#write(
+      { kind: "deleteRange", key: bytesOf(key), rangeEnd: EMPTY_BYTES, prevKv: false },
+      options,
+    );
     assert(outcome.kind === "deleteRange", "a delete answers as one");
     return { rev: outcome.revision, ok: outcome.deleted > 0 };
   }
@@ -156,7 +171,10 @@ export class HarmonyDB implements AsyncDisposable {
     let pageKeys = PAGE_KEYS_FIRST;
     while (left > 0) {
       const limit = Math.min(pageKeys, left);
-      const page = await this.#range({ ...rangeRequest(from, bounds.to, options), limit, revision }, options);
+      const page = await this.#range(
+        { ...rangeRequest(from, bounds.to, options), limit, revision },
+        options,
+      );
       if (revision === 0) revision = page.revision;
       let pageBytes = 0;
       for (const kv of page.kvs) {
@@ -167,7 +185,8 @@ export class HarmonyDB implements AsyncDisposable {
       const last = page.kvs[page.kvs.length - 1];
       if (!page.more || last === undefined) return;
       from = successor(last.key);
-      pageKeys = pageBytes > PAGE_BYTES ? Math.max(1, pageKeys >> 1) : Math.min(PAGE_KEYS_MAX, pageKeys * 2);
+      pageKeys =
+        pageBytes > PAGE_BYTES ? Math.max(1, pageKeys >> 1) : Math.min(PAGE_KEYS_MAX, pageKeys * 2);
     }
   }
 
@@ -200,7 +219,10 @@ export class HarmonyDB implements AsyncDisposable {
 }
 
 /** A refusal becomes an exception with its code; everything else resolves. */
-function settler<T>(resolve: (value: T) => void, reject: (error: HarmonyError) => void): Reply<T | Refusal> {
+function settler<T>(
+  resolve: (value: T) => void,
+  reject: (error: HarmonyError) => void,
+): Reply<T | Refusal> {
   return (error, value) => {
     if (error !== null) reject(error);
     else if (isRefusal(value)) reject(new HarmonyError(value.code, value.detail ?? undefined));
@@ -240,7 +262,10 @@ function prefixEnd(prefix: Uint8Array): Uint8Array | null {
 const ZERO: Uint8Array = new Uint8Array(1);
 
 /** An end before the beginning: no key is in it. */
-const NOTHING: { readonly from: Uint8Array; readonly to: Uint8Array } = { from: new Uint8Array([2]), to: new Uint8Array([1]) };
+const NOTHING: { readonly from: Uint8Array; readonly to: Uint8Array } = {
+  from: new Uint8Array([2]),
+  to: new Uint8Array([1]),
+};
 
 /** [from, to), `to` a single zero byte for "to the end" as in the requests; null when nothing can be in it. */
 function boundsOf(range: Range): { readonly from: Uint8Array; readonly to: Uint8Array } | null {
@@ -290,10 +315,23 @@ function pointRequest(key: Key, options: Read): RangeRequest {
 }
 
 function putRequest(key: Key, value: Value): WriteRequest & { readonly kind: "put" } {
-  return { kind: "put", key: bytesOf(key), value: bytesOf(value), lease: 0n, prevKv: false, ignoreValue: false, ignoreLease: false };
+  return {
+    kind: "put",
+    key: bytesOf(key),
+    value: bytesOf(value),
+    lease: 0n,
+    prevKv: false,
+    ignoreValue: false,
+    ignoreLease: false,
+  };
 }
 
-const RESULTS: Readonly<Record<TxnCompare["is"], CompareResult>> = { "=": "equal", "!=": "notEqual", "<": "less", ">": "greater" };
+const RESULTS: Readonly<Record<TxnCompare["is"], CompareResult>> = {
+  "=": "equal",
+  "!=": "notEqual",
+  "<": "less",
+  ">": "greater",
+};
 
 function txnRequest(txn: Txn): TxnRequest {
   return {
@@ -306,7 +344,8 @@ function txnRequest(txn: Txn): TxnRequest {
 
 function compareOf({ key, target, is, operand }: TxnCompare): Compare {
   const base = { key: bytesOf(key), rangeEnd: EMPTY_BYTES, result: RESULTS[is] };
-  if (base.result === undefined) throw new HarmonyError("INVALID_ARGUMENT", `a compare is one of = != < >, not ${String(is)}`);
+  if (base.result === undefined)
+    throw new HarmonyError("INVALID_ARGUMENT", `a compare is one of = != < >, not ${String(is)}`);
   switch (target) {
     case "value":
       return { ...base, operand: { target, bytes: bytesOf(operand as Value) } };
@@ -316,11 +355,21 @@ function compareOf({ key, target, is, operand }: TxnCompare): Compare {
     case "createRev":
     case "rev": {
       const number = Number(operand);
-      if (!Number.isSafeInteger(number)) throw new HarmonyError("INVALID_ARGUMENT", `${target} is compared with a whole number`);
-      return { ...base, operand: { target: target === "version" ? "version" : target === "rev" ? "mod" : "create", number } };
+      if (!Number.isSafeInteger(number))
+        throw new HarmonyError("INVALID_ARGUMENT", `${target} is compared with a whole number`);
+      return {
+        ...base,
+        operand: {
+          target: target === "version" ? "version" : target === "rev" ? "mod" : "create",
+          number,
+        },
+      };
     }
     default:
-      throw new HarmonyError("INVALID_ARGUMENT", `a compare has no target ${String(target satisfies never)}`);
+      throw new HarmonyError(
+        "INVALID_ARGUMENT",
+        `a compare has no target ${String(target satisfies never)}`,
+      );
   }
 }
 
@@ -343,7 +392,10 @@ function opOf(op: TxnOp): RequestOp {
     case "txn":
       return txnRequest(op);
     default:
-      throw new HarmonyError("INVALID_ARGUMENT", "an operation is get, scan, put, del, delRange or txn");
+      throw new HarmonyError(
+        "INVALID_ARGUMENT",
+        "an operation is get, scan, put, del, delRange or txn",
+      );
   }
 }
 
@@ -359,8 +411,16 @@ function entryOf(kv: KeyValue): Entry {
   };
 }
 
-function txnResult(response: { readonly revision: number; readonly succeeded: boolean; readonly responses: readonly ResponseOp[] }): TxnResult {
-  return { rev: response.revision, succeeded: response.succeeded, answers: response.responses.map(answerOf) };
+function txnResult(response: {
+  readonly revision: number;
+  readonly succeeded: boolean;
+  readonly responses: readonly ResponseOp[];
+}): TxnResult {
+  return {
+    rev: response.revision,
+    succeeded: response.succeeded,
+    answers: response.responses.map(answerOf),
+  };
 }
 
 function answerOf(response: ResponseOp): TxnAnswer {

@@ -28,6 +28,13 @@ export {
   type TxnResult,
   type Value,
 } from "./harmony.ts";
-export { Node, type NodeOptions, openNode, type RecoveryStats, startNode, stopNode } from "./node.ts";
+export {
+  Node,
+  type NodeOptions,
+  openNode,
+  type RecoveryStats,
+  startNode,
+  stopNode,
+} from "./node.ts";
 export type * from "./requests.ts";
 export { DEFAULT_RETENTION, type RetentionSettings } from "./retention.ts";

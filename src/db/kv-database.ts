@@ -10,7 +10,15 @@ import { type Call, Calls } from "./calls.ts";
 import { encodeCommand } from "./command.ts";
 import type { Identity } from "./data-directory.ts";
 import type { CallOptions, Database, DatabaseStatus, Reply } from "./database.ts";
-import type { LeaseStatus, Outcome, RangeRequest, RangeResponse, Refusal, TxnRequest, WriteRequest } from "./requests.ts";
+import type {
+  LeaseStatus,
+  Outcome,
+  RangeRequest,
+  RangeResponse,
+  Refusal,
+  TxnRequest,
+  WriteRequest,
+} from "./requests.ts";
 import type { KvStateMachine } from "./state-machine.ts";
 import { isReadOnlyTxn, validateRange, validateWrite, type RequestLimits } from "./validate.ts";
 
@@ -42,7 +50,11 @@ export class KvDatabase implements Database {
   readonly clusterId: bigint;
   readonly memberId: bigint;
   /** Compactions whose callers want to hear when the old versions are gone. */
-  #physical: { readonly revision: number; readonly call: Call<Outcome>; readonly outcome: Outcome }[] = [];
+  #physical: {
+    readonly revision: number;
+    readonly call: Call<Outcome>;
+    readonly outcome: Outcome;
+  }[] = [];
   #closed: HarmonyError | null = null;
 
   constructor(config: KvDatabaseConfig) {
@@ -57,7 +69,12 @@ export class KvDatabase implements Database {
 
   get header(): Database["header"] {
     const { clusterId, memberId } = this;
-    return { clusterId, memberId, raftTerm: this.#replica.raft.term, revision: this.#machine.revision };
+    return {
+      clusterId,
+      memberId,
+      raftTerm: this.#replica.raft.term,
+      revision: this.#machine.revision,
+    };
   }
 
   write(request: WriteRequest, options: CallOptions, reply: Reply<Outcome>): void {
@@ -70,7 +87,9 @@ export class KvDatabase implements Database {
       this.#readTxn(request, options, reply);
       return;
     }
-    const command = encodeCommand(this.#complete(request), { leaseTtlSecondsMin: this.#config.leaseTtlSecondsMin });
+    const command = encodeCommand(this.#complete(request), {
+      leaseTtlSecondsMin: this.#config.leaseTtlSecondsMin,
+    });
     if (command.length > this.#config.limits.maxRequestBytes) {
       reply(null, this.#refuse("TOO_LARGE"));
       return;
@@ -82,7 +101,13 @@ export class KvDatabase implements Database {
     }
     if (call.isSettled) return;
     const proposal = this.#replica.propose(command, freesSpace(request), (error, outcome) => {
-      if (request.kind === "compact" && request.physical && error === null && outcome?.kind === "compact" && this.#machine.isCompacting) {
+      if (
+        request.kind === "compact" &&
+        request.physical &&
+        error === null &&
+        outcome?.kind === "compact" &&
+        this.#machine.isCompacting
+      ) {
         this.#physical.push({ revision: request.revision, call, outcome });
       } else {
         call.settle(error, outcome);
@@ -100,8 +125,15 @@ export class KvDatabase implements Database {
     this.#read(request.serializable, options, reply, () => this.#machine.range(request));
   }
 
-  leaseStatus(id: bigint, withKeys: boolean, options: CallOptions, reply: Reply<LeaseStatus>): void {
-    this.#read(false, options, reply, () => this.#machine.leaseStatus(id, withKeys, this.#replica.clock.stamp()));
+  leaseStatus(
+    id: bigint,
+    withKeys: boolean,
+    options: CallOptions,
+    reply: Reply<LeaseStatus>,
+  ): void {
+    this.#read(false, options, reply, () =>
+      this.#machine.leaseStatus(id, withKeys, this.#replica.clock.stamp()),
+    );
   }
 
   leases(options: CallOptions, reply: Reply<readonly bigint[]>): void {
@@ -113,7 +145,8 @@ export class KvDatabase implements Database {
     const { raft } = this.#replica;
     const errors: string[] = [];
     if (raft.leader === 0) errors.push("etcdserver: no leader");
-    if (isDiskFull() || this.#isOverQuota()) errors.push(`memberID:${identity.memberId} alarm:NOSPACE`);
+    if (isDiskFull() || this.#isOverQuota())
+      errors.push(`memberID:${identity.memberId} alarm:NOSPACE`);
     return {
       clusterId: this.clusterId,
       memberId: this.memberId,
@@ -208,15 +241,25 @@ export class KvDatabase implements Database {
 
 /** Taken even when the disk is full: these give room back or keep promises. */
 function freesSpace(request: WriteRequest): boolean {
-  return request.kind === "deleteRange" || request.kind === "compact" || request.kind === "leaseRevoke" || request.kind === "leaseKeepAlive";
+  return (
+    request.kind === "deleteRange" ||
+    request.kind === "compact" ||
+    request.kind === "leaseRevoke" ||
+    request.kind === "leaseKeepAlive"
+  );
 }
 
 function takesSpace(request: WriteRequest): boolean {
-  return request.kind === "put" || request.kind === "leaseGrant" || (request.kind === "txn" && hasPut(request));
+  return (
+    request.kind === "put" ||
+    request.kind === "leaseGrant" ||
+    (request.kind === "txn" && hasPut(request))
+  );
 }
 
 function hasPut(request: TxnRequest): boolean {
-  const isPut = (op: TxnRequest["success"][number]): boolean => op.kind === "put" || (op.kind === "txn" && hasPut(op));
+  const isPut = (op: TxnRequest["success"][number]): boolean =>
+    op.kind === "put" || (op.kind === "txn" && hasPut(op));
   return request.success.some(isPut) || request.failure.some(isPut);
 }
 

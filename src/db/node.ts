@@ -3,13 +3,21 @@
  * section 9 step by step; ready means that the first entry of the node's own term is applied, so everything that was
  * ever acknowledged can be read.
  */
-import { assert, CorruptionError, HarmonyError } from "../base/index.ts";
+import { assert, CorruptionError, HarmonyError, writeU64 } from "../base/index.ts";
 import { BTreeEngine, type Engine } from "../btree/index.ts";
-import { type DirectoryLock, type Env, FileError, type Io, type IoStep, runIo } from "../env/index.ts";
+import {
+  type DirectoryLock,
+  type Env,
+  FileError,
+  type Io,
+  type IoStep,
+  listDirectory,
+  runIo,
+} from "../env/index.ts";
 import { type ConfState, type HardState, RawNode } from "../raft/index.ts";
 import { GroupClock, Replica, ReplicaHost } from "../replica/index.ts";
-import { VoteFile, Wal, type WalRecovery, walHasEntries } from "../wal/index.ts";
-import { decodeCheckpointPayload } from "./checkpoint-payload.ts";
+import { decideVote, VoteFile, Wal, type WalIdentity, type WalRecovery } from "../wal/index.ts";
+import { decodeCheckpointPayload, encodeCheckpointPayload } from "./checkpoint-payload.ts";
 import { type CheckpointTriggers, Chores, DEFAULT_CHECKPOINTS } from "./chores.ts";
 import {
   assertOursOrEmpty,
@@ -19,7 +27,7 @@ import {
   makeDataDirectory,
   makeInnerDirectories,
   readVersion,
-  removeUnfinished,
+  removeUnfinishedData,
   writeVersion,
 } from "./data-directory.ts";
 import { KvDatabase } from "./kv-database.ts";
@@ -74,12 +82,18 @@ export class Node {
   readonly identity: Identity;
   readonly database: KvDatabase;
   readonly recovery: RecoveryStats;
-  readonly log: WalRecovery;
+  /** What the log looked like at the start; null for a new one. */
+  readonly log: WalRecovery | null;
   readonly #parts: Parts;
   #closing = false;
 
   /** Use `openNode`. */
-  constructor(parts: Parts, database: KvDatabase, recovery: RecoveryStats, log: WalRecovery) {
+  constructor(
+    parts: Parts,
+    database: KvDatabase,
+    recovery: RecoveryStats,
+    log: WalRecovery | null,
+  ) {
     this.#parts = parts;
     this.identity = parts.identity;
     this.database = database;
@@ -113,7 +127,8 @@ export class Node {
     const unsaved = host.takeUnsaved();
     host.stop(closed);
     if (failure.error === null && unsaved.length > 0) {
-      yield (done) => wal.append(unsaved, { reserve: true }, (error) => done(asFileError(error), undefined));
+      yield (done) =>
+        wal.append(unsaved, (error) => done(asFileError(error), undefined), { reserve: true });
     }
     try {
       yield* wal.close();
@@ -143,54 +158,141 @@ interface Failure {
   listeners: ((error: HarmonyError) => void)[];
 }
 
-/** Opens a node on its directory; creates both at the first start. Throws HarmonyError, CorruptionError, FileError. */
+/** Opens a node on its directory; creates both at the first start. Throws HarmonyError, CorruptionError among them. */
 export function* openNode(env: Env, options: NodeOptions): Io<Node> {
   const startedAtMs = env.clock.monotonicMs();
-  yield* makeDataDirectory(env.files, options.dataDir);
-  const lock = yield* lockDataDirectory(env.files, options.dataDir);
+  const opened: Closing[] = [];
   try {
-    return yield* openLocked(env, options, lock, startedAtMs);
+    yield* makeDataDirectory(env.files, options.dataDir);
+    const lock = yield* lockDataDirectory(env.files, options.dataDir);
+    opened.push(function* () {
+      yield (done) => lock.release(done);
+    });
+    return yield* openLocked(env, options, lock, startedAtMs, opened);
   } catch (error) {
-    yield (done) => lock.release(() => done(null, undefined));
-    throw error;
+    // What was opened is closed again; the error that ended the start is the one that counts.
+    for (const close of opened.toReversed()) {
+      try {
+        yield* close();
+      } catch (second) {
+        env.log("warn", "node", "a file could not be closed after a failed start", {
+          error: String(second),
+        });
+      }
+    }
+    throw error instanceof FileError ? translateFileError(error) : error;
   }
 }
 
-function* openLocked(env: Env, options: NodeOptions, lock: DirectoryLock, startedAtMs: number): Io<Node> {
+/** A file operation that failed at a start, in the words of the catalogue. */
+function translateFileError(error: FileError): HarmonyError {
+  return new HarmonyError(error.isFull ? "DISK_FULL" : "IO", error.message, { cause: error });
+}
+
+/** In a directory that has its VERSION nothing may be missing. */
+function* orMissing<T>(io: Io<T>): Io<T> {
+  try {
+    return yield* io;
+  } catch (error) {
+    if (!(error instanceof FileError) || error.code !== "ENOENT") throw error;
+    throw new CorruptionError(
+      {
+        file: error.path,
+        offset: 0,
+        what: "it is missing: put it back from a copy of this directory",
+      },
+      { cause: error },
+    );
+  }
+}
+
+type Closing = () => Io<void>;
+
+function* openLocked(
+  env: Env,
+  options: NodeOptions,
+  lock: DirectoryLock,
+  startedAtMs: number,
+  opened: Closing[],
+): Io<Node> {
   const { dataDir } = options;
   const { identity, isNew } = yield* identify(env, options);
-  const walOptions = { directory: dataDir, segmentSizeBytes: options.walSegmentBytes ?? SEGMENT_DEFAULT_BYTES };
+  const walOptions = {
+    directory: dataDir,
+    segmentSizeBytes: options.walSegmentBytes ?? SEGMENT_DEFAULT_BYTES,
+  };
   const walIdentity = {
-    clusterId: identity.clusterId,
+    clusterId: idBytes(identity.clusterId),
     memberId: identity.memberId,
     walId: identity.walId,
   };
   const dataFile = `${dataDir}/db/${GROUP}.hdb`;
-  const { engine, usedOlderMeta } = yield* BTreeEngine.open(env.files, dataFile, { identity: identity.walId, create: isNew });
+  // The order of a first start: the log, the votes, the data file. `createLog` relies on it.
+  let wal: Wal | null = null;
+  let votes: VoteFile | null = null;
+  let log: WalRecovery | null = null;
+  if (isNew) {
+    const created = yield* createLog(env, walOptions, walIdentity);
+    opened.push(() => created.close());
+    wal = created;
+    votes = yield* VoteFile.create(env, walOptions, walIdentity);
+  }
+  const { engine, usedOlderMeta } = yield* orMissing(
+    BTreeEngine.open(env.files, dataFile, {
+      fileId: identity.walId,
+      create: isNew ? "if-missing" : "no",
+    }),
+  );
+  opened.push(() => engine.close());
   const { newest, older } = engine.checkpoints;
-  const payload = newest === null ? null : decodeCheckpointPayload(newest.payload, dataFile);
-  const retention = options.retention ?? DEFAULT_RETENTION;
+  const payload =
+    newest === null || newest.payload.length === 0
+      ? null
+      : decodeCheckpointPayload(newest.payload, dataFile);
   const machine = new KvStateMachine(
     engine,
     newest === null || payload === null
       ? null
-      : { payload: payload.machine, appliedIndex: newest.appliedIndex, appliedTerm: newest.appliedTerm },
+      : {
+          payload: payload.machine,
+          appliedIndex: newest.appliedIndex,
+          appliedTerm: newest.appliedTerm,
+        },
+    options.retention ?? DEFAULT_RETENTION,
   );
   const snapshotEntries = machine.keyCount;
-
-  const votes = isNew
-    ? yield* VoteFile.create(env.files, dataDir, walIdentity)
-    : yield* VoteFile.open(env.files, dataDir, walIdentity);
+  const confState: ConfState = payload?.confState ?? {
+    voters: [identity.memberId],
+    votersOutgoing: [],
+    learners: [],
+    learnersNext: [],
+    autoLeave: false,
+  };
   const start = {
     group: GROUP,
     appliedIndex: newest?.appliedIndex ?? 0,
     appliedTerm: newest?.appliedTerm ?? 0,
     olderAppliedIndex: older?.appliedIndex ?? 0,
   };
-  const { wal, recovery: log } = isNew
-    ? yield* Wal.create(env, walOptions, walIdentity)
-    : yield* Wal.open(env, walOptions, walIdentity, [start]);
-  if (isNew) yield* writeVersion(env.files, dataDir, identity);
+  if (wal === null || votes === null) {
+    const found = yield* orMissing(Wal.open(env, walOptions, walIdentity, [start]));
+    opened.push(() => found.wal.close());
+    wal = found.wal;
+    log = found.recovery;
+    votes = yield* VoteFile.open(env, walOptions, walIdentity);
+  }
+  if (isNew) {
+    // The settings of a new database are data from its first moment: a later start with other flags must not replay
+    // its entries under other rules. VERSION is written last: with it the directory counts as one.
+    yield* engine.checkpoint({
+      appliedIndex: 0,
+      appliedTerm: 0,
+      walLsn: wal.durableLsn,
+      payload: encodeCheckpointPayload({ incarnation: 1, confState, machine: machine.payload() }),
+    });
+    yield* writeVersion(env.files, dataDir, identity);
+  }
+  warnOfSettings(env, options.retention, machine.settings);
 
   const groupLog = wal.groupLog(GROUP);
   if (usedOlderMeta && groupLog.firstIndex() > start.appliedIndex + 1) {
@@ -200,15 +302,32 @@ function* openLocked(env: Env, options: NodeOptions, lock: DirectoryLock, starte
       what: `the newest checkpoint is damaged and the log begins at ${groupLog.firstIndex()}, after the older one's ${start.appliedIndex}`,
     });
   }
-  const incarnation = payload?.incarnation ?? 1;
-  const confState: ConfState = payload?.confState ?? {
-    voters: [identity.memberId],
-    votersOutgoing: [],
-    learners: [],
-    learnersNext: [],
-    autoLeave: false,
+  const voted = decideVote(wal.hardState(GROUP), votes.read(GROUP), confState.voters.length === 1);
+  if (voted === "corrupt") {
+    throw new CorruptionError({
+      file: `${dataDir}/VOTE`,
+      offset: 0,
+      what: "the votes cannot be read, or contradict the log: replace this member",
+    });
+  }
+  const incarnation = Math.max(voted.incarnation, payload?.incarnation ?? 1);
+  if (votes.lost) {
+    yield* votes.close();
+    votes = yield* VoteFile.create(
+      env,
+      walOptions,
+      walIdentity,
+      new Map([[GROUP, { ...voted, incarnation }]]),
+    );
+  }
+  const voteFile = votes;
+  opened.push(() => voteFile.close());
+  // A change of commit alone is not synced, so it may lag behind the checkpoint (fault-rules D20).
+  const hardState: HardState = {
+    term: voted.term,
+    vote: voted.vote,
+    commit: Math.max(wal.hardState(GROUP).commit, start.appliedIndex),
   };
-  const hardState = recoverHardState(wal.hardState(GROUP), votes.read(GROUP), start.appliedIndex);
   assertLogReaches(groupLog.lastIndex(), hardState.commit, dataFile);
 
   const tickMs = options.heartbeatIntervalMs ?? TICK_DEFAULT_MS;
@@ -241,9 +360,23 @@ function* openLocked(env: Env, options: NodeOptions, lock: DirectoryLock, starte
     for (const listener of failure.listeners.splice(0)) listener(error);
   };
   const waiting: { ready: (() => void) | null } = { ready: null };
-  const host = new ReplicaHost({ env, wal, votes, tickMs, onFatal, afterTurn: () => waiting.ready?.() });
+  const host = new ReplicaHost({
+    env,
+    wal,
+    votes: voteFile,
+    tickMs,
+    onFatal,
+    afterTurn: () => waiting.ready?.(),
+  });
   const clock = new GroupClock(env.clock, machine.clockMs);
-  const replica = new Replica<Outcome>({ group: GROUP, rawNode, machine, clock, hardState, wake: () => host.wake() });
+  const replica = new Replica<Outcome>({
+    group: GROUP,
+    rawNode,
+    machine,
+    clock,
+    hardState,
+    wake: () => host.wake(),
+  });
   host.add(replica, incarnation);
 
   rawNode.campaign();
@@ -255,7 +388,7 @@ function* openLocked(env: Env, options: NodeOptions, lock: DirectoryLock, starte
       done(asFileError(error), undefined);
     });
     waiting.ready = () => {
-      if (!rawNode.hasCommittedInTerm() || machine.appliedIndex < rawNode.commit) return;
+      if (!rawNode.leadsForSure || machine.appliedIndex < rawNode.commit) return;
       waiting.ready = null;
       done(null, undefined);
     };
@@ -291,23 +424,67 @@ function* openLocked(env: Env, options: NodeOptions, lock: DirectoryLock, starte
     confState,
     incarnation,
     checkpoints: options.checkpoints ?? DEFAULT_CHECKPOINTS,
-    retention,
+    retention: machine.settings,
     onFatal,
   });
   host.start();
   chores.start();
   const recovery: RecoveryStats = {
-    snapshotLoaded: newest !== null,
+    snapshotLoaded: start.appliedIndex > 0,
     snapshotEntries,
     walEntriesReplayed: replica.commandsApplied,
     corruptedEntries: 0,
     durationMs: Math.round(env.clock.monotonicMs() - startedAtMs),
   };
-  env.log("info", "node", `Recovered ${snapshotEntries + recovery.walEntriesReplayed} entries in ${recovery.durationMs} ms`, { ...recovery });
-  return new Node({ env, identity, lock, wal, votes, engine, host, replica, chores, failure }, database, recovery, log);
+  env.log(
+    "info",
+    "node",
+    `Recovered ${snapshotEntries + recovery.walEntriesReplayed} entries in ${recovery.durationMs} ms`,
+    { ...recovery },
+  );
+  return new Node(
+    { env, identity, lock, wal, votes: voteFile, engine, host, replica, chores, failure },
+    database,
+    recovery,
+    log,
+  );
 }
 
-function* identify(env: Env, options: NodeOptions): Io<{ readonly identity: Identity; readonly isNew: boolean }> {
+/** Refuses a log that holds anything: then the directory is no new one, and only its VERSION is missing. */
+function* createLog(
+  env: Env,
+  options: { readonly directory: string; readonly segmentSizeBytes: number },
+  identity: WalIdentity,
+): Io<Wal> {
+  const { directory } = options;
+  const hadLog = (yield* listDirectory(env.files, `${directory}/wal`)).length > 0;
+  const hadData = (yield* listDirectory(env.files, `${directory}/db`)).length > 0;
+  const missing = (cause: unknown): CorruptionError =>
+    new CorruptionError(
+      {
+        file: `${directory}/VERSION`,
+        offset: 0,
+        what: "VERSION is missing although the directory holds data: put it back from a copy of this directory",
+      },
+      { cause },
+    );
+  // A first start makes its log before its data file, so data without a log was never left by one.
+  if (hadData && !hadLog) throw missing(undefined);
+  let wal: Wal;
+  try {
+    wal = yield* Wal.create(env, options, identity);
+  } catch (error) {
+    if (error instanceof HarmonyError && error.code === "CORRUPT") throw missing(error);
+    throw error;
+  }
+  yield* removeUnfinishedData(env.files, directory);
+  return wal;
+}
+
+function* identify(
+  env: Env,
+  options: NodeOptions,
+): Io<{ readonly identity: Identity; readonly isNew: boolean }> {
   const { files } = env;
   const { dataDir } = options;
   const wanted = bootstrapIdentity(env, {
@@ -318,45 +495,50 @@ function* identify(env: Env, options: NodeOptions): Io<{ readonly identity: Iden
   const found = yield* readVersion(files, dataDir);
   if (found !== null) {
     if (options.clusterToken !== undefined && found.tokenDigest !== wanted.tokenDigest) {
-      throw new HarmonyError("WRONG_CLUSTER", `${dataDir} was created with another cluster token: choose its own directory for each cluster`);
+      throw new HarmonyError(
+        "WRONG_CLUSTER",
+        `${dataDir} was created with another cluster token: choose its own directory for each cluster`,
+      );
     }
     return { identity: found, isNew: false };
   }
   yield* assertOursOrEmpty(files, dataDir);
-  if (yield* walHasEntries(files, dataDir)) {
-    throw new CorruptionError({
-      file: `${dataDir}/VERSION`,
-      offset: 0,
-      what: "VERSION is missing although the log holds entries: put it back from a copy of this directory",
-    });
-  }
-  yield* removeUnfinished(files, dataDir);
   yield* makeInnerDirectories(files, dataDir);
   return { identity: wanted, isNew: true };
 }
 
-/**
- * Of VOTE and WAL the higher term wins, of one term the one with a vote; two votes of one term cannot both be true.
- * The commit may lag behind the checkpoint, since a change of commit alone is not synced (fault-rules D20).
- */
-function recoverHardState(
-  logged: HardState,
-  voted: { readonly term: number; readonly vote: number } | null,
-  appliedIndex: number,
-): HardState {
-  const commit = Math.max(logged.commit, appliedIndex);
-  if (voted === null || voted.term < logged.term) return { ...logged, commit };
-  if (voted.term > logged.term) return { term: voted.term, vote: voted.vote, commit };
-  if (voted.vote !== 0 && logged.vote !== 0 && voted.vote !== logged.vote) {
-    throw new CorruptionError({ file: "VOTE", offset: 0, what: `term ${voted.term} has two votes: ${voted.vote} and ${logged.vote}` });
-  }
-  return { term: logged.term, vote: logged.vote === 0 ? voted.vote : logged.vote, commit };
-}
-
 function assertLogReaches(lastIndex: number, commit: number, file: string): void {
   if (lastIndex < commit) {
-    throw new CorruptionError({ file, offset: 0, what: `entry ${commit} is committed and the log ends at ${lastIndex}` });
+    throw new CorruptionError({
+      file,
+      offset: 0,
+      what: `entry ${commit} is committed and the log ends at ${lastIndex}`,
+    });
   }
+}
+
+/** Retention belongs to the data (data-model.md): the flag only says with what a database is created. */
+function warnOfSettings(
+  env: Env,
+  wanted: RetentionSettings | undefined,
+  stored: RetentionSettings,
+): void {
+  if (wanted === undefined) return;
+  if (
+    wanted.retentionMs === stored.retentionMs &&
+    wanted.retentionRevisions === stored.retentionRevisions
+  )
+    return;
+  env.log("warn", "node", "the database keeps the retention that it was created with", {
+    wanted,
+    stored,
+  });
+}
+
+function idBytes(id: number): Uint8Array {
+  const out = new Uint8Array(8);
+  writeU64(out, 0, id);
+  return out;
 }
 
 function callback(start: (done: () => void) => void): IoStep {

@@ -11,7 +11,10 @@ export interface RetentionSettings {
   readonly retentionRevisions: number;
 }
 
-export const DEFAULT_RETENTION: RetentionSettings = Object.freeze({ retentionMs: 5 * 60_000, retentionRevisions: 10_000 });
+export const DEFAULT_RETENTION: RetentionSettings = Object.freeze({
+  retentionMs: 5 * 60_000,
+  retentionRevisions: 10_000,
+});
 
 const SAMPLES_PER_PERIOD = 10;
 const SAMPLE_MS_MIN = 1_000;
@@ -36,7 +39,8 @@ export class Retention {
       return retentionRevisions > 0 && byCount >= compactRevision + step ? byCount : 0;
     }
     const last = this.#samples[this.#samples.length - 1];
-    if (last === undefined || nowMs - last.atMs >= this.#sampleMs) this.#samples.push({ atMs: nowMs, revision });
+    if (last === undefined || nowMs - last.atMs >= this.#sampleMs)
+      this.#samples.push({ atMs: nowMs, revision });
     let byAge = 0;
     let old = 0;
     for (const sample of this.#samples) {

@@ -15,7 +15,12 @@ describe("a batch of commands", () => {
     fc.assert(
       fc.property(commands, fc.maxSafeNat(), (list, clockMs) => {
         const bytes = encodeBatch(clockMs, list);
-        expect(bytes.length).toBe(batchSizeBytes(list.length, list.reduce((sum, one) => sum + one.length, 0)));
+        expect(bytes.length).toBe(
+          batchSizeBytes(
+            list.length,
+            list.reduce((sum, one) => sum + one.length, 0),
+          ),
+        );
         const batch = decodeBatch(bytes);
         expect(batch.clockMs).toBe(clockMs);
         expect(batch.commands).toEqual(list);

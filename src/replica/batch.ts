@@ -45,11 +45,17 @@ export interface Batch {
  * replica stops.
  */
 export function decodeBatch(data: Uint8Array): Batch {
-  assert(data.length >= HEADER_BYTES && data[0] === FORMAT, "an entry holds a command batch of format 1");
+  assert(
+    data.length >= HEADER_BYTES && data[0] === FORMAT,
+    "an entry holds a command batch of format 1",
+  );
   const clockMs = readU64(data, 1);
   assert(Number.isSafeInteger(clockMs), "the clock of a batch is a safe integer");
   const count = readU32(data, 9);
-  assert(count * LENGTH_BYTES <= data.length - HEADER_BYTES, "a batch holds as many commands as it says");
+  assert(
+    count * LENGTH_BYTES <= data.length - HEADER_BYTES,
+    "a batch holds as many commands as it says",
+  );
   const commands: Uint8Array[] = [];
   let at = HEADER_BYTES;
   for (let i = 0; i < count; i++) {

@@ -86,7 +86,10 @@ describe("the group's clock", () => {
 
   it("never decreases, whatever the clocks do and whatever stamps arrive", () => {
     const step = fc.oneof(
-      fc.record({ kind: fc.constant("pass" as const), ms: fc.double({ min: 0, max: 100_000, noNaN: true }) }),
+      fc.record({
+        kind: fc.constant("pass" as const),
+        ms: fc.double({ min: 0, max: 100_000, noNaN: true }),
+      }),
       fc.record({ kind: fc.constant("jump" as const), ms: fc.integer({ min: -1e11, max: 1e11 }) }),
       fc.record({ kind: fc.constant("observe" as const), ms: fc.integer({ min: -1e6, max: 1e6 }) }),
     );

@@ -54,7 +54,10 @@ export class GroupClock {
     this.#isAstray = Math.abs(wallMs - paced) > ASTRAY_MS;
     let next = paced;
     if (!this.#isAstray) {
-      next = wallMs > paced ? Math.min(wallMs, paced + elapsedMs) : Math.max(wallMs, paced - elapsedMs / 2);
+      next =
+        wallMs > paced
+          ? Math.min(wallMs, paced + elapsedMs)
+          : Math.max(wallMs, paced - elapsedMs / 2);
     }
     const whole = Math.floor(next);
     if (whole > this.#stampMs) {

@@ -138,7 +138,6 @@ export class ReplicaHost {
     const batch: GroupAppend[] = [];
     const ready: { replica: Replica<unknown>; number: number }[] = [];
     const votes: { group: GroupId; term: number; vote: number }[] = [];
-    let isReserved = false;
     for (const replica of this.#replicas) {
       const append = replica.collect(this.#send);
       if (append === null) continue;
@@ -146,7 +145,6 @@ export class ReplicaHost {
       ready.push({ replica, number: replica.readyWritten });
       const vote = replica.takeVoteChange(append.hardState);
       if (vote !== null) votes.push({ group: replica.group, ...vote });
-      isReserved = true;
     }
     if (batch.length === 0) return;
     const flight: InFlight = { ready, outstanding: 1 + votes.length };
@@ -160,10 +158,14 @@ export class ReplicaHost {
       if (flight.outstanding === 0) this.#settle();
     };
     for (const { group, term, vote } of votes) {
-      this.#votes.save(group, { term, vote, incarnation: this.#incarnations.get(group) as number }, done);
+      this.#votes.save(
+        group,
+        { term, vote, incarnation: this.#incarnations.get(group) as number },
+        done,
+      );
     }
-    // What was packed was admitted with the state of the disk in view, so the reserve is there for it.
-    this.#wal.append(batch, { reserve: isReserved }, done);
+    // What a full disk cannot take was refused before it was packed; the rest is what the reserve is for.
+    this.#wal.append(batch, done, { reserve: this.#wal.space === "full" });
   }
 
   /** Everything at the front that has arrived becomes persisted; then the turn that applies it runs at once. */
@@ -188,8 +190,13 @@ export class ReplicaHost {
 
   #fail(error: Error): void {
     if (this.#stopped !== null) return;
-    const fatal = error instanceof HarmonyError ? error : new HarmonyError("STOPPED", error.message, { cause: error });
-    this.#env.log("error", "replica", "the log cannot be written: the node stops", { error: fatal.message });
+    const fatal =
+      error instanceof HarmonyError
+        ? error
+        : new HarmonyError("STOPPED", error.message, { cause: error });
+    this.#env.log("error", "replica", "the log cannot be written: the node stops", {
+      error: fatal.message,
+    });
     this.stop(fatal);
     this.#onFatal(fatal);
   }

@@ -9,7 +9,16 @@
  * - Messages that depend on a Ready leave only when it and all before it are persisted.
  */
 import { assert, HarmonyError, verify } from "../base/index.ts";
-import { type Entry, EntryType, type GroupId, type HardState, type LogIndex, type Message, type RawNode, type Ready } from "../raft/index.ts";
+import {
+  type Entry,
+  EntryType,
+  type GroupId,
+  type HardState,
+  type LogIndex,
+  type Message,
+  type RawNode,
+  type Ready,
+} from "../raft/index.ts";
 import type { GroupAppend } from "../wal/index.ts";
 import { batchSizeBytes, decodeBatch, encodeBatch } from "./batch.ts";
 import type { GroupClock } from "./group-clock.ts";
@@ -159,7 +168,7 @@ export class Replica<Result> {
   readBarrier(done: (error: HarmonyError | null) => void): void {
     if (this.#stopped !== null) {
       done(this.#stopped);
-    } else if (this.#node.isLoneLeader() && this.machine.appliedIndex >= this.#node.commit) {
+    } else if (this.#node.isLoneLeader && this.machine.appliedIndex >= this.#node.commit) {
       done(null);
     } else {
       this.#readsWaiting.push(done);
@@ -173,7 +182,7 @@ export class Replica<Result> {
       this.#requeueReads();
       return;
     }
-    if (this.#readsWaiting.length > 0 && this.#node.hasCommittedInTerm()) {
+    if (this.#readsWaiting.length > 0 && this.#node.leadsForSure) {
       const round: ReadRound = { context: ++this.#readContext, waiting: this.#readsWaiting };
       this.#readsWaiting = [];
       this.#readRounds.push(round);
@@ -181,7 +190,7 @@ export class Replica<Result> {
     }
     // Nothing is proposed before the term's own first entry is applied: until then the clock and the machine may
     // not have seen the end of what earlier terms left.
-    if (this.#waiting.length === 0 || !this.#node.hasCommittedInTerm()) return;
+    if (this.#waiting.length === 0 || !this.#node.leadsForSure) return;
     const waiting = this.#waiting;
     let taken = 0;
     while (taken < waiting.length) {
@@ -200,7 +209,11 @@ export class Replica<Result> {
           proposal.settle(new HarmonyError("DISK_FULL"), undefined);
           continue;
         }
-        if (commands.length > 0 && batchSizeBytes(commands.length + 1, bytes + size) > BATCH_BYTES_MAX) break;
+        if (
+          commands.length > 0 &&
+          batchSizeBytes(commands.length + 1, bytes + size) > BATCH_BYTES_MAX
+        )
+          break;
         proposals.push(proposal);
         commands.push(proposal.command);
         bytes += size;
@@ -253,7 +266,9 @@ export class Replica<Result> {
   }
 
   /** Term or vote differ from what VOTE holds: it is saved before `settle` is called for the Ready that says so. */
-  takeVoteChange(hardState: HardState | null): { readonly term: number; readonly vote: number } | null {
+  takeVoteChange(
+    hardState: HardState | null,
+  ): { readonly term: number; readonly vote: number } | null {
     if (hardState === null) return null;
     if (hardState.term === this.#savedTerm && hardState.vote === this.#savedVote) return null;
     assert(hardState.term >= this.#savedTerm, "terms do not go back");
@@ -309,8 +324,12 @@ export class Replica<Result> {
   stop(error: HarmonyError): void {
     if (this.#stopped !== null) return;
     this.#stopped = error;
-    const unknown = new HarmonyError(error.code, error.message, { maybeApplied: true, cause: error });
-    for (const { proposals } of this.#proposed.values()) for (const proposal of proposals) proposal.settle(unknown, undefined);
+    const unknown = new HarmonyError(error.code, error.message, {
+      maybeApplied: true,
+      cause: error,
+    });
+    for (const { proposals } of this.#proposed.values())
+      for (const proposal of proposals) proposal.settle(unknown, undefined);
     this.#proposed.clear();
     for (const proposal of this.#waiting) proposal.settle(error, undefined);
     this.#waiting = [];
@@ -349,8 +368,15 @@ export class Replica<Result> {
   }
 
   #applyEntry(entry: Entry): number {
-    assert(entry.index === this.machine.appliedIndex + 1, `unexpected committed entry index gap: ${this.machine.appliedIndex} then ${entry.index}`);
-    const context: ApplyContext = { index: entry.index, term: entry.term, clockMs: this.machine.clockMs };
+    assert(
+      entry.index === this.machine.appliedIndex + 1,
+      `unexpected committed entry index gap: ${this.machine.appliedIndex} then ${entry.index}`,
+    );
+    const context: ApplyContext = {
+      index: entry.index,
+      term: entry.term,
+      clockMs: this.machine.clockMs,
+    };
     const waiting = this.#proposed.get(entry.index);
     if (waiting !== undefined) this.#proposed.delete(entry.index);
     if (entry.type !== EntryType.normal || entry.data.length === 0) {
@@ -367,7 +393,8 @@ export class Replica<Result> {
     this.#commandsApplied += results.length;
     if (waiting !== undefined) {
       if (waiting.term === entry.term) {
-        for (let i = 0; i < results.length; i++) (waiting.proposals[i] as Proposal<Result>).settle(null, results[i] as Result);
+        for (let i = 0; i < results.length; i++)
+          (waiting.proposals[i] as Proposal<Result>).settle(null, results[i] as Result);
       } else {
         this.#refuseLost(waiting);
       }
@@ -377,7 +404,8 @@ export class Replica<Result> {
 
   /** Another leader's entry stands where these were appended: they were not applied and never will be. */
   #refuseLost(lost: Proposed<Result>): void {
-    for (const proposal of lost.proposals) proposal.settle(new HarmonyError("NOT_LEADER"), undefined);
+    for (const proposal of lost.proposals)
+      proposal.settle(new HarmonyError("NOT_LEADER"), undefined);
   }
 
   #answerReads(): void {
@@ -401,7 +429,8 @@ export class Replica<Result> {
     assert(this.#readyPersisted <= this.#readyTaken, "only a Ready that was taken is persisted");
     assert(this.#waitingBytes >= 0, "waiting bytes are counted both ways");
     verify(() => {
-      for (const index of this.#proposed.keys()) assert(index > this.machine.appliedIndex, "a proposal waits only for what is not applied");
+      for (const index of this.#proposed.keys())
+        assert(index > this.machine.appliedIndex, "a proposal waits only for what is not applied");
       this.#node.invariants();
     });
   }
@@ -411,7 +440,10 @@ export class Replica<Result> {
 function mergeEntries(earlier: Entry[], later: readonly Entry[]): Entry[] {
   const first = later[0];
   if (first === undefined) return earlier;
-  const kept = earlier.length === 0 || (earlier[earlier.length - 1] as Entry).index < first.index ? earlier : earlier.filter((entry) => entry.index < first.index);
+  const kept =
+    earlier.length === 0 || (earlier[earlier.length - 1] as Entry).index < first.index
+      ? earlier
+      : earlier.filter((entry) => entry.index < first.index);
   for (const entry of later) kept.push(entry);
   return kept;
 }
