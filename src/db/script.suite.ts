@@ -17,7 +17,18 @@ import { printable } from "../mvcc/index.ts";
 import { encodeCommand, encodeExpire } from "./command.ts";
 import { HISTORY_ON, LIMITS } from "./machine.suite.ts";
 import { bytes } from "./model.suite.ts";
-import type { Compare, KeyRange, KeyValue, Outcome, RangeRequest, RequestOp, SortOrder, SortTarget, TxnRequest, WriteRequest } from "./requests.ts";
+import type {
+  Compare,
+  KeyRange,
+  KeyValue,
+  Outcome,
+  RangeRequest,
+  RequestOp,
+  SortOrder,
+  SortTarget,
+  TxnRequest,
+  WriteRequest,
+} from "./requests.ts";
 import { KvStateMachine } from "./state-machine.ts";
 import { isReadOnlyTxn, validateRange, validateWrite } from "./validate.ts";
 
@@ -28,7 +39,9 @@ export function runScript(file: string): string {
   const out = blocks.map((block) => {
     const input = (block.split(/^---$/m)[0] as string).trimEnd();
     const commands = input.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
-    return commands.length === 0 ? input : [input, "---", ...commands.flatMap((line) => session.run(line))].join("\n");
+    return commands.length === 0
+      ? input
+      : [input, "---", ...commands.flatMap((line) => session.run(line))].join("\n");
   });
   return `${out.join("\n\n")}\n`;
 }
@@ -57,7 +70,10 @@ class Session {
       case "database":
         words.next();
         words.expect("history=off");
-        this.#machine = new KvStateMachine(this.#engine, null, { retentionMs: 0, retentionRevisions: 0 });
+        this.#machine = new KvStateMachine(this.#engine, null, {
+          retentionMs: 0,
+          retentionRevisions: 0,
+        });
         return ["ok"];
       case "get": {
         const request = parseOp(words) as RangeRequest;
@@ -69,8 +85,14 @@ class Session {
         return [this.machine.compactSlice(words.number()) ? "more" : "done"];
       case "ttl": {
         words.next();
-        const { ttlSeconds, grantedTtlSeconds, keys } = this.machine.leaseStatus(words.bigint(), true, this.#clockMs);
-        return [`ttl ${ttlSeconds} of ${grantedTtlSeconds}${keys.map((key) => ` ${printable(key)}`).join("")}`];
+        const { ttlSeconds, grantedTtlSeconds, keys } = this.machine.leaseStatus(
+          words.bigint(),
+          true,
+          this.#clockMs,
+        );
+        return [
+          `ttl ${ttlSeconds} of ${grantedTtlSeconds}${keys.map((key) => ` ${printable(key)}`).join("")}`,
+        ];
       }
       case "leases":
         words.next();
@@ -82,12 +104,19 @@ class Session {
       case "leader":
         words.next();
         this.#term++;
-        this.machine.apply({ index: ++this.#index, term: this.#term, clockMs: this.machine.clockMs }, []);
+        this.machine.apply(
+          { index: ++this.#index, term: this.#term, clockMs: this.machine.clockMs },
+          [],
+        );
         return [`term ${this.#term}`];
       case "reopen": {
         words.next();
         const { appliedIndex, appliedTerm } = this.machine;
-        this.#machine = new KvStateMachine(this.#engine, { appliedIndex, appliedTerm, payload: this.machine.payload() }, HISTORY_ON);
+        this.#machine = new KvStateMachine(
+          this.#engine,
+          { appliedIndex, appliedTerm, payload: this.machine.payload() },
+          HISTORY_ON,
+        );
         return ["ok"];
       }
       case "dump":
@@ -108,7 +137,8 @@ class Session {
         const request = parseWrite(words);
         const refused = validateWrite(request, LIMITS);
         if (refused !== null) return [`refused ${refused}`];
-        if (request.kind === "txn" && isReadOnlyTxn(request)) return show(this.machine.readTxn(request));
+        if (request.kind === "txn" && isReadOnlyTxn(request))
+          return show(this.machine.readTxn(request));
         return this.#apply([this.#encode(request)]).flatMap(show);
       }
     }
@@ -119,7 +149,10 @@ class Session {
   }
 
   #apply(commands: readonly Uint8Array[]): readonly Outcome[] {
-    return this.machine.apply({ index: ++this.#index, term: this.#term, clockMs: this.#clockMs }, commands);
+    return this.machine.apply(
+      { index: ++this.#index, term: this.#term, clockMs: this.#clockMs },
+      commands,
+    );
   }
 }
 
@@ -128,11 +161,19 @@ function show(outcome: Outcome): string[] {
     case "error":
       return [`error ${outcome.code} at ${outcome.revision}`];
     case "range":
-      return [`range at ${outcome.revision}: count ${outcome.count}${outcome.more ? ", more" : ""}`, ...outcome.kvs.map((kv) => `  ${showKeyValue(kv)}`)];
+      return [
+        `range at ${outcome.revision}: count ${outcome.count}${outcome.more ? ", more" : ""}`,
+        ...outcome.kvs.map((kv) => `  ${showKeyValue(kv)}`),
+      ];
     case "put":
-      return [`put at ${outcome.revision}${outcome.prevKv === null ? "" : `, was ${showKeyValue(outcome.prevKv)}`}`];
+      return [
+        `put at ${outcome.revision}${outcome.prevKv === null ? "" : `, was ${showKeyValue(outcome.prevKv)}`}`,
+      ];
     case "deleteRange":
-      return [`deleted ${outcome.deleted} at ${outcome.revision}`, ...outcome.prevKvs.map((kv) => `  was ${showKeyValue(kv)}`)];
+      return [
+        `deleted ${outcome.deleted} at ${outcome.revision}`,
+        ...outcome.prevKvs.map((kv) => `  was ${showKeyValue(kv)}`),
+      ];
     case "txn":
       return [
         `txn ${outcome.succeeded ? "succeeded" : "failed"} at ${outcome.revision}`,
@@ -185,7 +226,8 @@ class Words {
   }
 
   expect(word: string): void {
-    if (!this.take(word)) throw new Error(`expected ${word}, not ${this.peek()}: ${this.#words.join(" ")}`);
+    if (!this.take(word))
+      throw new Error(`expected ${word}, not ${this.peek()}: ${this.#words.join(" ")}`);
   }
 
   number(): number {
@@ -204,13 +246,20 @@ class Words {
 function parseBytes(word: string): Uint8Array {
   if (word === '""') return bytes("");
   const text = word.replaceAll("\\0", "\\x00");
-  return bytes(text.replaceAll(/\\x([0-9a-f]{2})/g, (_all, byte: string) => String.fromCharCode(Number.parseInt(byte, 16))));
+  return bytes(
+    text.replaceAll(/\\x([0-9a-f]{2})/g, (_all, byte: string) =>
+      String.fromCharCode(Number.parseInt(byte, 16)),
+    ),
+  );
 }
 
 function parseRange(word: string): KeyRange {
   const [from, to] = word.split("..") as [string, string | undefined];
   if (to === undefined) return { key: parseBytes(from), rangeEnd: bytes("") };
-  return { key: from === "" ? bytes("\0") : parseBytes(from), rangeEnd: to === "" ? bytes("\0") : parseBytes(to) };
+  return {
+    key: from === "" ? bytes("\0") : parseBytes(from),
+    rangeEnd: to === "" ? bytes("\0") : parseBytes(to),
+  };
 }
 
 function parseList<T>(words: Words, parse: () => T): T[] {
@@ -250,7 +299,15 @@ function parseOp(words: Words): RequestOp {
   const word = words.next();
   switch (word) {
     case "put": {
-      const put = { kind: "put" as const, key: parseBytes(words.next()), value: bytes(""), lease: 0n, prevKv: false, ignoreValue: false, ignoreLease: false };
+      const put = {
+        kind: "put" as const,
+        key: parseBytes(words.next()),
+        value: bytes(""),
+        lease: 0n,
+        prevKv: false,
+        ignoreValue: false,
+        ignoreLease: false,
+      };
       while (isOption(words)) {
         const option = words.next();
         if (option.startsWith("lease=")) put.lease = BigInt(option.slice(6));
@@ -284,7 +341,8 @@ function parseGet(words: Words): RangeRequest {
     const [name, value] = words.next().split("=") as [string, string | undefined];
     if (name === "keys") keysOnly = true;
     else if (name === "count") countOnly = true;
-    else if (name === "sort") [sortTarget, sortOrder] = (value as string).split(":") as [SortTarget, SortOrder];
+    else if (name === "sort")
+      [sortTarget, sortOrder] = (value as string).split(":") as [SortTarget, SortOrder];
     else numbers[name] = Number(value);
   }
   return {
@@ -318,9 +376,19 @@ function parseTxn(words: Words): TxnRequest {
 function parseCompare(word: string): Compare {
   const parts = /^(.*)\.(version|create|mod|value|lease)(!=|=|>|<)(.*)$/.exec(word);
   if (parts === null) throw new Error(`no compare: ${word}`);
-  const [, range, target, sign, operand] = parts as unknown as [string, string, Compare["operand"]["target"], string, string];
-  const result = ({ "=": "equal", "!=": "notEqual", ">": "greater", "<": "less" } as const)[sign as "=" | "!=" | ">" | "<"];
-  if (target === "value") return { ...parseRange(range), result, operand: { target, bytes: parseBytes(operand) } };
-  if (target === "lease") return { ...parseRange(range), result, operand: { target, lease: BigInt(operand) } };
+  const [, range, target, sign, operand] = parts as unknown as [
+    string,
+    string,
+    Compare["operand"]["target"],
+    string,
+    string,
+  ];
+  const result = ({ "=": "equal", "!=": "notEqual", ">": "greater", "<": "less" } as const)[
+    sign as "=" | "!=" | ">" | "<"
+  ];
+  if (target === "value")
+    return { ...parseRange(range), result, operand: { target, bytes: parseBytes(operand) } };
+  if (target === "lease")
+    return { ...parseRange(range), result, operand: { target, lease: BigInt(operand) } };
   return { ...parseRange(range), result, operand: { target, number: Number(operand) } };
 }

@@ -12,7 +12,9 @@ describe("scripts", () => {
   for (const file of readdirSync(directory).toSorted()) {
     it(file.replace(/\.txt$/, "").replaceAll("_", " "), async () => {
       const path = new URL(file, directory).pathname;
-      await expect(runScript(decodeURIComponent(path))).toMatchFileSnapshot(decodeURIComponent(path));
+      await expect(runScript(decodeURIComponent(path))).toMatchFileSnapshot(
+        decodeURIComponent(path),
+      );
     });
   }
 });
