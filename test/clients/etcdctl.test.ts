@@ -257,7 +257,11 @@ describe("compaction and errors", () => {
       ["put", "nope", "--ignore-value"],
       "Error: etcdserver: key not found",
     ],
-    ["a key of 5000 bytes", ["put", "k".repeat(5000), "v"], "Error: harmonydb: key is too large"],
+    [
+      "a key of 5000 bytes",
+      ["put", "k".repeat(5000), "v"],
+      "Error: rpc error: code = InvalidArgument desc = harmonydb: key is too large",
+    ],
   ])("%s", async (_what, args, message) => {
     const result = await etcdctl.try(args);
     expect([result.exit, lastLine(result)]).toEqual([1, message]);

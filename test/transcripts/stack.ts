@@ -11,7 +11,6 @@ export interface Stack {
 
 export async function startStack(dataDir: string): Promise<Stack> {
   const log = (): void => {};
-  // Recordings read old revisions at any age, as an etcd keeps them until it is told to compact.
   const node = await startNode(nodeEnv({ log }), { dataDir });
   const server = await serveEtcd({ database: node.database, urls: ["http://127.0.0.1:0"], log });
   return {
