@@ -46,8 +46,8 @@ describe("harmonydb serve", { timeout: 30_000 }, () => {
       const client = new TinyClient((await first.ready()).client[0] as string);
       for (let i = 0; i < 20; i++) await client.put(`key-${i}`, `value-${i}`);
       client.close();
-        expect((await first.kill(signal)).exit).toBe(0);
-  
+      expect((await first.kill(signal)).exit).toBe(0);
+
       const second = bench.serve();
       const ready = await second.ready();
       const again = new TinyClient(ready.client[0] as string);

@@ -1,0 +1,173 @@
+/**
+ * Looks into the directory of a stopped node and changes nothing in it. The directory's lock is held meanwhile, so a
+ * running node is never looked at while it writes, and none can start.
+ */
+import { type Damage, hex } from "../base/index.ts";
+import { lockDataDirectory, readVersion } from "../db/index.ts";
+import { type DirectoryLock, type Env, FileError, type Io, runIo } from "../env/index.ts";
+import { nodeEnv } from "../platform/index.ts";
+import { type InspectedRecord, inspectWal, type WalItem, type WalReport } from "../wal/index.ts";
+import { CommandError, Exit } from "./exit.ts";
+import type { Streams, WriteOut } from "./streams.ts";
+
+/** `harmonydb wal dump`: every item of the log, in order, then the totals. */
+export function dumpWal(dataDir: string, writeOut: WriteOut, streams: Streams): Promise<void> {
+  return onStoppedNode(dataDir, async (env) => {
+    const show = (item: WalItem): void =>
+      streams.out(writeOut === "json" ? jsonLine(item) : itemText(item));
+    const report = await drive(inspectWal(env.files, dataDir, show), streams);
+    streams.out(writeOut === "json" ? jsonLine({ kind: "report", ...report }) : reportText(report));
+    refuseDamage(report.damage, dataDir, "the log");
+  });
+}
+
+/** `harmonydb wal verify`: the totals and every damage. */
+export function verifyWalFiles(
+  dataDir: string,
+  writeOut: WriteOut,
+  streams: Streams,
+): Promise<void> {
+  return onStoppedNode(dataDir, async (env) => {
+    const report = await drive(
+      inspectWal(env.files, dataDir, () => undefined),
+      streams,
+    );
+    if (writeOut === "json") streams.out(jsonLine(report));
+    else
+      streams.out(report.damage.map((damage) => damageText(damage)).join("") + reportText(report));
+    refuseDamage(report.damage, dataDir, "the log");
+  });
+}
+
+/** Runs `look` while the directory's lock is held. Throws CommandError when there is no stopped node to look at. */
+async function onStoppedNode(dataDir: string, look: (env: Env) => Promise<void>): Promise<void> {
+  const env = nodeEnv({ log: () => undefined });
+  let lock: DirectoryLock;
+  try {
+    await ioPromise(existingDirectory(env, dataDir));
+    lock = await ioPromise(lockDataDirectory(env.files, dataDir));
+  } catch (error) {
+    if (error instanceof FileError && (error.code === "ENOENT" || error.code === "ENOTDIR")) {
+      throw new CommandError(`${dataDir} is not there`, Exit.refused, [
+        "name the directory of a node with --data-dir",
+      ]);
+    }
+    throw error;
+  }
+  try {
+    await look(env);
+  } finally {
+    await new Promise<void>((resolve) => lock.release(() => resolve()));
+  }
+}
+
+/** Looks before locking: a lock would leave its file in a directory that is none of ours. */
+function* existingDirectory(env: Env, dataDir: string): Io<void> {
+  if ((yield* readVersion(env.files, dataDir)) === null) {
+    throw new CommandError(
+      `there is no ${dataDir}/VERSION: that is not the directory of a node that ever started`,
+      Exit.refused,
+      ["name the directory of a node with --data-dir"],
+    );
+  }
+}
+
+function ioPromise<T>(io: Io<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    runIo(io, (error, value) => (error === null ? resolve(value as T) : reject(error as Error)));
+  });
+}
+
+/** Runs `io`, and waits between its operations until what was printed has gone. */
+async function drive<T>(io: Io<T>, streams: Streams): Promise<T> {
+  let step = io.next();
+  while (step.done !== true) {
+    const start = step.value;
+    const result = await new Promise<{ error: FileError | null; value: unknown }>((resolve) => {
+      start((error, value) => resolve({ error, value }));
+    });
+    await streams.drained();
+    step = result.error === null ? io.next(result.value) : io.throw(result.error);
+  }
+  return step.value;
+}
+
+function refuseDamage(damage: readonly Damage[], dataDir: string, what: string): void {
+  if (damage.length === 0) return;
+  throw new CommandError(
+    `${what} in ${dataDir} is damaged in ${damage.length} place${damage.length === 1 ? "" : "s"}`,
+    Exit.corrupt,
+    ["nothing was changed; keep a copy of the directory, look at the disk, and restore a backup"],
+  );
+}
+
+/** Bytes as hex, 64-bit ids as text: everything else is JSON already. */
+function jsonLine(value: object): string {
+  const text = JSON.stringify(value, (_key, inner: unknown) => {
+    if (inner instanceof Uint8Array) return hex(inner);
+    return typeof inner === "bigint" ? inner.toString() : inner;
+  });
+  return `${text}\n`;
+}
+
+function damageText({ file, offset, what }: Damage): string {
+  return `DAMAGE ${file} at offset ${offset}: ${what}\n`;
+}
+
+function itemText(item: WalItem): string {
+  switch (item.kind) {
+    case "segment": {
+      const groups = item.groups.map(
+        ({ group, term, commit, lastIndex }) =>
+          `group ${group} term ${term} commit ${commit} last ${lastIndex}`,
+      );
+      return `segment ${item.sequence}: ${item.file}, ${item.sizeBytes} bytes, from LSN ${item.firstLsn}${groups.length > 0 ? `; ${groups.join(", ")}` : ""}\n`;
+    }
+    case "frame":
+      return `  ${item.lsn} at offset ${item.offset}, ${item.frameBytes} bytes, proven ${item.durableLsn}: ${item.records.map((record) => recordText(record)).join("; ")}\n`;
+    case "footer":
+      return `  sealed at LSN ${item.endLsn}\n`;
+    case "end":
+      return `end: ${item.file} at offset ${item.offset}${item.tornBytes > 0 ? `, then ${item.tornBytes} bytes of a torn write` : ""}\n`;
+    case "damage": {
+      const lost = (item.lost ?? []).map(
+        ({ group, firstIndex, lastIndex }) =>
+          `group ${group} entries ${firstIndex} to ${lastIndex}`,
+      );
+      return damageText(item.damage) + (lost.length > 0 ? `  lost: ${lost.join(", ")}\n` : "");
+    }
+  }
+}
+
+function recordText(record: InspectedRecord): string {
+  switch (record.type) {
+    case "entries":
+    case "relocated": {
+      const { group, entries, type } = record;
+      const first = entries[0];
+      const last = entries.at(-1);
+      if (first === undefined || last === undefined) return `group ${group} no entries`;
+      let dataBytes = 0;
+      for (const entry of entries) dataBytes += entry.dataBytes;
+      const span =
+        first === last ? `entry ${first.index}` : `entries ${first.index} to ${last.index}`;
+      return `group ${group} ${type === "relocated" ? "relocated " : ""}${span} of term ${last.term}, ${dataBytes} bytes`;
+    }
+    case "hardState":
+      return `group ${record.group} term ${record.state.term} vote ${record.state.vote} commit ${record.state.commit}`;
+    case "snapshot":
+      return `group ${record.group} snapshot ${record.snapshot.fileName} at ${record.snapshot.meta.index}`;
+    case "truncated":
+      return `group ${record.group} truncated up to ${record.index} of term ${record.term}`;
+    case "mark":
+      return "mark";
+  }
+}
+
+function reportText(report: WalReport): string {
+  return (
+    `${report.segments} segments, ${report.frames} frames, ${report.entries} entries; ends at LSN ${report.endLsn}, ` +
+    `proven to ${report.durableLsn}; ${report.tornBytes} torn bytes; manifest ${report.manifest}, votes ${report.votes}; ` +
+    `${report.damage.length === 0 ? "no damage" : `${report.damage.length} damaged places`}\n`
+  );
+}
