@@ -1,0 +1,405 @@
+/**
+ * The database as one would write it on a whiteboard: a map from keys to all their versions, a map of leases, and
+ * etcd's rules on top. It shares no code with the layers under test, only the vocabulary of requests.
+ *
+ * Keys are strings with one character for each byte, so the order of strings is the order of bytes.
+ */
+import type {
+  Compare,
+  DeleteRangeRequest,
+  KeyRange,
+  KeyValue,
+  Outcome,
+  PutRequest,
+  RangeRequest,
+  RangeResponse,
+  Refusal,
+  RequestOp,
+  ResponseOp,
+  TxnRequest,
+  WriteRequest,
+} from "../src/db/index.ts";
+import { sameBytes } from "./violation.ts";
+
+interface Version {
+  readonly modRevision: number;
+  readonly createRevision: number;
+  readonly version: number;
+  /** Null: deleted. */
+  readonly value: Uint8Array | null;
+  readonly lease: bigint;
+}
+
+export interface ModelLease {
+  readonly ttlSeconds: number;
+  /** The lease is promised to live at least until then, in simulated milliseconds. */
+  readonly livesUntilMs: number;
+}
+
+const NOTHING = new Uint8Array(0);
+
+export function keyText(key: Uint8Array): string {
+  let out = "";
+  for (let i = 0; i < key.length; i++) out += String.fromCharCode(key[i] as number);
+  return out;
+}
+
+export function keyBytes(text: string): Uint8Array {
+  const out = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) out[i] = text.charCodeAt(i);
+  return out;
+}
+
+export class KvModel {
+  revision = 1;
+  readonly leaseTtlSecondsMin: number;
+  /** Without a history only the newest revision can be read. */
+  readonly keepsHistory: boolean;
+  #compactRevision = 0;
+  /** Arrays are replaced, never changed, so that copies of the model share them. */
+  #versions = new Map<string, readonly Version[]>();
+  #sortedKeys: readonly string[] | null = null;
+  #leases = new Map<bigint, ModelLease>();
+
+  constructor(leaseTtlSecondsMin: number, keepsHistory: boolean) {
+    this.leaseTtlSecondsMin = leaseTtlSecondsMin;
+    this.keepsHistory = keepsHistory;
+  }
+
+  get compactRevision(): number {
+    return this.keepsHistory ? this.#compactRevision : this.revision;
+  }
+
+  copy(): KvModel {
+    const copy = new KvModel(this.leaseTtlSecondsMin, this.keepsHistory);
+    copy.revision = this.revision;
+    copy.#compactRevision = this.#compactRevision;
+    copy.#versions = new Map(this.#versions);
+    copy.#sortedKeys = this.#sortedKeys;
+    copy.#leases = new Map(this.#leases);
+    return copy;
+  }
+
+  get leases(): ReadonlyMap<bigint, ModelLease> {
+    return this.#leases;
+  }
+
+  /** Keys that hold this lease, in byte order. */
+  keysOf(lease: bigint): string[] {
+    return this.#keys().filter((key) => this.#liveAt(key, this.revision)?.lease === lease);
+  }
+
+  keyBytesOf(lease: bigint): Uint8Array[] {
+    return this.keysOf(lease).map(keyBytes);
+  }
+
+  /** What the database answers to `request`, and the change that it makes. `proposedAtMs` restarts leases. */
+  apply(request: WriteRequest, proposedAtMs: number): Outcome {
+    switch (request.kind) {
+      case "put":
+      case "deleteRange":
+      case "txn":
+        return this.#atomically(request);
+      case "compact":
+        if (request.revision <= this.compactRevision) return this.#refuse("COMPACTED");
+        if (request.revision > this.revision) return this.#refuse("FUTURE_REV");
+        this.compactTo(request.revision);
+        return { kind: "compact", revision: this.revision };
+      case "leaseGrant": {
+        if (this.#leases.has(request.id)) return this.#refuse("LEASE_EXISTS");
+        const ttlSeconds = Math.max(Number(request.ttlSeconds), this.leaseTtlSecondsMin);
+        this.#leases.set(request.id, {
+          ttlSeconds,
+          livesUntilMs: proposedAtMs + ttlSeconds * 1000,
+        });
+        return {
+          kind: "leaseGrant",
+          revision: this.revision,
+          id: request.id,
+          ttlSeconds: BigInt(ttlSeconds),
+        };
+      }
+      case "leaseRevoke":
+        if (!this.#leases.has(request.id)) return this.#refuse("LEASE_NOT_FOUND");
+        this.endLease(request.id);
+        return { kind: "leaseRevoke", revision: this.revision };
+      case "leaseKeepAlive": {
+        const lease = this.#leases.get(request.id);
+        if (lease === undefined)
+          return { kind: "leaseKeepAlive", revision: this.revision, ttlSeconds: 0n };
+        const { ttlSeconds } = lease;
+        this.#leases.set(request.id, {
+          ttlSeconds,
+          livesUntilMs: Math.max(lease.livesUntilMs, proposedAtMs + ttlSeconds * 1000),
+        });
+        return {
+          kind: "leaseKeepAlive",
+          revision: this.revision,
+          ttlSeconds: BigInt(ttlSeconds),
+        };
+      }
+    }
+  }
+
+  /** The lease is over: its keys go in one revision. */
+  endLease(id: bigint): void {
+    const keys = this.keysOf(id);
+    this.#leases.delete(id);
+    if (keys.length === 0) return;
+    const revision = this.revision + 1;
+    for (const key of keys) this.#remove(key, revision);
+    this.revision = revision;
+  }
+
+  /** A keep-alive that may or may not have happened: the lower promise stays. */
+  weakenLease(id: bigint, lease: ModelLease): void {
+    if (this.#leases.has(id)) this.#leases.set(id, lease);
+  }
+
+  compactTo(revision: number): void {
+    this.#compactRevision = revision;
+    for (const [key, versions] of this.#versions) {
+      let first = 0;
+      while (first + 1 < versions.length && (versions[first + 1] as Version).modRevision <= revision)
+        first++;
+      const oldest = versions[first] as Version;
+      if (oldest.value === null && oldest.modRevision <= revision) first++;
+      if (first === versions.length) {
+        this.#versions.delete(key);
+        this.#sortedKeys = null;
+      } else if (first > 0) this.#versions.set(key, versions.slice(first));
+    }
+  }
+
+  range(request: RangeRequest): RangeResponse | Refusal {
+    return this.#range(request, this.revision);
+  }
+
+  /** A transaction that only reads. */
+  readTxn(request: TxnRequest): Outcome {
+    return this.#atomically(request);
+  }
+
+  /** Everything that `op` holds happens in one revision, or nothing does. */
+  #atomically(op: PutRequest | DeleteRangeRequest | TxnRequest): Outcome {
+    // The branches of all transactions, nested ones too, are chosen on the state before the first operation.
+    const taken = new Map<TxnRequest, boolean>();
+    if (op.kind === "txn") this.#choose(op, taken);
+    const refused = this.#refusalOf(op, taken);
+    if (refused !== null) return this.#refuse(refused);
+    const run = { revision: this.revision + 1, changed: false };
+    const response = this.#run(op, taken, run, this.revision);
+    if (run.changed) this.revision = run.revision;
+    return response;
+  }
+
+  #choose(txn: TxnRequest, taken: Map<TxnRequest, boolean>): void {
+    const holds = txn.compare.every((compare) => this.#holds(compare));
+    taken.set(txn, holds);
+    for (const op of holds ? txn.success : txn.failure) if (op.kind === "txn") this.#choose(op, taken);
+  }
+
+  #refusalOf(op: RequestOp, taken: ReadonlyMap<TxnRequest, boolean>): Refusal["code"] | null {
+    switch (op.kind) {
+      case "put": {
+        if (op.lease !== 0n && !this.#leases.has(op.lease)) return "LEASE_NOT_FOUND";
+        if ((op.ignoreValue || op.ignoreLease) && this.#liveAt(keyText(op.key), this.revision) === null)
+          return "KEY_NOT_FOUND";
+        return null;
+      }
+      case "range":
+        if (op.revision > this.revision) return "FUTURE_REV";
+        return op.revision > 0 && op.revision < this.compactRevision ? "COMPACTED" : null;
+      case "txn": {
+        for (const inner of taken.get(op) === true ? op.success : op.failure) {
+          const refused = this.#refusalOf(inner, taken);
+          if (refused !== null) return refused;
+        }
+        return null;
+      }
+      case "deleteRange":
+      case "unset":
+        return null;
+    }
+  }
+
+  #run(
+    op: RequestOp,
+    taken: ReadonlyMap<TxnRequest, boolean>,
+    run: { readonly revision: number; changed: boolean },
+    before: number,
+  ): ResponseOp {
+    switch (op.kind) {
+      case "put":
+        return this.#put(op, run);
+      case "deleteRange":
+        return this.#deleteRange(op, run, before);
+      case "range": {
+        const seen = run.changed ? run.revision : before;
+        return this.#range(op, seen) as RangeResponse;
+      }
+      case "txn": {
+        const succeeded = taken.get(op) === true;
+        const responses = (succeeded ? op.success : op.failure).map((inner) =>
+          this.#run(inner, taken, run, before),
+        );
+        return { kind: "txn", revision: run.changed ? run.revision : before, succeeded, responses };
+      }
+      case "unset":
+        throw new Error("the workload names every operation");
+    }
+  }
+
+  #put(op: PutRequest, run: { readonly revision: number; changed: boolean }): ResponseOp {
+    const key = keyText(op.key);
+    const previous = this.#liveAt(key, run.revision);
+    this.#add(key, {
+      modRevision: run.revision,
+      createRevision: previous?.createRevision ?? run.revision,
+      version: (previous?.version ?? 0) + 1,
+      value: op.ignoreValue ? (previous?.value ?? NOTHING) : op.value,
+      lease: op.ignoreLease ? (previous?.lease ?? 0n) : op.lease,
+    });
+    run.changed = true;
+    return {
+      kind: "put",
+      revision: run.revision,
+      prevKv: op.prevKv && previous !== null ? keyValue(key, previous, false) : null,
+    };
+  }
+
+  #deleteRange(op: DeleteRangeRequest, run: { readonly revision: number; changed: boolean }, before: number): ResponseOp {
+    const found = this.#liveIn(op, run.revision);
+    for (const [key] of found) this.#remove(key, run.revision);
+    if (found.length > 0) run.changed = true;
+    return {
+      kind: "deleteRange",
+      revision: run.changed ? run.revision : before,
+      deleted: found.length,
+      prevKvs: op.prevKv ? found.map(([key, version]) => keyValue(key, version, false)) : [],
+    };
+  }
+
+  #range(request: RangeRequest, current: number): RangeResponse | Refusal {
+    if (request.revision > this.revision) return this.#refuse("FUTURE_REV");
+    if (request.revision > 0 && request.revision < this.compactRevision) return this.#refuse("COMPACTED");
+    const all = this.#liveIn(request, request.revision > 0 ? request.revision : current);
+    const response = { kind: "range" as const, revision: current, count: all.length };
+    if (request.countOnly) return { ...response, kvs: [], more: false };
+    const { minModRevision, maxModRevision, minCreateRevision, maxCreateRevision, limit } = request;
+    const kept = all.filter(
+      ([, { modRevision, createRevision }]) =>
+        (maxModRevision === 0 || modRevision <= maxModRevision) &&
+        (minModRevision === 0 || modRevision >= minModRevision) &&
+        (maxCreateRevision === 0 || createRevision <= maxCreateRevision) &&
+        (minCreateRevision === 0 || createRevision >= minCreateRevision),
+    );
+    // The workload sorts only by what never ties: keys, and values that are all different.
+    if (request.sortTarget === "value")
+      kept.sort(([, a], [, b]) => compareText(keyText(a.value as Uint8Array), keyText(b.value as Uint8Array)));
+    if (request.sortOrder === "descend") kept.reverse();
+    const more = limit > 0 && kept.length > limit;
+    const kvs = (more ? kept.slice(0, limit) : kept).map(([key, version]) => keyValue(key, version, request.keysOnly));
+    return { ...response, kvs, more };
+  }
+
+  #holds(compare: Compare): boolean {
+    const found = this.#liveIn(compare, this.revision);
+    if (found.length === 0) return compares(compare, null);
+    return found.every(([, version]) => compares(compare, version));
+  }
+
+  #refuse(code: Refusal["code"]): Refusal {
+    return { kind: "error", code, revision: this.revision, detail: null };
+  }
+
+  #liveIn(range: KeyRange, revision: number): (readonly [string, Version])[] {
+    const out: (readonly [string, Version])[] = [];
+    for (const key of this.#keysIn(range)) {
+      const version = this.#liveAt(key, revision);
+      if (version !== null) out.push([key, version]);
+    }
+    return out;
+  }
+
+  #keysIn({ key, rangeEnd }: KeyRange): readonly string[] {
+    const from = keyText(key);
+    if (rangeEnd.length === 0) return this.#versions.has(from) ? [from] : [];
+    const isOpen = rangeEnd.length === 1 && rangeEnd[0] === 0;
+    const to = keyText(rangeEnd);
+    return this.#keys().filter((candidate) => candidate >= from && (isOpen || candidate < to));
+  }
+
+  #keys(): readonly string[] {
+    this.#sortedKeys ??= [...this.#versions.keys()].toSorted(compareText);
+    return this.#sortedKeys;
+  }
+
+  #liveAt(key: string, revision: number): Version | null {
+    const versions = this.#versions.get(key);
+    if (versions === undefined) return null;
+    for (let i = versions.length - 1; i >= 0; i--) {
+      const version = versions[i] as Version;
+      if (version.modRevision <= revision) return version.value === null ? null : version;
+    }
+    return null;
+  }
+
+  #add(key: string, version: Version): void {
+    const versions = this.#versions.get(key);
+    if (versions === undefined) this.#sortedKeys = null;
+    this.#versions.set(key, versions === undefined ? [version] : [...versions, version]);
+  }
+
+  #remove(key: string, revision: number): void {
+    this.#add(key, { modRevision: revision, createRevision: 0, version: 0, value: null, lease: 0n });
+  }
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function keyValue(key: string, version: Version, keysOnly: boolean): KeyValue {
+  return {
+    key: keyBytes(key),
+    value: keysOnly || version.value === null ? NOTHING : version.value,
+    createRevision: version.createRevision,
+    modRevision: version.modRevision,
+    version: version.version,
+    lease: version.lease,
+  };
+}
+
+function compares({ operand, result }: Compare, version: Version | null): boolean {
+  if (operand.target === "value") {
+    if (version === null || version.value === null) return false;
+    if (result === "equal") return sameBytes(version.value, operand.bytes);
+    if (result === "notEqual") return !sameBytes(version.value, operand.bytes);
+    return stands(compareText(keyText(version.value), keyText(operand.bytes)), result);
+  }
+  if (operand.target === "lease") {
+    const lease = version?.lease ?? 0n;
+    return stands(lease < operand.lease ? -1 : lease > operand.lease ? 1 : 0, result);
+  }
+  const field =
+    operand.target === "version"
+      ? version?.version
+      : operand.target === "create"
+        ? version?.createRevision
+        : version?.modRevision;
+  return stands((field ?? 0) - operand.number, result);
+}
+
+function stands(order: number, result: Compare["result"]): boolean {
+  switch (result) {
+    case "equal":
+      return order === 0;
+    case "notEqual":
+      return order !== 0;
+    case "less":
+      return order < 0;
+    case "greater":
+      return order > 0;
+  }
+}

@@ -1,0 +1,74 @@
+/** A node on a simulated machine as the worlds drive it: event by event, until something has come to its end. */
+import { HarmonyError } from "../src/base/index.ts";
+import { type Database, type Node, type NodeOptions, openNode } from "../src/db/index.ts";
+import { FileError, runIo } from "../src/env/index.ts";
+import type { SimEnv } from "../src/env/sim/index.ts";
+import type { Observed } from "./oracle.ts";
+import { check, Violation } from "./violation.ts";
+
+/** Far more than any opening or closing of the simulator's small directories takes. */
+const EVENTS_MAX = 400_000;
+
+/** Lets time pass until `isOver`, or until the process has ended. */
+export function drive(machine: SimEnv, what: string, isOver: () => boolean): void {
+  for (let events = 0; !isOver() && machine.running; events++) {
+    check(events < EVENTS_MAX && machine.scheduler.step(), `${what} comes to an end`, () => `nothing more after ${events} events`);
+  }
+}
+
+/** The node, the error that it refused with, or null when its process ended on the way. */
+export function tryToOpen(machine: SimEnv, options: NodeOptions): Node | Error | null {
+  const outcome: { isOver: boolean; error: unknown; node: Node | undefined } = { isOver: false, error: null, node: undefined };
+  runIo(openNode(machine.boot(), options), (error, node) => {
+    outcome.isOver = true;
+    outcome.error = error;
+    outcome.node = node;
+  });
+  drive(machine, "an opening", () => outcome.isOver);
+  if (!machine.running || !outcome.isOver) return null;
+  const { error, node } = outcome;
+  if (error === null) return node as Node;
+  if (error instanceof HarmonyError || error instanceof FileError) return error;
+  throw error;
+}
+
+/** Opens a directory that must open: after a crash a node refuses nothing that a crash can leave. */
+export function open(machine: SimEnv, options: NodeOptions): Node {
+  const node = tryToOpen(machine, options);
+  if (node === null) throw new Violation("a directory opens again after a crash", "the process ended");
+  if (node instanceof Error) throw new Violation("a directory opens again after a crash", `${node.stack}`);
+  return node;
+}
+
+/** True when the node has closed, false when its process ended before. */
+export function close(machine: SimEnv, node: Node): boolean {
+  let isOver = false;
+  runIo(node.close(), (error) => {
+    if (error !== null) throw error as Error;
+    isOver = true;
+  });
+  drive(machine, "a close", () => isOver);
+  return isOver;
+}
+
+/** The database as it stands, without letting time pass: a local read is answered in the call. */
+export function observe(database: Database): Observed {
+  const { revision, compactRevision } = database.status();
+  return {
+    revision,
+    compactRevision,
+    range: (request) => inCall((reply) => database.range({ ...request, serializable: true }, {}, reply)),
+    leases: () => inCall((reply) => database.leases({}, reply)),
+    leaseStatus: (id) => inCall((reply) => database.leaseStatus(id, true, {}, reply)),
+  };
+}
+
+function inCall<T>(ask: (reply: (error: HarmonyError | null, value: T) => void) => void): T {
+  let answer: { readonly value: T } | null = null;
+  ask((error, value) => {
+    if (error !== null) throw error;
+    answer = { value };
+  });
+  check(answer !== null, "a node that is ready answers reads at once", () => "no answer in the call");
+  return (answer as { readonly value: T }).value;
+}

@@ -1,0 +1,229 @@
+/**
+ * Requests as clients would send them, drawn from a seed. Values are all different, so that a stale or misplaced one
+ * is seen. Transactions are valid by construction: each key is touched by one operation of a branch.
+ */
+import { Random } from "../src/base/index.ts";
+import type {
+  Compare,
+  CompareResult,
+  PutRequest,
+  RangeRequest,
+  RequestOp,
+  TxnRequest,
+  WriteRequest,
+} from "../src/db/index.ts";
+import { keyBytes } from "./model.ts";
+
+export interface WorkloadOptions {
+  readonly keys: number;
+  /** Keys and values that do not fit into a page come up now and then. */
+  readonly large: boolean;
+  readonly leases: boolean;
+  /** The clients compact; otherwise the database does it by itself, or nobody. */
+  readonly compactions: boolean;
+}
+
+/** What the generator must know of the database to send something meaningful. */
+export interface Surroundings {
+  readonly revision: number;
+  readonly compactRevision: number;
+}
+
+const NO_END = new Uint8Array(0);
+const ZERO = new Uint8Array(1);
+const LONG_LEASE_SECONDS = 100_000;
+const RESULTS: readonly CompareResult[] = ["equal", "greater", "less", "notEqual"];
+
+export class Workload {
+  readonly #random: Random;
+  readonly #options: WorkloadOptions;
+  readonly #keys: readonly Uint8Array[];
+  #leases: bigint[] = [];
+  #nextLease = 1n;
+  #values = 0;
+  /** At most one lease that ends by itself has keys at a time: then its end can be told from the revisions. */
+  #shortLease: bigint | null = null;
+
+  constructor(seed: number, options: WorkloadOptions) {
+    this.#random = new Random(seed);
+    this.#options = options;
+    this.#keys = Array.from({ length: options.keys }, (_, i) => this.#makeKey(i));
+  }
+
+  get keys(): readonly Uint8Array[] {
+    return this.#keys;
+  }
+
+  /** After a reopening: what is not there any more is not used any more. */
+  keepLeases(held: ReadonlySet<bigint>): void {
+    this.#leases = this.#leases.filter((id) => held.has(id));
+    if (this.#shortLease !== null && !held.has(this.#shortLease)) this.#shortLease = null;
+  }
+
+  write(around: Surroundings): WriteRequest {
+    const random = this.#random;
+    const die = random.below(100);
+    if (die < 55) return this.#put(this.#key(), true);
+    if (die < 65) return { kind: "deleteRange", key: this.#key(), rangeEnd: NO_END, prevKv: random.percent(30) };
+    if (die < 68) return { kind: "deleteRange", ...this.#span(), prevKv: random.percent(30) };
+    if (die < 85) return this.#txn(around, 0);
+    if (die < 91 && this.#options.compactions) {
+      const revision = random.between(Math.max(1, around.compactRevision - 1), around.revision + 1);
+      return { kind: "compact", revision: random.percent(70) ? Math.max(1, revision - 8) : revision, physical: random.percent(20) };
+    }
+    if (die >= 91 && this.#options.leases) return this.#leaseRequest();
+    return this.#put(this.#key(), true);
+  }
+
+  range(around: Surroundings): RangeRequest {
+    const random = this.#random;
+    const isPoint = random.percent(40);
+    const isOld = random.percent(25);
+    return {
+      kind: "range",
+      ...(isPoint ? { key: this.#key(), rangeEnd: NO_END } : this.#span()),
+      limit: random.percent(30) ? random.between(1, 6) : 0,
+      revision: isOld ? random.between(Math.max(1, around.compactRevision - 1), around.revision + 1) : 0,
+      sortOrder: random.pick(["none", "ascend", "descend"]),
+      sortTarget: random.percent(20) ? "value" : "key",
+      serializable: false,
+      keysOnly: random.percent(10),
+      countOnly: random.percent(10),
+      minModRevision: random.percent(10) ? random.between(1, around.revision) : 0,
+      maxModRevision: random.percent(10) ? random.between(1, around.revision) : 0,
+      minCreateRevision: random.percent(5) ? random.between(1, around.revision) : 0,
+      maxCreateRevision: random.percent(5) ? random.between(1, around.revision) : 0,
+    };
+  }
+
+  readTxn(around: Surroundings): TxnRequest {
+    return {
+      kind: "txn",
+      compare: [this.#compare(around)],
+      success: [this.range(around)],
+      failure: [this.range(around), this.range(around)],
+    };
+  }
+
+  #put(key: Uint8Array, mayIgnore: boolean): PutRequest {
+    const random = this.#random;
+    const ignoreValue = mayIgnore && random.percent(4);
+    const ignoreLease = mayIgnore && random.percent(4);
+    const lease = !ignoreLease && this.#leases.length > 0 && random.percent(25) ? random.pick(this.#leases) : 0n;
+    return {
+      kind: "put",
+      key,
+      value: ignoreValue ? NO_END : this.#value(),
+      lease,
+      prevKv: random.percent(20),
+      ignoreValue,
+      ignoreLease,
+    };
+  }
+
+  #txn(around: Surroundings, depth: number): TxnRequest {
+    const random = this.#random;
+    const free = [...this.#keys];
+    const branch = (count: number): RequestOp[] => {
+      const ops: RequestOp[] = [];
+      for (let i = 0; i < count; i++) {
+        const die = random.below(100);
+        if (die < 15) ops.push({ ...this.range(around), revision: 0 });
+        else if (die < 25 && depth === 0) ops.push(this.#nested(around, free));
+        else {
+          const [key] = free.splice(random.below(free.length), 1);
+          if (key === undefined) return ops;
+          if (die < 40) ops.push({ kind: "deleteRange", key, rangeEnd: NO_END, prevKv: random.percent(20) });
+          else ops.push(this.#put(key, random.percent(20)));
+        }
+      }
+      return ops;
+    };
+    return {
+      kind: "txn",
+      compare: Array.from({ length: random.below(3) }, () => this.#compare(around)),
+      success: [...branch(random.between(1, 5)), this.#put(free.pop() ?? this.#privateKey(), false)],
+      failure: branch(random.below(3)),
+    };
+  }
+
+  /** Its keys are taken out of `free` for both of its branches. */
+  #nested(around: Surroundings, free: Uint8Array[]): TxnRequest {
+    const random = this.#random;
+    const [then] = free.splice(random.below(free.length), 1);
+    const [otherwise] = free.splice(random.below(free.length), 1);
+    return {
+      kind: "txn",
+      compare: [this.#compare(around)],
+      success: then === undefined ? [] : [this.#put(then, false)],
+      failure: otherwise === undefined ? [] : [{ kind: "deleteRange", key: otherwise, rangeEnd: NO_END, prevKv: false }],
+    };
+  }
+
+  #compare(around: Surroundings): Compare {
+    const random = this.#random;
+    const where = random.percent(85) ? { key: this.#key(), rangeEnd: NO_END } : this.#span();
+    const result = random.pick(RESULTS);
+    const number = random.below(around.revision + 2);
+    switch (random.below(5)) {
+      case 0:
+        return { ...where, result, operand: { target: "version", number: random.below(4) } };
+      case 1:
+        return { ...where, result, operand: { target: "create", number } };
+      case 2:
+        return { ...where, result, operand: { target: "mod", number } };
+      case 3:
+        return { ...where, result, operand: { target: "value", bytes: keyBytes(`v${random.below(this.#values + 1)}`) } };
+      default:
+        return { ...where, result, operand: { target: "lease", lease: BigInt(random.below(4)) } };
+    }
+  }
+
+  #leaseRequest(): WriteRequest {
+    const random = this.#random;
+    const die = random.below(100);
+    if (die < 45 || this.#leases.length === 0) {
+      const isShort = this.#shortLease === null && random.percent(50);
+      // Some ids are beyond what a double holds: they must come back unchanged.
+      const id = this.#nextLease++ + (random.percent(50) ? 0x7000_0000_0000_0000n : 0n);
+      if (isShort) this.#shortLease = id;
+      this.#leases.push(id);
+      return { kind: "leaseGrant", ttlSeconds: BigInt(isShort ? random.between(1, 4) : LONG_LEASE_SECONDS), id };
+    }
+    const id = random.percent(90) ? random.pick(this.#leases) : 0x7fff_ffff_ffff_0000n;
+    return die < 65 ? { kind: "leaseRevoke", id } : { kind: "leaseKeepAlive", id };
+  }
+
+  #key(): Uint8Array {
+    return this.#random.pick(this.#keys);
+  }
+
+  #privateKey(): Uint8Array {
+    return keyBytes(`~${this.#values}`);
+  }
+
+  #span(): { key: Uint8Array; rangeEnd: Uint8Array } {
+    const die = this.#random.below(10);
+    if (die === 0) return { key: ZERO, rangeEnd: ZERO };
+    if (die < 3) return { key: this.#key(), rangeEnd: ZERO };
+    return { key: this.#key(), rangeEnd: this.#key() };
+  }
+
+  #value(): Uint8Array {
+    const random = this.#random;
+    const name = `v${this.#values++}`;
+    const die = random.below(100);
+    const size = this.#options.large && die < 3 ? random.between(3000, 20_000) : die < 20 ? random.between(100, 900) : random.below(40);
+    const out = new Uint8Array(name.length + 1 + size);
+    out.fill(46);
+    out.set(keyBytes(name));
+    return out;
+  }
+
+  #makeKey(i: number): Uint8Array {
+    const random = this.#random;
+    if (this.#options.large && random.percent(8)) return keyBytes(`long/${"k".repeat(random.pick([1000, 1023, 1024, 1025, 4085]))}${String(i).padStart(4, "0")}`);
+    if (random.percent(10)) return Uint8Array.of(107, random.pick([0, 1, 254, 255]), i & 255, i >> 8);
+    return keyBytes(random.percent(50) ? `k${i}` : `dir/${i % 3}/k${i}`);
+  }
+}
