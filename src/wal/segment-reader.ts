@@ -168,6 +168,21 @@ export class SegmentReader {
     return { durableLsn, dataEnd };
   }
 
+  /** The next self-valid frame header at or after `offset`, for inspection behind damage; null when there is none. */
+  *nextFrame(offset: number): Io<{ readonly offset: number; readonly previousCrc: number } | null> {
+    for (let at = offset; at + FRAME_HEAD_BYTES <= this.sizeBytes; at += SECTOR_BYTES) {
+      if (!this.#has(at, FRAME_HEAD_BYTES)) yield* this.#load(at, FRAME_HEAD_BYTES);
+      const header = readFrameHeader(
+        this.#window,
+        at - this.#at,
+        this.firstLsn + at,
+        this.header.crc,
+      );
+      if (header !== null) return { offset: at, previousCrc: header.previousCrc };
+    }
+    return null;
+  }
+
   /** The footer at `offset`, or null. */
   *footerAt(offset: number): Io<SegmentFooter | null> {
     if (offset + FOOTER_BYTES > this.sizeBytes) return null;

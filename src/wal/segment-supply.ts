@@ -44,7 +44,7 @@ interface SupplyListener {
   spaceChanged(space: "ok" | "full"): void;
   supplyFailed(error: unknown): void;
   /** Appends wait or are on their way. */
-  readonly busy: boolean;
+  busy(): boolean;
 }
 
 export class SegmentSupply {
@@ -208,7 +208,7 @@ export class SegmentSupply {
   }
 
   *#extend(segment: Prepared): Io<void> {
-    const urgent = this.#activeDemand > 0 || this.#nextDemand > 0 || !this.#listener.busy;
+    const urgent = this.#activeDemand > 0 || this.#nextDemand > 0 || !this.#listener.busy();
     const step = Math.min(
       urgent ? ZEROS.length : BUSY_STEP_BYTES,
       segment.targetBytes - segment.sizeBytes,

@@ -164,7 +164,6 @@ export class Wal {
     this.#chain = tail.chain;
     this.#durableLsn = tail.segment.endLsn;
     this.#manifestGeneration = log.manifestGeneration;
-    const wal = this;
     this.#supply = new SegmentSupply(
       env,
       options,
@@ -175,9 +174,7 @@ export class Wal {
         },
         spaceChanged: (space) => this.onSpace?.(space),
         supplyFailed: (error) => this.#fail(error),
-        get busy() {
-          return wal.#onItsWay !== null || wal.#waiting.length > 0;
-        },
+        busy: () => this.#onItsWay !== null || this.#waiting.length > 0,
       },
       tail.segment.file,
       tail.preparedBytes,

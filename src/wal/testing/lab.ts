@@ -109,6 +109,8 @@ export class Lab {
   readonly states: ModelState[] = [new Map()];
   /** How many appends are acknowledged. */
   acknowledged = 0;
+  /** The creation has ended: from now on the directory is opened. */
+  created = false;
   /** What the data files would say: set when a checkpoint is durable, before the log hears of it. */
   starts: readonly GroupStart[] = [];
 
@@ -134,7 +136,9 @@ export class Lab {
   }
 
   create(): Wal {
-    return this.run(Wal.create(this.env, this.options, IDENTITY));
+    const wal = this.run(Wal.create(this.env, this.options, IDENTITY));
+    this.created = true;
+    return wal;
   }
 
   open(): { wal: Wal; recovery: WalRecovery } {
