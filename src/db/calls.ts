@@ -1,7 +1,7 @@
 /**
  * Calls that wait for an answer, and the time they may take. Nearly all have the node's request timeout, so they
- * stand in one queue in the order of their deadlines and one timer serves them all; a call with a time or an abort
- * signal of its own gets its own.
+ * stand in one queue in the order of their deadlines and one timer serves them all; a call with a time of its own
+ * gets its own.
  */
 import { HarmonyError } from "../base/index.ts";
 import type { Env, Timer } from "../env/index.ts";
@@ -57,17 +57,17 @@ export class Calls {
   open<T>(options: CallOptions, reply: Reply<T>): Call<T> {
     const { signal, timeoutMs } = options;
     const call = new Call<T>(reply, this.#env.clock.monotonicMs() + (timeoutMs ?? this.#timeoutMs));
-    if (signal === undefined && timeoutMs === undefined) {
+    let timer: Timer | null = null;
+    if (timeoutMs === undefined) {
       this.#queue.push(call as unknown as Call<never>);
       this.#sweeper ??= this.#env.timers.after(SWEEP_MS, this.#sweep);
-      return call;
+    } else {
+      timer = this.#env.timers.after(timeoutMs, () => call.giveUp("TIMEOUT"));
     }
-    const timer = this.#env.timers.after(timeoutMs ?? this.#timeoutMs, () =>
-      call.giveUp("TIMEOUT"),
-    );
+    if (timer === null && signal === undefined) return call;
     const abort = (): void => call.giveUp("ABORTED");
     call.release = () => {
-      timer.cancel();
+      timer?.cancel();
       signal?.removeEventListener("abort", abort);
     };
     if (signal?.aborted === true) abort();
