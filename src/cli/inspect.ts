@@ -7,6 +7,7 @@ import { lockDataDirectory, readVersion } from "../db/index.ts";
 import { type DirectoryLock, type Env, FileError, type Io, runIo } from "../env/index.ts";
 import { nodeEnv } from "../platform/index.ts";
 import { type InspectedRecord, inspectWal, type WalItem, type WalReport } from "../wal/index.ts";
+import { checkDirectory, type DirectoryReport } from "./check.ts";
 import { CommandError, Exit } from "./exit.ts";
 import type { Streams, WriteOut } from "./streams.ts";
 
@@ -37,6 +38,32 @@ export function verifyWalFiles(
       streams.out(report.damage.map((damage) => damageText(damage)).join("") + reportText(report));
     refuseDamage(report.damage, dataDir, "the log");
   });
+}
+
+/** `harmonydb check`: data files, log, and that they agree. */
+export function checkNode(dataDir: string, writeOut: WriteOut, streams: Streams): Promise<void> {
+  return onStoppedNode(dataDir, async (env) => {
+    const report = await drive(checkDirectory(env.files, dataDir), streams);
+    if (writeOut === "json") streams.out(jsonLine(report));
+    else streams.out(directoryText(report));
+    refuseDamage(report.damage, dataDir, "the data");
+  });
+}
+
+function directoryText({ log, files, damage, notes }: DirectoryReport): string {
+  let out = `log: ${reportText(log)}`;
+  for (const { file, report } of files) {
+    out += `${file}: ${report.fileSizeBytes} bytes`;
+    for (const { checkpoint, pages, counts } of report.checkpoints) {
+      let entries = 0;
+      for (const count of counts) entries += count;
+      out += `; checkpoint at entry ${checkpoint?.appliedIndex ?? 0} with ${pages} pages and ${entries} entries in its trees`;
+    }
+    out += "\n";
+  }
+  for (const note of notes) out += `note: ${note}\n`;
+  for (const found of damage) out += damageText(found);
+  return damage.length === 0 ? `${out}everything checks out\n` : out;
 }
 
 /** Runs `look` while the directory's lock is held. Throws CommandError when there is no stopped node to look at. */
@@ -95,7 +122,7 @@ async function drive<T>(io: Io<T>, streams: Streams): Promise<T> {
 function refuseDamage(damage: readonly Damage[], dataDir: string, what: string): void {
   if (damage.length === 0) return;
   throw new CommandError(
-    `${what} in ${dataDir} is damaged in ${damage.length} place${damage.length === 1 ? "" : "s"}`,
+    `${what} in ${dataDir} has ${counted(damage.length, "damaged place")}`,
     Exit.corrupt,
     ["nothing was changed; keep a copy of the directory, look at the disk, and restore a backup"],
   );
@@ -108,6 +135,10 @@ function jsonLine(value: object): string {
     return typeof inner === "bigint" ? inner.toString() : inner;
   });
   return `${text}\n`;
+}
+
+function counted(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
 }
 
 function damageText({ file, offset, what }: Damage): string {
@@ -166,8 +197,8 @@ function recordText(record: InspectedRecord): string {
 
 function reportText(report: WalReport): string {
   return (
-    `${report.segments} segments, ${report.frames} frames, ${report.entries} entries; ends at LSN ${report.endLsn}, ` +
+    `${counted(report.segments, "segment")}, ${counted(report.frames, "frame")}, ${counted(report.entries, "entry", "entries")}; ends at LSN ${report.endLsn}, ` +
     `proven to ${report.durableLsn}; ${report.tornBytes} torn bytes; manifest ${report.manifest}, votes ${report.votes}; ` +
-    `${report.damage.length === 0 ? "no damage" : `${report.damage.length} damaged places`}\n`
+    `${report.damage.length === 0 ? "no damage" : counted(report.damage.length, "damaged place")}\n`
   );
 }

@@ -225,7 +225,7 @@ function inspectors(
     .addOption(writeOutOption())
     .addHelpText(
       "after",
-      "\nExample:\n  harmonydb wal dump --data-dir ./data -w json | jq 'select(.frame).lsn'",
+      "\nExample:\n  harmonydb wal dump --data-dir ./data -w json | jq 'select(.kind == \"frame\") | .lsn'",
     );
   dump.action(async (options: { dataDir: string; writeOut: WriteOut }) => {
     useDataDir(options.dataDir);
@@ -234,7 +234,7 @@ function inspectors(
   });
   const verify = inherit(new Command("verify"))
     .description(
-      "Check every checksum and every link of the log. Exit 0 if a node would start on it, 70 if it is damaged.",
+      "Check every checksum and every link of the log. Exit 0 if all is sound, 70 if something is damaged.",
     )
     .addOption(dataDir())
     .addOption(writeOutOption());
@@ -253,8 +253,8 @@ function inspectors(
     .addOption(writeOutOption());
   check.action(async (options: { dataDir: string; writeOut: WriteOut }) => {
     useDataDir(options.dataDir);
-    const { checkDirectory } = await import("./inspect.ts");
-    await checkDirectory(options.dataDir, options.writeOut, streams);
+    const { checkNode } = await import("./inspect.ts");
+    await checkNode(options.dataDir, options.writeOut, streams);
   });
   return [check, wal];
 }

@@ -1,5 +1,5 @@
 /** The inspectors of a stopped directory, and what a node does about damage that they show. */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Bench, TinyClient } from "./harmonydb.ts";
@@ -95,6 +95,39 @@ describe("inspectors", { timeout: 30_000 }, () => {
     expect(node.err).toContain(place);
     expect(node.err).toMatch(/restore a backup/);
     expect(readFileSync(log).equals(before)).toBe(true);
+  });
+
+  it("find a flipped bit in a page, with its place", async () => {
+    await stoppedNode();
+    const file = join(bench.dataDir, "db", "0.hdb");
+    const bytes = readFileSync(file);
+    bytes[2 * 4096 + 200] = (bytes[2 * 4096 + 200] as number) ^ 1;
+    writeFileSync(file, bytes);
+    const check = await bench.run("check", "--data-dir", bench.dataDir).ended;
+    expect(check.exit).toBe(70);
+    expect(check.out).toMatch(/^DAMAGE .*0\.hdb at offset 8192: /m);
+  });
+
+  it("find a log that is older than the checkpoint beside it", async () => {
+    await stoppedNode();
+    const wal = join(bench.dataDir, "wal");
+    cpSync(wal, join(bench.root, "older"), { recursive: true });
+    const node = bench.serve("--checkpoint-operations", "1");
+    const client = new TinyClient((await node.ready()).client[0] as string);
+    await client.put("later", "value");
+    client.close();
+    await node.kill("SIGTERM");
+    const sound = await bench.run("check", "--data-dir", bench.dataDir, "-w", "json").ended;
+    expect(sound.exit).toBe(0);
+    expect(JSON.parse(sound.out)).toMatchObject({ damage: [] });
+
+    rmSync(wal, { recursive: true });
+    cpSync(join(bench.root, "older"), wal, { recursive: true });
+    const check = await bench.run("check", "--data-dir", bench.dataDir).ended;
+    expect(check.exit).toBe(70);
+    expect(check.out).toMatch(
+      /^DAMAGE .*(checkpoint is at entry \d+ and the log ends at entry \d+|which the manifest names, is missing)/m,
+    );
   });
 
   it("leave a running node alone", async () => {
