@@ -114,7 +114,12 @@ describe("inspectors", { timeout: 30_000 }, () => {
     cpSync(wal, join(bench.root, "older"), { recursive: true });
     const node = bench.serve("--checkpoint-operations", "1");
     const client = new TinyClient((await node.ready()).client[0] as string);
-    await client.put("later", "value");
+    // Writes until a checkpoint has changed the data file; a checkpoint is due after each of them.
+    const file = join(bench.dataDir, "db", "0.hdb");
+    const before = readFileSync(file);
+    for (let i = 0; i < 10_000 && readFileSync(file).equals(before); i++)
+      await client.put("later", `value-${i}`);
+    expect(readFileSync(file).equals(before)).toBe(false);
     client.close();
     await node.kill("SIGTERM");
     const sound = await bench.run("check", "--data-dir", bench.dataDir, "-w", "json").ended;
