@@ -52,35 +52,18 @@
  *
  * Read raft.ts first; unstable.ts is where contract 6 is kept.
  */
-export type { RaftConfig } from "./config.ts";
 export {
-  describeConfState,
   describeEntries,
   describeEntry,
   describeHardState,
   describeMessage,
-  describeProgress,
   describeReady,
   describeStatus,
 } from "./describe.ts";
 export { MemoryStorage } from "./memory-storage.ts";
-export {
-  type AppendAccepted,
-  type AppendMessage,
-  type AppendRefused,
-  type DropReason,
-  type HeartbeatMessage,
-  type HeartbeatResponse,
-  type Message,
-  MESSAGE_VERSION,
-  type MessageType,
-  type ReadIndexMessage,
-  type ReadIndexResponse,
-  type VoteMessage,
-  type VoteResponse,
-} from "./message.ts";
-export { type ProgressStatus, type RaftStatus, RawNode } from "./raw-node.ts";
-export type { ProposeResult, ReadState, Ready, Role, SoftState } from "./ready.ts";
+export { type Message, MESSAGE_VERSION, type MessageType } from "./message.ts";
+export { RawNode } from "./raw-node.ts";
+export type { Ready } from "./ready.ts";
 export {
   type ConfState,
   EMPTY_HARD_STATE,

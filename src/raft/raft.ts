@@ -471,7 +471,6 @@ export class Raft {
     // It lives, so what it has not answered may have been lost: look where it stands.
     progress.probeSent = false;
     if (progress.match < this.log.lastIndex) progress.pokeDue = true;
-    if (message.round === 0) return;
     const { voters } = this.tracker;
     for (const { index, reads } of this.#readOnly.answered(
       message.from,

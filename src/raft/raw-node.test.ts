@@ -124,6 +124,12 @@ describe("the start of a replica", () => {
     expect(() => new RawNode({ ...config, appliedIndex: 3 })).toThrow("committed up to 3");
   });
 
+  it("a log of a later term than the HardState is joined in that term, without a vote", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), [1, 5], 3, 2);
+    expect(node.node.status().hardState).toEqual({ term: 5, vote: 0, commit: 0 });
+    expect(node.takeReady()).toMatchObject({ hardState: { term: 5, vote: 0 }, mustSync: true });
+  });
+
   it("a replica that is no voter never campaigns", () => {
     const node = startWith(createNode(9, [1, 2, 3]), []);
     node.node.campaign();

@@ -1,6 +1,5 @@
 /** Short ways to bring a replica into a state and to speak to it, for tests of one replica. */
 import {
-  type AppendMessage,
   type Entry,
   EntryType,
   type LogIndex,
@@ -10,6 +9,7 @@ import {
   type Ready,
   type Term,
 } from "../index.ts";
+import type { AppendMessage } from "../message.ts";
 import { DEFAULT_OPTIONS, simpleConf, TestNode, type TestNodeOptions } from "./test-node.ts";
 
 export function createNode(

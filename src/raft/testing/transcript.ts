@@ -239,7 +239,8 @@ export class Transcript {
     for (let round = 0; round < ROUNDS_MAX; round++) {
       let moved = false;
       for (const node of nodes) {
-        while (node.node.hasReady()) {
+        for (let readys = 0; node.node.hasReady(); readys++) {
+          if (readys > ROUNDS_MAX) throw new Error(`node ${node.id} does not come to rest`);
           out.push(this.#ready(node));
           out.push(this.#persist(node, ROUNDS_MAX));
           moved = true;
