@@ -24,9 +24,8 @@ export {
   printable,
   type VersionDescription,
 } from "./describe.ts";
-export { type LeaseRecord, Leases } from "./leases.ts";
-export { LATEST, ReadView, type TreeSource, type Visit } from "./read-view.ts";
-export { type RecordFields, RecordView } from "./record.ts";
+export { LATEST } from "./read-view.ts";
+export { RecordView } from "./record.ts";
 export type { StoreSettings } from "./settings.ts";
 export { type RevisionError, Store } from "./store.ts";
 export {
