@@ -5,7 +5,7 @@
 import { assert, EMPTY_BYTES } from "../base/index.ts";
 import type { Cursor } from "./engine.ts";
 import { cellCount } from "./layout.ts";
-import { cellAt, cellKey, cellValue, childCrc, childId, childIndex, search } from "./node.ts";
+import { cellAt, cellKey, cellValue, childIndex, search } from "./node.ts";
 import type { Pager } from "./pager.ts";
 import type { Root } from "./tree.ts";
 
@@ -77,18 +77,14 @@ export class TreeCursor implements Cursor {
     assert(this.#valid, "only a valid cursor has a key");
     this.#assertCurrent();
     const cell = cellAt(this.#b, this.#base, this.#at);
-    return cellKey(this.#pager, this.#b, cell, 0, this.#leafEpoch());
+    return cellKey(this.#pager, this.#b, cell, 0, this.#slots[0] as number);
   }
 
   get value(): Uint8Array {
     assert(this.#valid, "only a valid cursor has a value");
     this.#assertCurrent();
     const cell = cellAt(this.#b, this.#base, this.#at);
-    return cellValue(this.#pager, this.#b, cell, this.#leafEpoch());
-  }
-
-  #leafEpoch(): number {
-    return this.#pager.epochOf[this.#slots[0] as number] as number;
+    return cellValue(this.#pager, this.#b, cell, this.#slots[0] as number);
   }
 
   #assertCurrent(): void {
@@ -122,7 +118,7 @@ export class TreeCursor implements Cursor {
       const slot = this.#slots[level] as number;
       const b = pager.slab(slot);
       const base = pager.base(slot);
-      const found = search(pager, b, base, level, pager.epochOf[slot] as number, key);
+      const found = search(pager, b, base, level, slot, key);
       if (level === 0) {
         this.#enterLeaf();
         return found;
@@ -147,9 +143,8 @@ export class TreeCursor implements Cursor {
     const slot = this.#slots[level] as number;
     const b = pager.slab(slot);
     const cell = cellAt(b, pager.base(slot), index);
-    const epoch = pager.epochOf[slot] as number;
     this.#index[level] = index;
-    this.#slots[level - 1] = pager.fetchNode(childId(b, cell), level - 1, childCrc(b, cell), epoch);
+    this.#slots[level - 1] = pager.fetchChild(slot, b, cell, level - 1);
   }
 
   #enterLeaf(): void {

@@ -4,14 +4,14 @@
  */
 import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
-import { compareBytes, equalBytes, hex, Random, utf8 } from "../base/index.ts";
+import { compareBytes, crc32c, equalBytes, hex, Random, utf8 } from "../base/index.ts";
 import type { Io } from "../env/index.ts";
 import { type Cursor, type Engine, KEY_SIZE_MAX, type ReadTree, TREE_SLOTS } from "./index.ts";
 
 /** An engine for one test and the means to drive it. */
 export interface EngineUnderTest {
   readonly engine: Engine;
-  run<T>(io: Io<T>): T;
+  readonly run: <T>(io: Io<T>) => T;
 }
 
 const NOTHING: Uint8Array = new Uint8Array(0);
@@ -48,6 +48,24 @@ function expectValue(tree: ReadTree, key: Uint8Array, expected: Uint8Array): voi
   expect(equalBytes(value, expected)).toBe(true);
 }
 
+/** A number for everything in a tree: for tests that compare thousands of trees. */
+export function fingerprint(entries: Iterable<readonly [Uint8Array, Uint8Array]>): string {
+  let crc = 0;
+  let count = 0;
+  for (const [key, value] of entries) {
+    crc = crc32c(new Uint8Array([key.length, key.length >>> 8, value.length]), 0, 3, crc);
+    crc = crc32c(value, 0, value.length, crc32c(key, 0, key.length, crc));
+    count++;
+  }
+  return `${count} keys ${crc}`;
+}
+
+/** The keys and values of a tree, in order. */
+export function* entriesOf(tree: ReadTree): Generator<[Uint8Array, Uint8Array]> {
+  const cursor = tree.cursor();
+  for (let ok = cursor.first(); ok; ok = cursor.next()) yield [cursor.key, cursor.value];
+}
+
 /** A sorted model that shares nothing with the engines. */
 export class Model {
   readonly #entries = new Map<string, { key: Uint8Array; value: Uint8Array }>();
@@ -66,6 +84,11 @@ export class Model {
   /** Keys in order: hexadecimal text sorts as its bytes do. */
   keys(): Uint8Array[] {
     return [...this.#entries.values()].map(({ key }) => key).toSorted(compareBytes);
+  }
+
+  fingerprint(): string {
+    const sorted = [...this.#entries.values()].toSorted((a, b) => compareBytes(a.key, b.key));
+    return fingerprint(sorted.map(({ key, value }) => [key, value] as const));
   }
 
   contents(): [string, string][] {

@@ -1,5 +1,6 @@
 /** L2, the tree. The chapter is written with the engine. */
 export { BTreeEngine, type BTreeOpened, type BTreeOptions } from "./btree-engine.ts";
+export { checkDataFile, type CheckedCheckpoint, type DataFileReport } from "./check.ts";
 export {
   type CheckpointMeta,
   type Cursor,

@@ -93,7 +93,7 @@ export class TreeWalk {
         this.#header(id, level, level === 0 ? TYPE_LEAF : TYPE_BRANCH, epochMax);
         checkCells(b, base, level);
         const epoch = pager.epochOf[slot] as number;
-        const bounds = this.#keys(b, base, level, epoch, low, high);
+        const bounds = this.#keys(slot, level, low, high);
         for (const [i, from] of bounds.entries()) {
           const cell = cellAt(b, base, i);
           if (level === 0) {
@@ -150,20 +150,21 @@ export class TreeWalk {
 
   /** Checks keys, prefix and heads, and returns the keys of the cells. */
   #keys(
-    b: Uint8Array,
-    base: number,
+    page: number,
     level: number,
-    epoch: number,
     low: Uint8Array | undefined,
     high: Uint8Array | undefined,
   ): Uint8Array[] {
+    const b = this.#pager.slab(page);
+    const base = this.#pager.base(page);
+    const epoch = this.#pager.epochOf[page] as number;
     const count = cellCount(b, base);
     const first = firstKeyed(level);
     const prefix = prefixLength(b, base);
     const keys: Uint8Array[] = [];
     for (let i = 0; i < count; i++) {
       const cell = cellAt(b, base, i);
-      const key = cellKey(this.#pager, b, cell, level, epoch).slice();
+      const key = cellKey(this.#pager, b, cell, level, page).slice();
       this.#keyPages(b, cell, level, epoch);
       const slot = base + BODY + i * SLOT_SIZE;
       if (i < first) {
@@ -238,33 +239,36 @@ export class TreeWalk {
 }
 
 /** Cells lie inside the page without overlapping, the free bytes are counted right, and they are zeros. */
-export function checkCells(b: Uint8Array, base: number, level: number): void {
+function checkCells(b: Uint8Array, base: number, level: number): void {
   const count = cellCount(b, base);
   assert(count > 0, "no node is empty");
   const slotsEnd = BODY + count * SLOT_SIZE;
   const content = contentStart(b, base);
   assert(slotsEnd <= content && content <= PAGE_SIZE, "slots and cells do not meet");
-  const taken = new Uint8Array(PAGE_SIZE);
-  taken.fill(1, 0, slotsEnd);
-  let cells = 0;
+  const cells: { from: number; to: number }[] = [];
+  let taken = 0;
   for (let i = 0; i < count; i++) {
     const cell = cellAt(b, base, i);
     const from = cell - base;
     assert(from >= content && from + 2 <= PAGE_SIZE, "a cell begins among the cells");
     const size = cellSize(b, cell, level);
     assert(from + size <= PAGE_SIZE, "a cell ends in its page");
-    for (let at = from; at < from + size; at++) {
-      assert(taken[at] === 0, "cells do not overlap");
-      taken[at] = 1;
-    }
-    cells += size;
+    cells.push({ from, to: from + size });
+    taken += size;
   }
-  assert(cells + garbageBytes(b, base) === PAGE_SIZE - content, "free bytes are counted");
-  for (let at = 0; at < PAGE_SIZE; at++) {
-    assert(taken[at] === 1 || b[base + at] === 0, "bytes of no cell are zero");
+  assert(taken + garbageBytes(b, base) === PAGE_SIZE - content, "free bytes are counted");
+  cells.sort((x, y) => x.from - y.from);
+  let end = slotsEnd;
+  for (const { from, to } of cells) {
+    assert(from >= end, "cells do not overlap");
+    assertZeros(b, base + end, base + from);
+    end = to;
   }
+  assertZeros(b, base + end, base + PAGE_SIZE);
 }
 
 function assertZeros(b: Uint8Array, from: number, to: number): void {
-  for (let at = from; at < to; at++) assert(b[at] === 0, "padding is zero");
+  let sum = 0;
+  for (let at = from; at < to; at++) sum |= b[at] as number;
+  assert(sum === 0, "bytes that belong to nothing are zero");
 }

@@ -177,50 +177,56 @@ function headOfKey(key: Uint8Array, at: number): number {
 
 /**
  * Looks for `key` among the cells that have keys: its index when it is there, else -1 - i where i is the index of the
- * first greater key. Of a branch, the child to descend into is `childIndex` of the result.
+ * first greater key. Of a branch, the child to descend into is `childIndex` of the result. `slot` is where the page
+ * is in memory; keys that tie beyond their inline part need its epoch.
+ *
+ * The search takes for granted that `key` begins with the prefix of the node. A hit compares the whole key and needs
+ * no more; a miss looks at the prefix afterwards, so that hits, which are most, touch one cell and not two.
  */
 export function search(
   pager: Pager,
   b: Uint8Array,
   base: number,
   level: number,
-  epoch: number,
+  slot: number,
   key: Uint8Array,
 ): number {
-  let low = level === 0 ? 0 : 1;
-  let high = cellCount(b, base);
+  const first = level === 0 ? 0 : 1;
+  const count = cellCount(b, base);
   const prefix = prefixLength(b, base);
-  if (prefix > 0) {
-    // Any keyed cell has the prefix; above or below it the answer is one of the ends.
-    const at = keyStart(cellAt(b, base, low), level);
-    const shared = prefix < key.length ? prefix : key.length;
-    for (let i = 0; i < shared; i++) {
-      const difference = (key[i] as number) - (b[at + i] as number);
-      if (difference !== 0) return difference < 0 ? -1 - low : -1 - high;
-    }
-    if (key.length < prefix) return -1 - low;
-  }
   const head = headOfKey(key, prefix);
+  let low = first;
+  let high = count;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    const slot = base + BODY + middle * SLOT_SIZE;
+    const at = base + BODY + middle * SLOT_SIZE;
     const other =
-      (((b[slot] as number) << 24) |
-        ((b[slot + 1] as number) << 16) |
-        ((b[slot + 2] as number) << 8) |
-        (b[slot + 3] as number)) ^
+      (((b[at] as number) << 24) |
+        ((b[at + 1] as number) << 16) |
+        ((b[at + 2] as number) << 8) |
+        (b[at + 3] as number)) ^
       0x8000_0000;
     if (other < head) {
       low = middle + 1;
     } else if (other > head) {
       high = middle;
     } else {
-      const cell = base + ((b[slot + SLOT_OFFSET] as number) | ((b[slot + 5] as number) << 8));
-      const order = compareCell(pager, b, cell, level, epoch, key, prefix);
+      const cell = base + ((b[at + 4] as number) | ((b[at + 5] as number) << 8));
+      const order = compareCell(pager, b, cell, level, slot, key);
       if (order === 0) return middle;
       if (order < 0) low = middle + 1;
       else high = middle;
     }
+  }
+  if (prefix > 0) {
+    // Every keyed cell begins with the prefix; a key that does not is below or above all of them.
+    const at = keyStart(cellAt(b, base, first), level);
+    const shared = prefix < key.length ? prefix : key.length;
+    for (let i = 0; i < shared; i++) {
+      const difference = (key[i] as number) - (b[at + i] as number);
+      if (difference !== 0) return difference < 0 ? -1 - first : -1 - count;
+    }
+    if (key.length < prefix) return -1 - first;
   }
   return -1 - low;
 }
@@ -230,27 +236,26 @@ export function childIndex(found: number): number {
   return found >= 0 ? found : -2 - found;
 }
 
-/** The order of a cell's key and `key`, which agree up to `from`. */
+/** The order of a cell's key and `key`. */
 function compareCell(
   pager: Pager,
   b: Uint8Array,
   cell: number,
   level: number,
-  epoch: number,
+  slot: number,
   key: Uint8Array,
-  from: number,
 ): number {
   const length = keyLength(b, cell);
   const inline = length < KEY_INLINE_MAX ? length : KEY_INLINE_MAX;
   const shared = inline < key.length ? inline : key.length;
   const at = keyStart(cell, level);
-  for (let i = from; i < shared; i++) {
+  for (let i = 0; i < shared; i++) {
     const difference = (b[at + i] as number) - (key[i] as number);
     if (difference !== 0) return difference;
   }
   // Only keys that tie on their whole inline part need the rest.
   if (length <= KEY_INLINE_MAX || key.length <= KEY_INLINE_MAX) return length - key.length;
-  return compareBytes(keyRest(pager, b, cell, level, epoch), key.subarray(KEY_INLINE_MAX));
+  return compareBytes(keyRest(pager, b, cell, level, slot), key.subarray(KEY_INLINE_MAX));
 }
 
 /** What of a long key is in overflow pages. */
@@ -259,36 +264,38 @@ function keyRest(
   b: Uint8Array,
   cell: number,
   level: number,
-  epoch: number,
+  slot: number,
 ): Uint8Array {
+  const epoch = pager.epochOf[slot] as number;
   const rest = new Uint8Array(keyLength(b, cell) - KEY_INLINE_MAX);
   const pointer = keyStart(cell, level) + KEY_INLINE_MAX;
   readOverflow(pager, readU32(b, pointer), readU32(b, pointer + 4), epoch, rest.length, rest, 0);
   return rest;
 }
 
-/** The whole key of a cell: a view into the page when it is all there, else a copy. */
+/** The whole key of a cell: a view into the page in `slot` when it is all there, else a copy. */
 export function cellKey(
   pager: Pager,
   b: Uint8Array,
   cell: number,
   level: number,
-  epoch: number,
+  slot: number,
 ): Uint8Array {
   const length = keyLength(b, cell);
   const at = keyStart(cell, level);
   if (length <= KEY_INLINE_MAX) return length === 0 ? EMPTY_BYTES : b.subarray(at, at + length);
   const key = new Uint8Array(length);
   key.set(b.subarray(at, at + KEY_INLINE_MAX));
-  key.set(keyRest(pager, b, cell, level, epoch), KEY_INLINE_MAX);
+  key.set(keyRest(pager, b, cell, level, slot), KEY_INLINE_MAX);
   return key;
 }
 
-/** The value of a leaf cell: a view into the page when it is there, else a copy. */
-export function cellValue(pager: Pager, b: Uint8Array, cell: number, epoch: number): Uint8Array {
+/** The value of a leaf cell: a view into the page in `slot` when it is there, else a copy. */
+export function cellValue(pager: Pager, b: Uint8Array, cell: number, slot: number): Uint8Array {
   const at = valueStart(b, cell);
   if (!hasOverflowValue(b, cell)) return b.subarray(at, at + inlineValueLength(b, cell));
   const value = new Uint8Array(readU32(b, at));
+  const epoch = pager.epochOf[slot] as number;
   readOverflow(pager, readU32(b, at + 4), readU32(b, at + 8), epoch, value.length, value, 0);
   return value;
 }

@@ -9,10 +9,12 @@
  * is in `dirty` and in memory; while a reader holds a version no page leaves the memory, for the reader may hold a
  * view into it.
  */
-import { assert, CorruptionError } from "../base/index.ts";
+import { assert, CorruptionError, readU32 } from "../base/index.ts";
 import type { File } from "../env/index.ts";
 import { Freelist } from "./freelist.ts";
 import {
+  CELL_CHILD,
+  CELL_CRC,
   initPage,
   PAGE_SHIFT,
   PAGE_SIZE,
@@ -101,6 +103,14 @@ export class Pager {
     const slot = this.slotOf[id] as number;
     if (slot !== 0) return slot;
     return this.fetch(id, level === 0 ? TYPE_LEAF : TYPE_BRANCH, level, crc, epochMax);
+  }
+
+  /** The slot of the page that a cell of the branch in `parent` leads to; it is on `level`. */
+  fetchChild(parent: number, b: Uint8Array, cell: number, level: number): number {
+    const id = readU32(b, cell + CELL_CHILD);
+    const slot = this.slotOf[id] as number;
+    if (slot !== 0) return slot;
+    return this.fetchNode(id, level, readU32(b, cell + CELL_CRC), this.epochOf[parent] as number);
   }
 
   #load(expected: PageExpectation): number {

@@ -158,8 +158,12 @@ export function* readMap(file: File, meta: Meta, tag: number): Io<MapFound> {
       if (part.id === 0) continue;
       yield* readPage(file, page, { ...part, type: TYPE_MAP, level: 0, epochMax, tag });
       const first = ((from + i) * MAP_IDS_PER_PAGE) / 32;
-      for (let word = 0; word < BODY_SIZE / 4; word++) {
+      for (let byte = BODY; byte < PAGE_SIZE; byte++) {
+        // Most bytes of a short map are zero: its words are put together only where something is in use.
+        if (page[byte] === 0) continue;
+        const word = (byte - BODY) >>> 2;
         used.addWord(first + word, readU32(page, BODY + word * 4));
+        byte = BODY + word * 4 + 3;
       }
     }
   }

@@ -108,14 +108,12 @@ export class TreeReader implements ReadTree {
     for (;;) {
       const b = pager.slab(slot);
       const base = pager.base(slot);
-      const epoch = pager.epochOf[slot] as number;
-      const found = search(pager, b, base, level, epoch, key);
+      const found = search(pager, b, base, level, slot, key);
       if (level === 0) {
-        return found < 0 ? undefined : cellValue(pager, b, cellAt(b, base, found), epoch);
+        return found < 0 ? undefined : cellValue(pager, b, cellAt(b, base, found), slot);
       }
-      const cell = cellAt(b, base, childIndex(found));
       level--;
-      slot = pager.fetchNode(childId(b, cell), level, childCrc(b, cell), epoch);
+      slot = pager.fetchChild(slot, b, cellAt(b, base, childIndex(found)), level);
     }
   }
 
@@ -140,14 +138,12 @@ export class TreeReader implements ReadTree {
     for (;;) {
       const b = pager.slab(slot);
       const base = pager.base(slot);
-      const epoch = pager.epochOf[slot] as number;
-      const found = search(pager, b, base, level, epoch, key);
+      const found = search(pager, b, base, level, slot, key);
       if (level === 0) return rank + (found >= 0 ? found : -1 - found);
       const index = childIndex(found);
       for (let i = 0; i < index; i++) rank += childCount(b, cellAt(b, base, i));
-      const cell = cellAt(b, base, index);
       level--;
-      slot = pager.fetchNode(childId(b, cell), level, childCrc(b, cell), epoch);
+      slot = pager.fetchChild(slot, b, cellAt(b, base, index), level);
     }
   }
 }
@@ -217,8 +213,7 @@ export class LiveTree extends TreeReader implements Tree {
     for (;;) {
       const b = pager.slab(slot);
       const base = pager.base(slot);
-      const epoch = pager.epochOf[slot] as number;
-      const found = search(pager, b, base, level, epoch, key);
+      const found = search(pager, b, base, level, slot, key);
       this.#path[level] = id;
       if (level === 0) return found;
       const index = childIndex(found);
@@ -226,7 +221,7 @@ export class LiveTree extends TreeReader implements Tree {
       const cell = cellAt(b, base, index);
       id = childId(b, cell);
       level--;
-      slot = pager.fetchNode(id, level, childCrc(b, cell), epoch);
+      slot = pager.fetchChild(slot, b, cell, level);
     }
   }
 
@@ -394,8 +389,8 @@ export class LiveTree extends TreeReader implements Tree {
     const aBase = pager.base(leftSlot);
     const z = pager.slab(rightSlot);
     const zBase = pager.base(rightSlot);
-    const below = cellKey(pager, a, cellAt(a, aBase, cellCount(a, aBase) - 1), 0, pager.epoch);
-    const above = cellKey(pager, z, cellAt(z, zBase, 0), 0, pager.epoch);
+    const below = cellKey(pager, a, cellAt(a, aBase, cellCount(a, aBase) - 1), 0, leftSlot);
+    const above = cellKey(pager, z, cellAt(z, zBase, 0), 0, rightSlot);
     let shared = 0;
     while (shared < below.length && below[shared] === above[shared]) shared++;
     assert(
@@ -469,7 +464,7 @@ export class LiveTree extends TreeReader implements Tree {
     }
     // The first key of the new page is what separates the two: it moves up.
     const first = cellAt(z, zBase, 0);
-    const promoted = cellKey(pager, z, first, level, pager.epoch).slice();
+    const promoted = cellKey(pager, z, first, level, upperSlot).slice();
     this.#retireKey(z, first, level);
     clearFirstKey(z, zBase, level);
     rebuildHeads(z, zBase, level);
@@ -550,7 +545,7 @@ export class LiveTree extends TreeReader implements Tree {
       const child = childId(b, cell);
       const crc = childCrc(b, cell);
       const level = root.level - 1;
-      pager.fetchNode(child, level, crc, pager.epochOf[slot] as number);
+      pager.fetchChild(slot, b, cell, level);
       pager.retire(root.id);
       root.id = child;
       root.crc = crc;
@@ -582,8 +577,7 @@ export class LiveTree extends TreeReader implements Tree {
     if (neighbour < 0 || neighbour >= cellCount(p, pBase)) return false;
     const cell = cellAt(p, pBase, neighbour);
     const sibling = childId(p, cell);
-    const parentEpoch = pager.epochOf[parentSlot] as number;
-    const siblingSlot = pager.fetchNode(sibling, level, childCrc(p, cell), parentEpoch);
+    const siblingSlot = pager.fetchChild(parentSlot, p, cell, level);
     const s = pager.slab(siblingSlot);
     const sBase = pager.base(siblingSlot);
     // In a branch the first key of the upper page, which is empty there, comes down from the parent.
@@ -602,7 +596,7 @@ export class LiveTree extends TreeReader implements Tree {
     appendCells(MERGED, 0, low, lowBase, level, 0, cellCount(low, lowBase));
     let from = 0;
     if (level > 0) {
-      const separator = cellKey(pager, p, upperCell, level + 1, parentEpoch).slice();
+      const separator = cellKey(pager, p, upperCell, level + 1, parentSlot).slice();
       const rest = this.#writeKeyRest(separator);
       const restCrc = rest === 0 ? 0 : pager.crcOf(rest);
       const at = cellCount(MERGED, 0);
