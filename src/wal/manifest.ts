@@ -31,7 +31,7 @@ import {
 import type { GroupId, LogIndex, Term } from "../raft/index.ts";
 import type { GroupState, GroupTable } from "./group-state.ts";
 import { type LiveSegment, segmentAt } from "./live-segment.ts";
-import { checkPreamble, MANIFEST_MAGIC, PREAMBLE_BYTES, writePreamble } from "./format.ts";
+import { alignUp, checkPreamble, MANIFEST_MAGIC, PREAMBLE_BYTES, writePreamble } from "./format.ts";
 import { IDENTITY_BYTES, readIdentity, writeIdentity } from "./segment.ts";
 import type { Lsn, WalIdentity } from "./types.ts";
 
@@ -69,6 +69,8 @@ const FIXED_BYTES = 96;
 const SEGMENT_BYTES = 16;
 const GROUP_BYTES = 80;
 const BYTES_MAX = 64 * 1024 * 1024;
+/** By how much a manifest may have grown before its spare is too small. */
+const SPARE_BYTES = 4096;
 
 export function encodeManifest(manifest: Manifest): Uint8Array {
   const { segments, groups } = manifest;
@@ -172,8 +174,9 @@ export function* replaceFile(
   const temporary = `${directory}/tmp/${name}`;
   const file = yield* openFile(files, temporary, { access: "readwrite", create: "if-missing" });
   try {
-    yield* truncateFile(file, 0);
+    // Written before it is cut, so that a spare gives its space to it.
     yield* writeFile(file, 0, bytes);
+    yield* truncateFile(file, bytes.length);
     yield* syncFile(file);
   } finally {
     yield* closeFile(file);
@@ -181,6 +184,36 @@ export function* replaceFile(
   yield* renameFile(files, temporary, `${directory}/${name}`);
   yield* syncDirectory(files, directory);
   yield* syncDirectory(files, `${directory}/tmp`);
+}
+
+/**
+ * Replaces the manifest, and leaves a spare file with space for the next one: on a full disk the manifest must still
+ * be written, because only after that segments can be removed. Without room for the spare there is none.
+ */
+export function* writeManifest(files: Files, directory: string, manifest: Manifest): Io<void> {
+  const bytes = encodeManifest(manifest);
+  yield* replaceFile(files, directory, "MANIFEST", bytes);
+  try {
+    const spare = yield* openFile(files, `${directory}/tmp/MANIFEST`, {
+      access: "readwrite",
+      create: "if-missing",
+    });
+    try {
+      yield* writeFile(spare, 0, new Uint8Array(alignUp(bytes.length) + SPARE_BYTES));
+    } finally {
+      yield* closeFile(spare);
+    }
+  } catch (error) {
+    if (!isNoSpace(error)) throw error;
+  }
+}
+
+/** Errors that pass by themselves: no room on the disk, no free file handle. */
+export function isNoSpace(error: unknown): boolean {
+  return (
+    error instanceof FileError &&
+    (error.isFull || error.code === "EMFILE" || error.code === "ENFILE")
+  );
 }
 
 /** The whole of a small file, but no more than `bytesMax` of it. */

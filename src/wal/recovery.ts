@@ -13,8 +13,8 @@
  * 3. Replay the segments before the last: all of it is proven, because a segment gets its header after that.
  * 4. In the last one find x and D, then cut or refuse.
  * 5. Build the segment that the log goes on in, with the unproven frames copied into it; sync; rename; sync (D10).
- * 6. Seal the segment before it, whose tail now counts no more. Rewrite the manifest if it was lost; remove what is
- *    obsolete.
+ * 6. Seal the segment before it, whose tail now counts no more. Write the manifest, which names the new segment;
+ *    remove what is obsolete.
  *
  * A crash at any point leaves a directory of which all this can be done again.
  */
@@ -41,13 +41,7 @@ import { EntryCache } from "./entry-cache.ts";
 import { type FrameHeader, type FrameRow, placeFrame } from "./frame.ts";
 import { GroupTable } from "./group-state.ts";
 import { type LiveSegment, newSegment } from "./live-segment.ts";
-import {
-  encodeManifest,
-  type Manifest,
-  manifestOf,
-  readManifest,
-  replaceFile,
-} from "./manifest.ts";
+import { type Manifest, manifestOf, readManifest, writeManifest } from "./manifest.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { Replay } from "./replay.ts";
 import {
@@ -226,14 +220,12 @@ class Recovery {
     for (const state of this.groups.all()) state.settled();
 
     const obsolete = named.filter((segment) => segment.sequence < first.header.sequence);
-    let generation = manifest?.generation ?? 0;
-    if (manifest === null || obsolete.length > 0) {
-      generation++;
-      const bytes = encodeManifest(
-        manifestOf(identity, generation, tail.segment.endLsn, this.segments, this.groups),
-      );
-      yield* replaceFile(this.files, this.options.directory, "MANIFEST", bytes);
-    }
+    const generation = (manifest?.generation ?? 0) + 1;
+    yield* writeManifest(
+      this.files,
+      this.options.directory,
+      manifestOf(identity, generation, tail.segment.endLsn, this.segments, this.groups),
+    );
     for (const segment of obsolete) yield* unlinkFile(this.files, segment.path);
     if (obsolete.length > 0) yield* syncDirectory(this.files, this.directory);
 
@@ -603,8 +595,10 @@ class Recovery {
   #judge(): void {
     const lostState = this.replay.unsettled;
     if (lostState !== null) throw new WalCorruptionError(lostState, "all groups");
-    for (const { group, log, checkpoint } of this.groups.all()) {
+    for (const { group, log, checkpoint, snapshot } of this.groups.all()) {
       const { appliedIndex, appliedTerm } = checkpoint;
+      // What an installed snapshot covers is in its file until the data file has taken it over.
+      const installed = snapshot?.installed === true ? snapshot.meta.index : 0;
       const refuse = (what: string): never => {
         throw new CorruptionError({
           file: this.directory,
@@ -617,7 +611,11 @@ class Recovery {
           `the log ends at entry ${log.lastIndex()}, but entry ${appliedIndex} is in a checkpoint`,
         );
       }
-      if (log.firstIndex() > appliedIndex + 1) {
+      if (log.firstIndex() > Math.max(checkpoint.olderAppliedIndex, installed) + 1) {
+        const what = `group ${group}: the log begins at entry ${log.firstIndex()}: the older checkpoint cannot be used`;
+        this.damaged.push({ file: this.directory, offset: 0, what });
+      }
+      if (log.firstIndex() > Math.max(appliedIndex, installed) + 1) {
         refuse(
           `the log begins at entry ${log.firstIndex()}, but the checkpoint ends at entry ${appliedIndex}`,
         );

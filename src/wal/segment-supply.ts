@@ -14,7 +14,6 @@ import {
   closeFile,
   type Env,
   type File,
-  FileError,
   type Io,
   openFile,
   runIo,
@@ -22,6 +21,7 @@ import {
   unlinkFile,
   writeFile,
 } from "../env/index.ts";
+import { isNoSpace } from "./manifest.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { initialSizeBytes, NEXT_SEGMENT, ZEROS } from "./zeros.ts";
 
@@ -254,7 +254,7 @@ export class SegmentSupply {
     this.#next = null;
     this.#becameFull();
     yield* closeFile(segment.file);
-    yield* unlinkFile(this.#env.files, segment.file.path);
+    if (!this.#stopped) yield* unlinkFile(this.#env.files, segment.file.path);
   }
 
   #becameFull(): void {
@@ -282,14 +282,6 @@ export class SegmentSupply {
     );
     this.#listener.spaceChanged(space);
   }
-}
-
-/** Errors that pass by themselves: no room on the disk, no free file handle. */
-export function isNoSpace(error: unknown): boolean {
-  return (
-    error instanceof FileError &&
-    (error.isFull || error.code === "EMFILE" || error.code === "ENFILE")
-  );
 }
 
 export function stopped(cause: unknown): HarmonyError {

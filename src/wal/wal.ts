@@ -39,12 +39,12 @@ import { FRAME_BYTES_MAX, placeFrame } from "./frame.ts";
 import type { GroupLog } from "./group-log.ts";
 import { type GroupState, GroupTable } from "./group-state.ts";
 import { type LiveSegment, newSegment, noteIndex } from "./live-segment.ts";
-import { encodeManifest, manifestOf, oldestNeeded, replaceFile } from "./manifest.ts";
+import { isNoSpace, manifestOf, oldestNeeded, writeManifest } from "./manifest.ts";
 import { type ResolvedOptions, resolveOptions } from "./options.ts";
 import { ENTRIES_HEAD_BYTES, ENTRY_HEAD_BYTES, RECORD_HEAD_BYTES } from "./record.ts";
 import { type OpenedLog, recoverLog } from "./recovery.ts";
 import { SegmentReader } from "./segment-reader.ts";
-import { isNoSpace, SegmentSupply, stopped } from "./segment-supply.ts";
+import { SegmentSupply, stopped } from "./segment-supply.ts";
 import {
   encodeFooter,
   encodeSegmentHeader,
@@ -140,6 +140,7 @@ export class Wal {
   #spare: FrameInProgress[] = [];
   #releases: Release[] = [];
   #releasing = false;
+  #manifestWanted = false;
   #manifestGeneration: number;
   /** Something durable is not yet proven by a later frame or header. */
   #unproven = false;
@@ -234,7 +235,7 @@ export class Wal {
     const cold = new ColdReader(segments);
     const groups = new GroupTable(new EntryCache(options.cacheBytes), cold.read.bind(cold));
     const manifest = manifestOf(identity, 1, segment.endLsn, segments, groups);
-    yield* replaceFile(files, directory, "MANIFEST", encodeManifest(manifest));
+    yield* writeManifest(files, directory, manifest);
     const tail = {
       segment,
       offset: headerBytes,
@@ -585,7 +586,7 @@ export class Wal {
    */
   #roll(): void {
     this.#rolling = true;
-    runIo(this.#rollSteps(), (error) => {
+    runIo(this.#whileSound(this.#rollSteps()), (error) => {
       this.#rolling = false;
       if (error !== null) {
         this.#fail(error);
@@ -593,6 +594,9 @@ export class Wal {
       }
       verify(() => this.invariants());
       this.#pump();
+      // Off the write path: from now on the loss of this segment's file is seen (fault-rules D6).
+      this.#manifestWanted = true;
+      this.#runReleases();
       this.#checkSettled();
     });
   }
@@ -663,16 +667,19 @@ export class Wal {
   }
 
   #runReleases(): void {
-    if (this.#releasing || this.#releases.length === 0) return;
+    if (this.#releasing || this.#failed !== null) return;
+    if (this.#releases.length === 0 && !this.#manifestWanted) return;
     this.#releasing = true;
+    this.#manifestWanted = false;
     const releases = this.#releases;
     this.#releases = [];
     for (const { group, checkpoint } of releases) this.#groups.of(group).checkpoint = checkpoint;
-    runIo(this.#releaseSteps(), (error) => {
+    runIo(this.#whileSound(this.#releaseSteps()), (error) => {
       this.#releasing = false;
       if (error !== null && !isNoSpace(error)) {
-        this.#releases.unshift(...releases);
         this.#fail(error);
+        for (const { done } of releases) done(this.#failed);
+        this.#checkSettled();
         return;
       }
       const full = error instanceof FileError && error.isFull;
@@ -703,7 +710,7 @@ export class Wal {
       kept,
       this.#groups,
     );
-    yield* replaceFile(files, directory, "MANIFEST", encodeManifest(manifest));
+    yield* writeManifest(files, directory, manifest);
     if (removable === 0) return;
     const removed = this.#segments.splice(0, removable);
     const beginLsn = (this.#segments[0] as LiveSegment).firstLsn;
@@ -713,6 +720,25 @@ export class Wal {
       yield* closeFile(segment.file);
     }
     yield* syncDirectory(files, `${directory}/wal`);
+  }
+
+  /** Drives `io` until the log fails: then nothing but what it does to close its files follows. */
+  *#whileSound(io: Io<void>): Io<void> {
+    let step = io.next();
+    let ended = false;
+    while (step.done !== true) {
+      try {
+        const value = yield step.value;
+        if (this.#failed === null || ended) step = io.next(value);
+        else {
+          ended = true;
+          step = io.return(undefined);
+        }
+      } catch (error) {
+        step = io.throw(error);
+      }
+    }
+    if (ended) throw this.#failed as HarmonyError;
   }
 
   /** How many segments from the front are needed by no group. The present one always stays. */
@@ -733,7 +759,7 @@ export class Wal {
   /** A write or sync has failed: what it may or may not have left is unknown, so nothing follows it. */
   #fail(cause: unknown): void {
     if (this.#failed !== null) return;
-    if (!(cause instanceof FileError)) throw cause;
+    if (!(cause instanceof FileError)) throw cause as Error;
     const failed = stopped(cause);
     this.#failed = failed;
     this.#supply.stop();

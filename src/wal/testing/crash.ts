@@ -45,7 +45,7 @@ const CHANGES: ReadonlySet<Operation["kind"]> = new Set([
 ]);
 
 /** Of the outcomes at one point, so many are recovered under crashes, and so many are written to afterwards. */
-const NESTED_RECOVERIES = 2;
+const NESTED_RECOVERIES = 1;
 const GO_ON_IMAGES = 8;
 
 export function crashEverywhere(plan: CrashPlan): CrashCounts {
@@ -62,8 +62,10 @@ export function crashEverywhere(plan: CrashPlan): CrashCounts {
       options: lab.options,
     });
   };
-  lab.machine.disk.observer = (_, operation): void => {
-    if (CHANGES.has(operation.kind)) inspect(lab.machine.fork());
+  // Right before an operation everything that may have happened since the one before it is under way, so this covers
+  // right after that one too.
+  lab.machine.disk.observer = (moment, operation): void => {
+    if (moment === "before" && CHANGES.has(operation.kind)) inspect(lab.machine.fork());
   };
   plan.run(lab);
   lab.machine.disk.observer = undefined;
@@ -75,12 +77,22 @@ function checkPoint(plan: CrashPlan, counts: CrashCounts, point: Point): void {
   // The process alone dies: the disk shows more than it holds, and the power may fail after the start.
   const killed = point.machine.fork(plan.seed + counts.points);
   killed.kill();
-  const { number, wal } = openAndMatch(counts, point, killed, point.acknowledged, plan.nestedImagesMax ?? 0);
-  for (const image of killed.crashImages({ limit: 4 })) openAndMatch(counts, point, image, number, 0);
+  const { number, wal } = openAndMatch(
+    counts,
+    point,
+    killed,
+    point.acknowledged,
+    plan.nestedImagesMax ?? 0,
+  );
+  for (const image of killed.crashImages({ limit: 4 }))
+    openAndMatch(counts, point, image, number, 0);
   goOn(counts, point, killed, wal, number);
 
   let images = 0;
-  for (const image of point.machine.crashImages({ limit: plan.imagesMax, seed: plan.seed + counts.points })) {
+  for (const image of point.machine.crashImages({
+    limit: plan.imagesMax,
+    seed: plan.seed + counts.points,
+  })) {
     images++;
     const nested = images <= NESTED_RECOVERIES ? (plan.nestedImagesMax ?? 0) : 0;
     const found = openAndMatch(counts, point, image, point.acknowledged, nested);
@@ -98,11 +110,12 @@ function openAndMatch(
 ): { wal: Wal; number: number; recovery: WalRecovery | null } {
   const env = machine.boot();
   if (nestedImagesMax > 0) {
-    machine.disk.observer = (_, operation): void => {
-      if (!CHANGES.has(operation.kind)) return;
+    machine.disk.observer = (moment, operation): void => {
+      if (moment === "after" || !CHANGES.has(operation.kind)) return;
       const fork = machine.fork();
       const again = machine.fork();
-      for (const image of fork.crashImages({ limit: nestedImagesMax })) openAndMatch(counts, point, image, from, 0);
+      for (const image of fork.crashImages({ limit: nestedImagesMax }))
+        openAndMatch(counts, point, image, from, 0);
       again.kill();
       openAndMatch(counts, point, again, from, 0);
     };

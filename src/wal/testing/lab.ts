@@ -3,7 +3,7 @@
  * code with the log: it knows appends, checkpoints and crashes, and nothing of frames.
  */
 import type { HarmonyError } from "../../base/index.ts";
-import type { Env, Io } from "../../env/index.ts";
+import { closeFile, type Env, type Io, openFile, unlinkFile, writeFile } from "../../env/index.ts";
 import { runIoNow, SimEnv, type SimEnvOptions } from "../../env/sim/index.ts";
 import type { Entry, GroupId, HardState } from "../../raft/index.ts";
 import {
@@ -133,6 +133,25 @@ export class Lab {
 
   run<T>(io: Io<T>): T {
     return runIoNow(this.machine, io);
+  }
+
+  runOn<T>(machine: SimEnv, io: Io<T>): T {
+    return runIoNow(machine, io);
+  }
+
+  unlink(path: string): void {
+    this.run(unlinkFile(this.env.files, path));
+  }
+
+  writeFile(path: string, bytes: Uint8Array): void {
+    const { files } = this.env;
+    this.run(
+      (function* (): Io<void> {
+        const file = yield* openFile(files, path, { access: "readwrite", create: "if-missing" });
+        yield* writeFile(file, 0, bytes);
+        yield* closeFile(file);
+      })(),
+    );
   }
 
   create(): Wal {

@@ -1,0 +1,163 @@
+import { describe, expect, it } from "vitest";
+import { setVerifying } from "../base/index.ts";
+import type { Env, Io } from "../env/index.ts";
+import { runIoNow, SimEnv } from "../env/sim/index.ts";
+import { decideVote, VoteFile, type VoteState } from "./index.ts";
+import { IDENTITY } from "./testing/lab.ts";
+
+setVerifying(true);
+
+const PLACE = { directory: "data" };
+
+function machine(seed: number): { sim: SimEnv; env: Env } {
+  const sim = new SimEnv({ seed });
+  const env = sim.boot();
+  runIoNow(
+    sim,
+    (function* (): Io<void> {
+      for (const path of ["data", "data/tmp"]) yield (done) => env.files.mkdir(path, done);
+      yield (done) => env.files.syncDir("", done);
+      yield (done) => env.files.syncDir("data", done);
+    })(),
+  );
+  return { sim, env };
+}
+
+function save(sim: SimEnv, votes: VoteFile, group: number, state: VoteState): unknown {
+  let outcome: unknown = "pending";
+  votes.save(group, state, (error) => {
+    outcome = error;
+  });
+  while (outcome === "pending") expect(sim.scheduler.step()).toBe(true);
+  return outcome;
+}
+
+function vote(term: number, candidate: number, incarnation = 1): VoteState {
+  return { term, vote: candidate, incarnation };
+}
+
+describe("the vote file", () => {
+  it("gives back what was saved, for every group, after a power loss", () => {
+    const { sim, env } = machine(1);
+    const votes = runIoNow(sim, VoteFile.create(env, PLACE, IDENTITY));
+    for (let group = 0; group < 40; group++) {
+      for (let term = 1; term <= 3; term++)
+        expect(save(sim, votes, group, vote(term, group + 1))).toBeNull();
+    }
+    sim.losePower("lose-all");
+    const again = runIoNow(sim, VoteFile.open(sim.boot(), PLACE, IDENTITY));
+    expect(again.lost).toBe(false);
+    expect(again.groups()).toHaveLength(40);
+    for (let group = 0; group < 40; group++) expect(again.read(group)).toEqual(vote(3, group + 1));
+    expect(again.read(77)).toBe("none");
+  });
+
+  it("at every operation and in every outcome of a crash it holds the last answered vote or the one after it", () => {
+    const { sim, env } = machine(2);
+    const votes = runIoNow(sim, VoteFile.create(env, PLACE, IDENTITY));
+    let answered: VoteState | null = null;
+    let images = 0;
+    sim.disk.observer = (): void => {
+      for (const image of sim.crashImages({ limit: 64 })) {
+        images++;
+        const again = runIoNow(image, VoteFile.open(image.boot(), PLACE, IDENTITY));
+        expect(again.lost).toBe(false);
+        const read = again.read(5);
+        if (read === "unreadable" || read === "none") expect(answered).toBeNull();
+        else expect(read.term - (answered?.term ?? 0)).toBeGreaterThanOrEqual(0);
+      }
+    };
+    for (let term = 1; term <= 5; term++) {
+      expect(save(sim, votes, 5, vote(term, 2))).toBeNull();
+      answered = vote(term, 2);
+    }
+    expect(images).toBeGreaterThan(10);
+  });
+
+  it("D10: a vote that was only visible is durable after the start that reads it", () => {
+    const { sim, env } = machine(3);
+    const votes = runIoNow(sim, VoteFile.create(env, PLACE, IDENTITY, new Map([[0, vote(1, 1)]])));
+    sim.disk.inject({ operation: "write", error: "EIO" });
+    expect(save(sim, votes, 0, vote(2, 3))).toMatchObject({ code: "STOPPED" });
+    expect(save(sim, votes, 0, vote(3, 3))).toMatchObject({ code: "STOPPED" });
+    sim.kill();
+    const seen = runIoNow(sim, VoteFile.open(sim.boot(), PLACE, IDENTITY)).read(0);
+    expect(seen).toEqual(vote(2, 3));
+    sim.losePower("lose-all");
+    expect(runIoNow(sim, VoteFile.open(sim.boot(), PLACE, IDENTITY)).read(0)).toEqual(seen);
+  });
+
+  it("saves of one group that wait become one; of different groups overlap", () => {
+    const { sim, env } = machine(4);
+    const votes = runIoNow(
+      sim,
+      VoteFile.create(
+        env,
+        PLACE,
+        IDENTITY,
+        new Map([
+          [0, vote(1, 1)],
+          [1, vote(1, 1)],
+        ]),
+      ),
+    );
+    const before = sim.disk.opCount;
+    let ended = 0;
+    for (let term = 2; term <= 9; term++)
+      for (const group of [0, 1]) votes.save(group, vote(term, 2), () => ended++);
+    runIoNow(sim, votes.close());
+    expect(ended).toBe(16);
+    expect(sim.disk.opCount - before).toBeLessThanOrEqual(5);
+    sim.losePower("lose-all");
+    const again = runIoNow(sim, VoteFile.open(sim.boot(), PLACE, IDENTITY));
+    expect([again.read(0), again.read(1)]).toEqual([vote(9, 2), vote(9, 2)]);
+  });
+
+  it("one damaged slot is made good by the other, two mean that the file is lost", () => {
+    const { sim, env } = machine(5);
+    const votes = runIoNow(sim, VoteFile.create(env, PLACE, IDENTITY));
+    for (let term = 1; term <= 4; term++) save(sim, votes, 0, vote(term, 2));
+    sim.kill();
+    const one = sim.fork();
+    one.disk.zeroSector("data/VOTE", 512);
+    expect(runIoNow(one, VoteFile.open(one.boot(), PLACE, IDENTITY)).read(0)).toMatchObject({
+      vote: 2,
+    });
+    const both = sim.fork();
+    for (const offset of [600, 1100]) both.disk.flipBit("data/VOTE", offset);
+    const lost = runIoNow(both, VoteFile.open(both.boot(), PLACE, IDENTITY));
+    expect(lost.lost).toBe(true);
+    expect(lost.read(0)).toBe("unreadable");
+  });
+
+  it("a missing file is lost; another log's is refused", () => {
+    const { sim, env } = machine(6);
+    expect(runIoNow(sim, VoteFile.open(env, PLACE, IDENTITY)).lost).toBe(true);
+    runIoNow(sim, VoteFile.create(env, PLACE, IDENTITY));
+    const other = { ...IDENTITY, memberId: 8 };
+    expect(() => runIoNow(sim, VoteFile.open(env, PLACE, other))).toThrow(
+      expect.objectContaining({ code: "WRONG_CLUSTER" }),
+    );
+  });
+});
+
+describe("which vote counts", () => {
+  const log = (
+    term: number,
+    candidate: number,
+  ): { term: number; vote: number; commit: number } => ({ term, vote: candidate, commit: 0 });
+
+  it("the higher term; of one term the copy with a vote; two votes of one term are corruption", () => {
+    expect(decideVote(log(3, 1), vote(2, 2, 4), false)).toEqual(vote(3, 1, 4));
+    expect(decideVote(log(2, 1), vote(3, 2, 4), false)).toEqual(vote(3, 2, 4));
+    expect(decideVote(log(3, 0), vote(3, 2, 4), false)).toEqual(vote(3, 2, 4));
+    expect(decideVote(log(3, 2), vote(3, 0, 4), false)).toEqual(vote(3, 2, 4));
+    expect(decideVote(log(3, 1), vote(3, 2, 4), true)).toBe("corrupt");
+    expect(decideVote(log(3, 1), "none", false)).toEqual(vote(3, 1, 1));
+  });
+
+  it("an unreadable file: a lone voter takes the next term, a member of many is replaced", () => {
+    expect(decideVote(log(3, 1), "unreadable", true)).toEqual(vote(4, 0, 1));
+    expect(decideVote(log(3, 1), "unreadable", false)).toBe("corrupt");
+  });
+});
