@@ -65,7 +65,7 @@ export function parseProofs(text: string): readonly Proof[] | null {
   let rest = text.trim();
   while (rest !== "") {
     const test = /^`([^`]+\.test\.ts)` "([^"]+)"/.exec(rest);
-    const command = /^`npm (?:run )?([a-z:]+)(?: [^`]*)?`/.exec(rest);
+    const command = /^`npm (?:run )?(?!run )([a-z][a-z0-9:]*)(?: [^`]*)?`/.exec(rest);
     const found = test ?? command;
     if (found === null) return null;
     proofs.push(

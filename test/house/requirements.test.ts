@@ -91,6 +91,9 @@ describe("the judge of the requirements", () => {
       { kind: "test", file: "a.test.ts", name: "one" },
       { kind: "command", script: "test" },
     ]);
+    expect(parseProofs("`npm run test:kill9 -- --cycles 5`")).toEqual([
+      { kind: "command", script: "test:kill9" },
+    ]);
     expect(parseProofs('`a.test.ts` "one" and more')).toBeNull();
     expect(parseProofs("a.test.ts one")).toBeNull();
   });
