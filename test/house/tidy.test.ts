@@ -7,6 +7,7 @@ import { VERSION } from "../../src/cli/index.ts";
 import { FOLDERS, ROOT } from "./planted.ts";
 
 const NOT_OURS: ReadonlySet<string> = new Set([
+  "api",
   ".git",
   "node_modules",
   "dist",
@@ -124,11 +125,11 @@ describe("the code", () => {
     expect(mute.map(({ path }) => path)).toEqual([]);
   });
 
-  it("keeps a file to one concept: at most 600 lines, one heart per folder up to 800, 1000 for tests", () => {
+  it("keeps a file to one concept: at most 700 lines, one heart per folder up to 900, 1000 for tests", () => {
     const sized = CODE.map(({ path, text }) => ({ path, lines: text.split("\n").length }));
-    const tooLong = sized.filter(({ path, lines }) => lines > (TEST.test(path) ? 1000 : 800));
+    const tooLong = sized.filter(({ path, lines }) => lines > (TEST.test(path) ? 1000 : 900));
     const hearts = sized
-      .filter(({ path, lines }) => lines > 600 && !TEST.test(path))
+      .filter(({ path, lines }) => lines > 700 && !TEST.test(path))
       .map(({ path }) => path);
     const second = hearts.filter(
       (path, i) => hearts.findIndex((other) => folderOf(other) === folderOf(path)) !== i,
