@@ -27,6 +27,7 @@ const USAGE = `usage: npm run sim -- [options]
   --exhaustive     a crash at every file operation of the canonical runs, every legal outcome
   --short          the sweep of npm run check
   --verify         with the O(n) checks inside the code
+  --failures N     end after so many failed seeds (default 3)
   --json           a summary for programs`;
 
 interface Choice {
@@ -37,6 +38,7 @@ interface Choice {
   readonly workers: number;
   readonly verifying: boolean;
   readonly json: boolean;
+  readonly failuresMax: number;
 }
 
 const FAILURES_MAX = 3;
@@ -56,6 +58,7 @@ async function main(): Promise<number> {
       short: { type: "boolean" },
       verify: { type: "boolean" },
       json: { type: "boolean" },
+      failures: { type: "string" },
       // For the table of planted bugs: rounds of all profiles until the first failure, at most so many seconds.
       hunt: { type: "string" },
       help: { type: "boolean" },
@@ -85,6 +88,7 @@ async function main(): Promise<number> {
     workers: Math.max(1, whole(values.workers ?? "1", "--workers")),
     verifying: values.verify === true || isShort,
     json: values.json === true,
+    failuresMax: whole(values.failures ?? String(FAILURES_MAX), "--failures"),
   };
   const all: SweepTotals[] = [];
   for (const profile of profiles) {
@@ -102,7 +106,7 @@ async function run(choice: Choice, profile: ProfileName): Promise<SweepTotals> {
     stride: workers,
     seeds: workers === 1 ? choice.seeds : Math.ceil(choice.seeds / workers),
     untilMs: performance.now() + forMs,
-    failuresMax: FAILURES_MAX,
+    failuresMax: choice.failuresMax,
     verifying: choice.verifying,
   };
   const shares = new Map<number, SweepTotals>();

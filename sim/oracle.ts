@@ -45,6 +45,12 @@ export interface OracleOptions {
   readonly retentionRevisions: number;
 }
 
+interface Candidate {
+  readonly model: KvModel;
+  /** How many commands of the queue have happened in it. */
+  readonly taken: number;
+}
+
 /** Stamps are whole milliseconds, rounded down. */
 const STAMP_SLACK_MS = 2;
 
@@ -146,13 +152,22 @@ export class Oracle {
 
   /** A linearizable read: sees everything that was acknowledged before, and nothing that never was issued. */
   read(request: RangeRequest | TxnRequest, response: Outcome): void {
-    check(response.revision >= this.#seenRevision, "a read sees what was acknowledged before", () => `revision ${response.revision}, ${this.#seenRevision} was seen`);
-    this.#catchUp(response.revision);
-    this.#see(response.revision);
-    this.#observeCompaction(request, response);
-    const expected = request.kind === "range" ? this.#model.range(request) : this.#model.readTxn(request);
-    const found = difference(response, expected);
-    check(found === null, "the answer of a read is the model's", () => `${show(request)} -> ${found}`);
+    const { revision } = response;
+    check(revision >= this.#seenRevision, "a read sees what was acknowledged before", () => `revision ${revision}, ${this.#seenRevision} was seen`);
+    this.#see(revision);
+    let reason: string | null = null;
+    // Commands whose answers are late, and those that make no revision, may have happened or not.
+    for (const { model, taken } of this.#candidates(revision)) {
+      this.#observeCompaction(model, request, response);
+      const expected = request.kind === "range" ? model.range(request) : model.readTxn(request);
+      const found = difference(response, expected);
+      if (found === null) {
+        this.#happened(taken, model);
+        return;
+      }
+      reason ??= found;
+    }
+    throw new Violation("the answer of a read is the model's", `${reason ?? `nothing leads from revision ${this.#model.revision} to ${revision}`}: ${show(request)}`);
   }
 
   /** The database was opened again, after a crash or cleanly: it holds what was acknowledged, whole commands only. */
@@ -174,27 +189,30 @@ export class Oracle {
     throw new Violation("the reopened state is that of whole commands in their order", reason);
   }
 
-  /** Models of every state that the database may be in at `revision`. */
-  *#candidates(revision: number): Generator<{ readonly model: KvModel; readonly taken: number }> {
-    const model = this.#model.copy();
-    yield* this.#from(model, 0, revision);
+  /** Models of every state that the database may be in at `revision`: those first in which the least has happened. */
+  *#candidates(revision: number): Generator<Candidate> {
+    yield* this.#from(this.#model.copy(), 0, revision);
   }
 
-  *#from(model: KvModel, taken: number, revision: number): Generator<{ readonly model: KvModel; readonly taken: number }> {
-    let at = model;
-    for (let i = taken; ; i++) {
-      for (const id of this.#dueLeases(at)) {
-        const ended = at.copy();
-        ended.endLease(id);
-        yield* this.#from(ended, i, revision);
-      }
+  *#from(model: KvModel, taken: number, revision: number): Generator<Candidate> {
+    const chain: KvModel[] = [];
+    for (let i = taken, at = model; ; i++) {
+      chain.push(at);
       if (at.revision === revision) yield { model: at, taken: i };
       const next = this.#queue[i];
-      if (next === undefined || at.revision > revision) return;
+      if (next === undefined || at.revision > revision) break;
       at = at.copy();
       const before = at.leases.get(leaseIdOf(next.request));
       this.#apply(at, next);
-      if (next.request.kind === "leaseKeepAlive" && before !== undefined) at.weakenLease(next.request.id, before);
+      if (next.request.kind === "leaseKeepAlive" && before !== undefined)
+        at.weakenLease(next.request.id, before);
+    }
+    for (const [i, at] of chain.entries()) {
+      for (const id of this.#dueLeases(at)) {
+        const ended = at.copy();
+        ended.endLease(id);
+        yield* this.#from(ended, taken + i, revision);
+      }
     }
   }
 
@@ -228,18 +246,11 @@ export class Oracle {
     return null;
   }
 
-  /** A read saw `revision`: what leads there has happened, answered or not. */
-  #catchUp(revision: number): void {
-    if (this.#model.revision === revision) return;
-    for (const { model, taken } of this.#candidates(revision)) {
-      if (model.revision !== revision) continue;
-      // The expectations of the skipped commands are kept: their answers are still to come.
-      const replay = this.#model.copy();
-      for (const issued of this.#queue.splice(0, taken)) this.#expected.set(issued, this.#apply(replay, issued));
-      this.#model = model;
-      return;
-    }
-    throw new Violation("a read sees whole commands in their order", `nothing leads from revision ${this.#model.revision} to ${revision}`);
+  /** A read saw the first `taken` commands of the queue: their answers, still to come, are known now. */
+  #happened(taken: number, model: KvModel): void {
+    const replay = this.#model.copy();
+    for (const issued of this.#queue.splice(0, taken)) this.#expected.set(issued, this.#apply(replay, issued));
+    this.#model = model;
   }
 
   #neverHappened(issued: Issued, error: HarmonyError): void {
@@ -253,11 +264,11 @@ export class Oracle {
   }
 
   /** Compactions that the database made by itself show in what it refuses to read. */
-  #observeCompaction(request: RangeRequest | TxnRequest, response: Outcome): void {
+  #observeCompaction(model: KvModel, request: RangeRequest | TxnRequest, response: Outcome): void {
     const { retentionRevisions } = this.#options;
     if (retentionRevisions === 0 || request.kind !== "range" || response.kind !== "error") return;
-    if (response.code === "COMPACTED" && request.revision <= this.#model.revision - retentionRevisions)
-      this.#model.compactTo(Math.max(this.#model.compactRevision, request.revision + 1));
+    if (response.code === "COMPACTED" && request.revision < model.revision - retentionRevisions)
+      model.compactTo(Math.max(model.compactRevision, request.revision + 1));
   }
 
   /** Where the database differs from `model`, or null. */

@@ -14,6 +14,7 @@ import { type Entry, EntryType, type GroupId } from "../src/raft/index.ts";
 import type { VoteState } from "../src/wal/index.ts";
 import { keyBytes } from "./model.ts";
 import { drive } from "./node-driver.ts";
+import { FailedWrite } from "./failed-write.ts";
 import { failureOf, type Failure, type RunResult } from "./result.ts";
 import { closeStorage, contentOf, createStorage, entriesOf, openStorage, ROOT, type Storage, NO_VOTE, type StorageOptions, TREES, voteOf, wasCreated } from "./storage.ts";
 import { contentAt, decodeOps, encodeOps, entryDifference, LogState, type ModelAppend, type TreeContent, type TreeOp } from "./storage-model.ts";
@@ -539,6 +540,9 @@ class StorageWorld {
     for (const [group, trees] of this.#trees) {
       trees.appliedIndex = storage.engines.get(group)?.checkpoints.newest?.appliedIndex ?? 0;
       // A checkpoint that a killed process left may be visible and not durable: only reported ones are relied on.
+      // The log may forget what the one before it covers.
+      const older = storage.engines.get(group)?.checkpoints.older?.appliedIndex ?? 0;
+      trees.releasedIndex = Math.max(trees.releasedIndex, older);
       trees.checkpointing = false;
       this.#apply(storage, group);
       const found = difference(
@@ -575,13 +579,9 @@ class StorageWorld {
     const operation = random.pick(["write", "sync"] as const);
     const skip = random.below(operation === "write" ? 30 : 4);
     const target = random.pick(["log", "votes", ...this.#options.storage.groups]);
-    const fault = this.#machine.disk.inject({
-      operation,
-      path: (path) => (target === "log" ? /\/wal\/|\/next\.wal$/ : target === "votes" ? /\/VOTE$/ : new RegExp(`/db/${target}\\.`)).test(path),
-      error: "EIO",
-      skip,
-    });
-    this.#failed = (what) => what === target && fault.struck > 0;
+    const paths = target === "log" ? /\/wal\/|\/next\.wal$/ : target === "votes" ? /\/VOTE$/ : new RegExp(`/db/${target}\\.`);
+    const fault = new FailedWrite(this.#machine, operation, (path) => paths.test(path), "EIO", skip);
+    this.#failed = (what) => what === target && fault.hasArrived;
     this.#note("a write will fail", skip, operation);
     this.#work(storage, 30);
     this.#pass(20);

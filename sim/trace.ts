@@ -42,7 +42,7 @@ export class Trace {
     this.event(timeMs, operation.kind, hash32(ordinal, place), operation);
   }
 
-  lines(last = 40): string[] {
+  lines(last = 60): string[] {
     return this.#ring
       .toSorted((a, b) => a.number - b.number)
       .slice(-last)
