@@ -10,8 +10,7 @@ import {
   encodeLeaseTtlResponse,
 } from "../../codec/index.ts";
 import type { ServiceContext } from "./answer.ts";
-import type { Method, StreamCall, StreamListener } from "./method.ts";
-import { refusalStatus, statusOf } from "./status.ts";
+import type { Method, StreamCall, StreamListener, UnaryReply } from "./method.ts";
 
 export function leaseService(context: ServiceContext): readonly Method[] {
   const { database } = context;
@@ -86,21 +85,21 @@ function keepAlive(context: ServiceContext, call: StreamCall): StreamListener {
   return {
     message(request, done) {
       const id = decodeLeaseIdRequest(request);
-      context.database.write({ kind: "leaseKeepAlive", id }, call, (error, outcome) => {
-        if (error !== null) {
-          call.end(statusOf(error.code));
-        } else if (outcome.kind === "leaseKeepAlive") {
-          call.send(
-            encodeLeaseTtlResponse(context.header(outcome.revision), id, outcome.ttlSeconds),
-          );
-          done();
-        } else if (outcome.kind === "error" && outcome.code === "LEASE_NOT_FOUND") {
-          call.send(encodeLeaseTtlResponse(context.header(outcome.revision), id, 0n));
-          done();
-        } else {
-          call.end(outcome.kind === "error" ? refusalStatus(outcome) : statusOf("IO"));
+      const reply: UnaryReply = (status, response) => {
+        if (status !== null) {
+          call.end(status);
+          return;
         }
-      });
+        call.send(response);
+        done();
+      };
+      context.database.write(
+        { kind: "leaseKeepAlive", id },
+        call,
+        context.outcome("leaseKeepAlive", reply, ({ revision, ttlSeconds }) =>
+          encodeLeaseTtlResponse(context.header(revision), id, ttlSeconds),
+        ),
+      );
     },
     halfClosed() {
       call.end(null);

@@ -299,11 +299,19 @@ describe("errors", () => {
   });
 
   it("a defect in encoding an answer does not reach the database that called back", () => {
-    database.onWrite = (_request, reply) =>
-      reply(null, { kind: "deleteRange", revision: 5, deleted: -1, prevKvs: [] });
-    expect(ask("/etcdserverpb.KV/DeleteRange").status?.code).toBe(2);
-    database.onWrite = (_request, reply) => reply(null, { kind: "compact", revision: 5 });
-    expect(ask("/etcdserverpb.KV/Put").status?.code).toBe(2);
+    const method = served.methods.find((m) => m.path === "/etcdserverpb.KV/DeleteRange");
+    if (method?.kind !== "unary") throw new Error("DeleteRange is a unary method");
+    let callBack: ((outcome: Outcome) => void) | null = null;
+    database.onWrite = (_request, reply) => (callBack = (outcome) => reply(null, outcome));
+    const codes: (number | undefined)[] = [];
+    const answerLater = (outcome: Outcome): void => {
+      method.handle(NONE, callWith(), (status) => codes.push(status?.code));
+      callBack?.(outcome);
+    };
+    answerLater({ kind: "deleteRange", revision: 5, deleted: -1, prevKvs: [] });
+    answerLater({ kind: "compact", revision: 5 });
+    answerLater({ kind: "deleteRange", revision: 5, deleted: 1, prevKvs: [] });
+    expect(codes).toEqual([2, 2, undefined]);
     expect(log.lines).toHaveLength(2);
   });
 });
@@ -413,7 +421,7 @@ describe("Lease", () => {
     replies[0]?.({ kind: "leaseKeepAlive", revision: 5, ttlSeconds: 60n });
     expect(done).toBe(1);
     send(2n);
-    replies[1]?.({ kind: "error", code: "LEASE_NOT_FOUND", revision: 6, detail: null });
+    replies[1]?.({ kind: "leaseKeepAlive", revision: 6, ttlSeconds: 0n });
     expect(done).toBe(2);
     expect(sent.map((message) => pb.LeaseKeepAliveResponse.decode(message))).toEqual([
       { header: HEADER, ID: 1n, TTL: 60n },

@@ -21,7 +21,7 @@ import type { LogSink } from "../../env/index.ts";
 import { listenOn } from "../listener.ts";
 import { logDefect } from "./answer.ts";
 import { CallSignal } from "./call-signal.ts";
-import type { Call, Method, StreamCall, StreamListener } from "./method.ts";
+import type { Call, Method, StreamCall, StreamListener, UnaryReply } from "./method.ts";
 import { type GrpcStatus, INTERNAL_DEFECT, statusOf } from "./status.ts";
 
 export interface TransportOptions {
@@ -93,29 +93,23 @@ const takeOver = (buffer: Buffer): Uint8Array =>
 function register(server: Server, method: Method, streams: Set<OpenStream>, log: LogSink): void {
   if (method.kind === "unary") {
     const handler: handleUnaryCall<Uint8Array, Uint8Array> = (call, callback) => {
-      try {
-        method.handle(call.request, new UnaryCall(call), (status, response) => {
-          callback(
-            status === null ? null : { code: status.code, details: status.message },
-            response,
-          );
-        });
-      } catch (error) {
-        logDefect(log, error);
-        callback({ code: INTERNAL_DEFECT.code, details: INTERNAL_DEFECT.message }, EMPTY_BYTES);
+      const reply: UnaryReply = (status, response) =>
+        logged(log, () => callback(status === null ? null : asError(status), response));
+      if (!logged(log, () => method.handle(call.request, new UnaryCall(call), reply))) {
+        reply(INTERNAL_DEFECT, EMPTY_BYTES);
       }
     };
     server.register(method.path, handler, handOver, takeOver, "unary");
   } else if (method.kind === "serverStream") {
     const handler: handleServerStreamingCall<Uint8Array, Uint8Array> = (call) => {
-      const stream = new OpenStream(call, streams);
+      const stream = new OpenStream(call, streams, log);
       const listener = stream.start(method.open);
       listener.message(call.request, () => listener.halfClosed());
     };
     server.register(method.path, handler, handOver, takeOver, "serverStream");
   } else {
     const handler: handleBidiStreamingCall<Uint8Array, Uint8Array> = (call) => {
-      const stream = new OpenStream(call, streams);
+      const stream = new OpenStream(call, streams, log);
       const listener = stream.start(method.open);
       call.on("data", (message: Uint8Array) => {
         call.pause();
@@ -125,6 +119,24 @@ function register(server: Server, method: Method, streams: Set<OpenStream>, log:
     };
     server.register(method.path, handler, handOver, takeOver, "bidi");
   }
+}
+
+/**
+ * Runs what may throw although it should not: a handler, and the library when it is given an answer. Answers are given
+ * in the database's turn, which must not be broken off by a door's troubles. False when it threw.
+ */
+function logged(log: LogSink, action: () => unknown): boolean {
+  try {
+    action();
+    return true;
+  } catch (error) {
+    logDefect(log, error);
+    return false;
+  }
+}
+
+function asError(status: GrpcStatus): { readonly code: number; readonly details: string } {
+  return { code: status.code, details: status.message };
 }
 
 /** What all kinds of the library's calls have. */
@@ -154,13 +166,15 @@ class UnaryCall implements Call {
 class OpenStream extends UnaryCall implements StreamCall {
   readonly #call: WritableCall;
   readonly #open: Set<OpenStream>;
+  readonly #log: LogSink;
   #listener: StreamListener | null = null;
   #ended = false;
 
-  constructor(call: WritableCall, open: Set<OpenStream>) {
+  constructor(call: WritableCall, open: Set<OpenStream>, log: LogSink) {
     super(call);
     this.#call = call;
     this.#open = open;
+    this.#log = log;
     open.add(this);
     call.on("cancelled", () => this.#close());
     // The library reacts to it as well; without a listener here a broken connection would end the process.
@@ -175,13 +189,15 @@ class OpenStream extends UnaryCall implements StreamCall {
   }
 
   send(message: Uint8Array): void {
-    if (!this.#ended) this.#call.write(message);
+    if (!this.#ended) logged(this.#log, () => this.#call.write(message));
   }
 
   end(status: GrpcStatus | null): void {
     if (this.#ended) return;
-    if (status === null) this.#call.end();
-    else this.#call.emit("error", { code: status.code, details: status.message });
+    logged(this.#log, () => {
+      if (status === null) this.#call.end();
+      else this.#call.emit("error", asError(status));
+    });
     this.#close();
   }
 
