@@ -9,7 +9,7 @@
  * - after a failed write or sync the old checkpoint is in force. When the disk was full, everything that was not
  *   proven durable is written again by the next call; after any other failure there is no next call.
  */
-import { assert, assertSafe, crc32c, HarmonyError } from "../base/index.ts";
+import { assert, assertSafe, crc32c, EMPTY_BYTES, HarmonyError } from "../base/index.ts";
 import {
   closeFile,
   type File,
@@ -28,6 +28,7 @@ import {
   PAYLOAD_SIZE_MAX,
   type ReadTree,
   type Tree,
+  TREE_SLOTS,
   type TreeId,
   type Version,
 } from "./engine.ts";
@@ -38,14 +39,20 @@ import { checkpointOf, encodeMeta, type Meta, type MetaTree, type Pointer } from
 import { type Found, type OpenedFile, openDataFile } from "./open.ts";
 import { PageSet } from "./page-set.ts";
 import { Pager } from "./pager.ts";
+import { type Root, TreeReader } from "./reader.ts";
 import { SpaceMap } from "./space-map.ts";
-import { LiveTree, type Root, TreeReader } from "./tree.ts";
+import { LiveTree } from "./tree.ts";
 
 /** How many retired pages are freed between two I/O steps. */
 const FREED_PER_TURN = 8192;
 /** Free pages that stay at the end of a file, so that a checkpoint of deletes finds room on a full disk. */
 const RESERVE_MIN = 64;
 const RESERVE_MAX = 4096;
+/** Pages are moved down when so many in the file are free, and a quarter of it. */
+const MOVE_FREE_MIN = 256;
+/** How many leaves one checkpoint looks at for that, and how many of them between two I/O steps. */
+const MOVE_LEAVES = 1024;
+const MOVE_LEAVES_PER_TURN = 32;
 const SLAB_SIZE_BYTES: number = 4 * 1024 * 1024;
 
 export interface BTreeOptions {
@@ -95,6 +102,9 @@ export class BTreeEngine implements Engine {
   /** Checkpoints whose meta may or may not have reached the disk: their pages stay until its place is overwritten. */
   #doubtful: readonly Pin[] = [];
   #latest: Pinned | null = null;
+  /** Where moving pages down goes on: a tree and a key in it. */
+  #moveTree = 0;
+  #moveFrom: Uint8Array = EMPTY_BYTES;
   #checkpointing = false;
   #failure: unknown = null;
   #fileSizeBytes: number;
@@ -212,6 +222,7 @@ export class BTreeEngine implements Engine {
 
   *#writeCheckpoint(checkpoint: CheckpointMeta): Io<void> {
     const file = this.#file;
+    yield* this.#moveDown();
     const captured = this.#capture();
     const end = (captured.dirty.highest + 1) * PAGE_SIZE;
     this.#fileSizeBytes = Math.max(this.#fileSizeBytes, end);
@@ -233,6 +244,31 @@ export class BTreeEngine implements Engine {
     }
     yield* this.#succeed({ meta, pin: captured.pin });
     yield* this.#returnTail(captured.dirty.size);
+  }
+
+  /**
+   * Where much of the file is free, moves pages from its end into free places before it, a part of the trees with each
+   * checkpoint, so that the end can be given back. Costs nothing otherwise.
+   */
+  *#moveDown(): Io<void> {
+    const pager = this.#pager;
+    const { freelist } = pager;
+    const free = freelist.free.size;
+    if (free < MOVE_FREE_MIN || free * 4 < freelist.pageCount) return;
+    const limit = freelist.pageCount - Math.floor(free / 2);
+    this.#map.relocate(pager, limit);
+    let ends = 0;
+    for (let leaves = 1; leaves <= MOVE_LEAVES && ends <= TREE_SLOTS; leaves++) {
+      const place = freelist.free.next(0);
+      if (place < 0 || place >= limit) return;
+      const next = (this.#trees[this.#moveTree] as LiveTree).relocate(this.#moveFrom, limit);
+      this.#moveFrom = next ?? EMPTY_BYTES;
+      if (next === undefined) {
+        this.#moveTree = (this.#moveTree + 1) % TREE_SLOTS;
+        ends++;
+      }
+      if (leaves % MOVE_LEAVES_PER_TURN === 0) yield* breathe(this.#file);
+    }
   }
 
   /** Ends the epoch and takes what belongs to it. From here on writes belong to the next checkpoint. */

@@ -85,15 +85,11 @@ function* checkCheckpoint(
   meta: Meta,
   damage: Damage[],
 ): Io<number> {
-  const note = (id: number, what: string): void => {
-    damage.push({
-      file: file.path,
-      offset: id * PAGE_SIZE,
-      what: `checkpoint ${meta.number}: ${what}`,
-    });
+  const note = (offset: number, what: string): void => {
+    damage.push({ file: file.path, offset, what: `checkpoint ${meta.number}: ${what}` });
   };
   if (fileSizeBytes < meta.pageCount * PAGE_SIZE) {
-    note(fileSizeBytes / PAGE_SIZE, `the file ends here, not after ${meta.pageCount} pages`);
+    note(fileSizeBytes, `the file ends here, not after ${meta.pageCount} pages`);
   }
   const tag = crc32c(meta.fileId);
   const pager = new Pager(file, tag, SLAB_SIZE_BYTES);
@@ -105,9 +101,14 @@ function* checkCheckpoint(
   const walk = new TreeWalk(pager, {
     evict: true,
     onProblem: (error, id) => {
-      if (error instanceof CorruptionError) unread = true;
-      else if (!(error instanceof AssertionError)) throw error;
-      note(id, error instanceof CorruptionError ? error.damage.what : (error as Error).message);
+      if (error instanceof CorruptionError) {
+        unread = true;
+        note(error.damage.offset, error.damage.what);
+      } else if (error instanceof AssertionError) {
+        note(id * PAGE_SIZE, error.message);
+      } else {
+        throw error;
+      }
     },
   });
   for (const tree of meta.trees) {
@@ -123,7 +124,7 @@ function* checkCheckpoint(
     }
   } catch (error) {
     if (error instanceof FileError) throw error;
-    if (error instanceof CorruptionError) note(error.damage.offset / PAGE_SIZE, error.damage.what);
+    if (error instanceof CorruptionError) note(error.damage.offset, error.damage.what);
     else note(0, (error as Error).message);
   }
   if (used !== undefined) compareWithMap(walk.reached, used, unread, note);
@@ -134,14 +135,14 @@ function compareWithMap(
   reached: PageSet,
   used: PageSet,
   unread: boolean,
-  note: (id: number, what: string) => void,
+  note: (offset: number, what: string) => void,
 ): void {
   for (let id = reached.next(0); id >= 0; id = reached.next(id + 1)) {
-    if (!used.has(id)) note(id, `page ${id} is reached but counts as free`);
+    if (!used.has(id)) note(id * PAGE_SIZE, `page ${id} is reached but counts as free`);
   }
   // What lies behind an unreadable page is not reached, and not lost.
   if (unread) return;
   for (let id = used.next(0); id >= 0; id = used.next(id + 1)) {
-    if (!reached.has(id)) note(id, `page ${id} counts as in use but is not reached`);
+    if (!reached.has(id)) note(id * PAGE_SIZE, `page ${id} counts as in use but is not reached`);
   }
 }

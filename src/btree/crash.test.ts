@@ -182,7 +182,7 @@ describe("a crash at every file operation leaves the older or the newer checkpoi
         keys: 3,
         valueMax: 100,
       };
-      expect(sweep(scenario, 60 * SWEEP)).toBeGreaterThan(50);
+      expect(sweep(scenario, 24 * SWEEP)).toBeGreaterThan(50);
     },
     TIMEOUT_MS,
   );
@@ -198,7 +198,7 @@ describe("a crash at every file operation leaves the older or the newer checkpoi
         keys: 90,
         valueMax: seed % 2 === 0 ? 6000 : 600,
       };
-      expect(sweep(scenario, 3 * SWEEP)).toBeGreaterThan(50);
+      expect(sweep(scenario, 2 * SWEEP)).toBeGreaterThan(50);
     },
     TIMEOUT_MS,
   );

@@ -7,7 +7,7 @@ import type { Cursor } from "./engine.ts";
 import { cellCount } from "./layout.ts";
 import { cellAt, cellKey, cellValue, childIndex, search } from "./node.ts";
 import type { Pager } from "./pager.ts";
-import type { Root } from "./tree.ts";
+import type { Root } from "./reader.ts";
 
 export class TreeCursor implements Cursor {
   readonly #pager: Pager;

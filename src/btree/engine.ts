@@ -74,7 +74,8 @@ export interface Engine {
   readonly stats: EngineStats;
   /**
    * Makes the present state durable together with `meta` (architecture section 6). Writes may go on meanwhile; they
-   * belong to the next checkpoint. One at a time. Throws FileError: ENOSPC leaves the engine usable and the old
+   * belong to the next checkpoint. One at a time. It may move pages, so it counts as a change for cursors of the present
+   * state, from its call to its end; versions are not touched. Throws FileError: ENOSPC leaves the engine usable and the old
    * checkpoint in force; anything else means that the process must stop (fault-rules D9).
    */
   checkpoint(meta: CheckpointMeta): Io<void>;

@@ -406,8 +406,8 @@ function openCell(b: Uint8Array, base: number, level: number, index: number, siz
   return base + content;
 }
 
-/** Writes a key into a cell; `rest` is the page with what does not fit, or 0. */
-function writeKey(
+/** Writes a key into a cell, with bit 15 clear; `rest` is the page with what does not fit, or 0. */
+export function writeKey(
   b: Uint8Array,
   cell: number,
   level: number,

@@ -43,6 +43,16 @@ export class SpaceMap {
     for (const { id } of this.#lists) if (id !== 0) yield id;
   }
 
+  /** The pages of the map at `limit` or behind get new places with the next `renew`. */
+  relocate(pager: Pager, limit: number): void {
+    for (const [part, { id }] of this.#parts.entries()) {
+      const list = this.#lists[Math.floor(part / POINTERS_PER_PAGE)];
+      const far = id >= limit || (list !== undefined && list.id >= limit);
+      // A list is renewed with any of its parts.
+      if (id !== 0 && far) pager.freelist.changedMapPages.add(part);
+    }
+  }
+
   /** At start: where the map of the newest meta lies. */
   restore(found: MapFound): void {
     this.#parts.push(...found.parts);

@@ -14,9 +14,9 @@
  * not moved between full neighbours: whoever cannot be merged has a neighbour more than half full, so the space is
  * bounded without it.
  */
-import { assert, compareBytes, readU32, writeU16, writeU32 } from "../base/index.ts";
+import { assert, compareBytes, concatBytes, readU32, writeU16, writeU32 } from "../base/index.ts";
 import { TreeCursor } from "./cursor.ts";
-import { type Cursor, KEY_SIZE_MAX, type ReadTree, type Tree, VALUE_SIZE_MAX } from "./engine.ts";
+import { KEY_SIZE_MAX, type Tree, VALUE_SIZE_MAX } from "./engine.ts";
 import {
   BODY_SIZE,
   CELL_SIZE_MAX,
@@ -63,90 +63,17 @@ import {
   usedBytes,
   valueFits,
   valueStart,
+  writeKey,
 } from "./node.ts";
 import { retireOverflow, writeOverflow } from "./overflow.ts";
-import type { Pager } from "./pager.ts";
+import { TreeReader } from "./reader.ts";
 
 /** Fan-out is at least three, so 2^32 pages cannot be deeper. */
-export const LEVELS_MAX = 24;
+const LEVELS_MAX = 24;
+/** Longer values stay where they are when pages are moved: copying one would be a long turn. */
+const MOVED_VALUE_MAX: number = 256 * 1024;
 const MERGE_BELOW: number = BODY_SIZE / 4;
 const MERGED_MAX: number = (BODY_SIZE * 3) / 4;
-
-/** Where a tree begins: in the meta, in a version, or now. */
-export interface Root {
-  /** 0 for a tree without keys. */
-  id: number;
-  /** As on disk; of a page that was changed since, the one in memory counts. */
-  crc: number;
-  level: number;
-  count: number;
-  /** Grows with each change, so that a cursor left over from before is noticed; -1 after the release of a version. */
-  changes: number;
-}
-
-/** A tree that is read: of the present state or of a version. */
-export class TreeReader implements ReadTree {
-  protected readonly pager: Pager;
-  protected readonly root: Root;
-
-  constructor(pager: Pager, root: Root) {
-    this.pager = pager;
-    this.root = root;
-  }
-
-  get count(): number {
-    return this.root.count;
-  }
-
-  get(key: Uint8Array): Uint8Array | undefined {
-    const { pager, root } = this;
-    pager.assertUsable();
-    assert(root.changes >= 0, "a version is read before its release");
-    if (root.id === 0) return undefined;
-    let level = root.level;
-    let slot = pager.fetchNode(root.id, level, root.crc, pager.epoch);
-    for (;;) {
-      const b = pager.slab(slot);
-      const base = pager.base(slot);
-      const found = search(pager, b, base, level, slot, key);
-      if (level === 0) {
-        return found < 0 ? undefined : cellValue(pager, b, cellAt(b, base, found), slot);
-      }
-      level--;
-      slot = pager.fetchChild(slot, b, cellAt(b, base, childIndex(found)), level);
-    }
-  }
-
-  cursor(): Cursor {
-    return new TreeCursor(this.pager, this.root);
-  }
-
-  countRange(from: Uint8Array, to: Uint8Array | undefined): number {
-    const end = to === undefined ? this.root.count : this.#rank(to);
-    return Math.max(0, end - this.#rank(from));
-  }
-
-  /** How many keys are less than `key`. */
-  #rank(key: Uint8Array): number {
-    const { pager, root } = this;
-    pager.assertUsable();
-    assert(root.changes >= 0, "a version is read before its release");
-    if (root.id === 0) return 0;
-    let rank = 0;
-    let level = root.level;
-    let slot = pager.fetchNode(root.id, level, root.crc, pager.epoch);
-    for (;;) {
-      const b = pager.slab(slot);
-      const base = pager.base(slot);
-      const found = search(pager, b, base, level, slot, key);
-      if (level === 0) return rank + (found >= 0 ? found : -1 - found);
-      const index = childIndex(found);
-      for (let i = 0; i < index; i++) rank += childCount(b, cellAt(b, base, i));
-      level--;
-      slot = pager.fetchChild(slot, b, cellAt(b, base, index), level);
-    }
-  }
-}
 
 /** The present state of a tree, which is changed here and nowhere else. */
 export class LiveTree extends TreeReader implements Tree {
@@ -202,6 +129,51 @@ export class LiveTree extends TreeReader implements Tree {
     this.#shrink(0);
     pager.changing = false;
     return true;
+  }
+
+  /**
+   * Moves the leaf with the first key >= `from`, what is above it and its overflow pages to lower places, where they
+   * stand at `limit` or behind. Returns the `from` of the next leaf; undefined at the end of the tree.
+   */
+  relocate(from: Uint8Array, limit: number): Uint8Array | undefined {
+    const { pager, root } = this;
+    pager.assertUsable();
+    const cursor = new TreeCursor(pager, root);
+    if (!cursor.seek(from)) return undefined;
+    this.#descend(cursor.key);
+    let slot = pager.slotOfLoaded(this.#path[0] as number);
+    let b = pager.slab(slot);
+    let base = pager.base(slot);
+    const count = cellCount(b, base);
+    const last = cellKey(pager, b, cellAt(b, base, count - 1), 0, slot);
+    const next = concatBytes(last, new Uint8Array(1));
+    const far: number[] = [];
+    for (let i = 0; i < count; i++) if (isFar(b, cellAt(b, base, i), limit)) far.push(i);
+    let pathIsFar = false;
+    for (let level = root.level; level >= 0; level--) {
+      if ((this.#path[level] as number) >= limit) pathIsFar = true;
+    }
+    if (!pathIsFar && far.length === 0) return next;
+
+    pager.changing = true;
+    root.changes++;
+    this.#own();
+    slot = pager.slotOfLoaded(this.#path[0] as number);
+    b = pager.slab(slot);
+    base = pager.base(slot);
+    for (const i of far) {
+      const cell = cellAt(b, base, i);
+      const key = cellKey(pager, b, cell, 0, slot).slice();
+      const value = cellValue(pager, b, cell, slot).slice();
+      // The same key and a value of the same length: the cell keeps its size, only its pointers change.
+      this.#retireValue(b, cell);
+      this.#retireKey(b, cell, 0);
+      const rest = this.#writeKeyRest(key);
+      writeKey(b, cell, 0, key, rest, rest === 0 ? 0 : pager.crcOf(rest));
+      this.#writeValue(b, cell, key, value);
+    }
+    pager.changing = false;
+    return next;
   }
 
   /** Walks to the leaf of `key`, remembers the path, and returns what `search` found there. */
@@ -619,6 +591,17 @@ export class LiveTree extends TreeReader implements Tree {
     this.#removeChild(level + 1, upper);
     return true;
   }
+}
+
+/** Whether a leaf cell has overflow pages, not too many, that begin at `limit` or behind. */
+function isFar(b: Uint8Array, cell: number, limit: number): boolean {
+  if (hasOverflowValue(b, cell)) {
+    const at = valueStart(b, cell);
+    if (readU32(b, at) > MOVED_VALUE_MAX) return false;
+    if (readU32(b, at + 4) >= limit) return true;
+  }
+  if (keyLength(b, cell) <= KEY_INLINE_MAX) return false;
+  return readU32(b, keyStart(cell, 0) + KEY_INLINE_MAX) >= limit;
 }
 
 /** Where `#mergeWith` builds the merged node; overwritten by each call. */
