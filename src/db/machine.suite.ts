@@ -9,6 +9,9 @@ import type { RangeRequest, WriteRequest } from "./requests.ts";
 import { KvStateMachine } from "./state-machine.ts";
 import { isReadOnlyTxn, validateRange, validateWrite } from "./validate.ts";
 
+/** Generous: how long a run takes depends on what else the machine does. */
+const TIMEOUT_MS = 60_000;
+
 export const LIMITS = { maxRequestBytes: 1_572_864, maxTxnOps: 128 };
 const TTL_MIN = 2;
 export const HISTORY_ON = { retentionMs: 300_000, retentionRevisions: 10_000 };
@@ -71,30 +74,38 @@ export function machineSuite(name: string, factory: EngineFactory, numRuns: numb
   describe(`KvStateMachine on ${name}`, () => {
     for (const settings of [HISTORY_ON, HISTORY_OFF]) {
       const isHistoryOn = settings === HISTORY_ON;
-      it(`answers like the model, with history ${isHistoryOn ? "on" : "off"}`, () => {
-        fc.assert(
-          fc.property(fc.array(arbStep, { maxLength: 60, size: "max" }), (steps) => {
-            new Comparison(factory, settings).run(steps);
-          }),
-          { numRuns },
-        );
-      });
+      it(
+        `answers like the model, with history ${isHistoryOn ? "on" : "off"}`,
+        () => {
+          fc.assert(
+            fc.property(fc.array(arbStep, { maxLength: 60, size: "max" }), (steps) => {
+              new Comparison(factory, settings).run(steps);
+            }),
+            { numRuns },
+          );
+        },
+        TIMEOUT_MS,
+      );
     }
 
-    it("comes to the same state and hash however its compaction is sliced and however often it is reopened", () => {
-      fc.assert(
-        fc.property(fc.array(arbStep, { maxLength: 60, size: "max" }), (steps) => {
-          const plain = new Comparison(factory, HISTORY_ON);
-          plain.run(steps.filter((step) => step.kind !== "slice" && step.kind !== "reopen"));
-          const sliced = new Comparison(factory, HISTORY_ON);
-          sliced.run(steps);
-          expect(sliced.machine.stateHash).toBe(plain.machine.stateHash);
-          expect(sliced.machine.describe()).toEqual(plain.machine.describe());
-          expect(sliced.machine.payload()).toEqual(plain.machine.payload());
-        }),
-        { numRuns: Math.ceil(numRuns / 4) },
-      );
-    });
+    it(
+      "comes to the same state and hash however its compaction is sliced and however often it is reopened",
+      () => {
+        fc.assert(
+          fc.property(fc.array(arbStep, { maxLength: 60, size: "max" }), (steps) => {
+            const plain = new Comparison(factory, HISTORY_ON);
+            plain.run(steps.filter((step) => step.kind !== "slice" && step.kind !== "reopen"));
+            const sliced = new Comparison(factory, HISTORY_ON);
+            sliced.run(steps);
+            expect(sliced.machine.stateHash).toBe(plain.machine.stateHash);
+            expect(sliced.machine.describe()).toEqual(plain.machine.describe());
+            expect(sliced.machine.payload()).toEqual(plain.machine.payload());
+          }),
+          { numRuns: Math.ceil(numRuns / 4) },
+        );
+      },
+      TIMEOUT_MS,
+    );
   });
 }
 

@@ -7,7 +7,7 @@
  *
  * Reads may come at any time between two entries. Whether the state is new enough for them is the caller's business.
  */
-import { assert, type ErrorCode, HarmonyError } from "../base/index.ts";
+import { assert, type ErrorCode, HarmonyError, verify } from "../base/index.ts";
 import type { Engine } from "../btree/index.ts";
 import {
   byEnd,
@@ -34,6 +34,10 @@ import { checkPut, executeDeleteRange, executePut, readTxn, runTxn } from "./txn
 
 /** The longest TTL of a lease, in seconds, as in etcd. */
 const LEASE_TTL_SECONDS_MAX = 9_000_000_000;
+
+/** With more keys than these, a check of all of them follows only one entry of so many. */
+const VERIFIED_KEYS = 200;
+const VERIFIED_ENTRIES = 100;
 
 /** What a checkpoint knows of the machine besides its trees. */
 export interface MachineCheckpoint {
@@ -111,6 +115,7 @@ export class KvStateMachine implements StateMachine<Outcome> {
     }
     this.#appliedIndex = context.index;
     this.#appliedTerm = context.term;
+    verify(() => this.#verify());
     return outcomes;
   }
 
@@ -172,7 +177,9 @@ export class KvStateMachine implements StateMachine<Outcome> {
 
   /** Removes compacted versions, looking at no more than `maxEvents` changes. Local, invisible. True when some are left. */
   compactSlice(maxEvents: number): boolean {
-    return this.#store.compactSlice(maxEvents);
+    const isLeft = this.#store.compactSlice(maxEvents);
+    verify(() => this.#verify());
+    return isLeft;
   }
 
   /** What a checkpoint of the trees as they are now must remember, at most 64 bytes. */
@@ -187,6 +194,12 @@ export class KvStateMachine implements StateMachine<Outcome> {
 
   invariants(): void {
     this.#store.invariants();
+  }
+
+  /** Looks at every key, so with many of them not after every entry: long simulations stay possible. */
+  #verify(): void {
+    if (this.keyCount <= VERIFIED_KEYS || this.#appliedIndex % VERIFIED_ENTRIES === 0)
+      this.invariants();
   }
 
   #applyCommand(command: Command): Outcome {

@@ -16,6 +16,7 @@ export const Effect = {
   revoke: 5,
   deadline: 6,
   entry: 7,
+  settings: 8,
 } as const;
 export type Effect = (typeof Effect)[keyof typeof Effect];
 
