@@ -3,7 +3,7 @@ import { setVerifying } from "../base/index.ts";
 import { Chaos } from "./testing/chaos.ts";
 
 // RAFT_SEEDS=100000 RAFT_FIRST_SEED=1 npx vitest run src/raft/chaos makes a long sweep of it.
-const SEEDS = Number(process.env["RAFT_SEEDS"] ?? 200);
+const SEEDS = Number(process.env["RAFT_SEEDS"] ?? 80);
 const FIRST = Number(process.env["RAFT_FIRST_SEED"] ?? 1);
 const STEPS_PER_NODE = 1500;
 
