@@ -164,12 +164,16 @@ export function* readManifest(files: Files, path: string): Io<Manifest | "missin
   return decodeManifest(bytes, path) ?? "damaged";
 }
 
-/** Replaces `<directory>/<name>` by `bytes`, whole or not at all, and durably. */
+/**
+ * Replaces `<directory>/<name>` by `bytes`, whole or not at all, and durably. With `spareBytes`, leaves a file under
+ * `tmp/` with so much space for the next time, if there is room for it.
+ */
 export function* replaceFile(
   files: Files,
   directory: string,
   name: string,
   bytes: Uint8Array,
+  spareBytes = 0,
 ): Io<void> {
   const temporary = `${directory}/tmp/${name}`;
   const file = yield* openFile(files, temporary, { access: "readwrite", create: "if-missing" });
@@ -183,29 +187,31 @@ export function* replaceFile(
   }
   yield* renameFile(files, temporary, `${directory}/${name}`);
   yield* syncDirectory(files, directory);
+  if (spareBytes > 0) yield* makeSpare(files, temporary, spareBytes);
   yield* syncDirectory(files, `${directory}/tmp`);
 }
 
-/**
- * Replaces the manifest, and leaves a spare file with space for the next one: on a full disk the manifest must still
- * be written, because only after that segments can be removed. Without room for the spare there is none.
- */
-export function* writeManifest(files: Files, directory: string, manifest: Manifest): Io<void> {
-  const bytes = encodeManifest(manifest);
-  yield* replaceFile(files, directory, "MANIFEST", bytes);
+function* makeSpare(files: Files, path: string, bytes: number): Io<void> {
   try {
-    const spare = yield* openFile(files, `${directory}/tmp/MANIFEST`, {
-      access: "readwrite",
-      create: "if-missing",
-    });
+    const spare = yield* openFile(files, path, { access: "readwrite", create: "if-missing" });
     try {
-      yield* writeFile(spare, 0, new Uint8Array(alignUp(bytes.length) + SPARE_BYTES));
+      yield* writeFile(spare, 0, new Uint8Array(bytes));
+      yield* syncFile(spare);
     } finally {
       yield* closeFile(spare);
     }
   } catch (error) {
     if (!isNoSpace(error)) throw error;
   }
+}
+
+/**
+ * Replaces the manifest. It always has a spare: on a full disk the manifest must still be written, because only after
+ * that segments can be removed.
+ */
+export function writeManifest(files: Files, directory: string, manifest: Manifest): Io<void> {
+  const bytes = encodeManifest(manifest);
+  return replaceFile(files, directory, "MANIFEST", bytes, alignUp(bytes.length) + SPARE_BYTES);
 }
 
 /** Errors that pass by themselves: no room on the disk, no free file handle. */
