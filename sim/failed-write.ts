@@ -31,6 +31,12 @@ export class FailedWrite {
     });
   }
 
+  /** It fails, or will. */
+  get wasAsked(): boolean {
+    return this.#askedAtMs !== Number.POSITIVE_INFINITY;
+  }
+
+  /** It has failed, and its caller knows. */
   get hasArrived(): boolean {
     return this.#machine.scheduler.nowMs > this.#askedAtMs + OPERATION_MS_MAX;
   }

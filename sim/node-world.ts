@@ -330,6 +330,7 @@ class NodeWorld {
       this.#pass(200);
     }
     fault.remove();
+    this.#failedInLife ||= fault.wasAsked;
     this.#fault = null;
     // Without a restart of the machine its cache still shows what the device never got (fault-rules D10).
     if (fault.hasArrived && this.#random.percent(60)) this.#machine.kill();
