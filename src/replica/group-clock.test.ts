@@ -84,6 +84,20 @@ describe("the group's clock", () => {
     expect(group.stamp() - start).toBe(500);
   });
 
+  it("loses no time to the disk: an own stamp that is applied later is no news", () => {
+    const clock = new TestClock();
+    const group = new GroupClock(clock, 0);
+    group.adoptWallClock();
+    // One client, one write after the other: each stamp is applied when the disk has answered, 10 ms later.
+    for (let write = 0; write < 30_000; write++) {
+      const stamp = group.stamp();
+      clock.pass(10);
+      group.observe(stamp);
+    }
+    expect(group.stamp()).toBe(clock.wall);
+    expect(group.isAstray).toBe(false);
+  });
+
   it("never decreases, whatever the clocks do and whatever stamps arrive", () => {
     const step = fc.oneof(
       fc.record({

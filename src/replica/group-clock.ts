@@ -31,9 +31,12 @@ export class GroupClock {
     return this.#isAstray;
   }
 
-  /** An entry stamped elsewhere, or replayed, has been received. */
+  /**
+   * An entry stamped elsewhere, or replayed, has been received. One's own stamp that comes back when its entry is
+   * applied is no news: the time that the disk took has passed for the group, too.
+   */
   observe(stampMs: number): void {
-    if (stampMs < this.#stampMs) return;
+    if (stampMs <= this.#stampMs) return;
     this.#stampMs = stampMs;
     this.#stampedAtMs = this.#clock.monotonicMs();
   }
