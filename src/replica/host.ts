@@ -5,11 +5,12 @@
  * The next append starts before the last one's entries are applied, so disk and processor work side by side. While an
  * append is on its way commands gather; when it returns they leave together: group commit without a waiting window.
  *
- * A failed append or vote ends the node: nothing is retried, nobody is told "done" afterwards (fault-rules D9).
+ * A failed append or vote ends the node: nothing is retried, nobody is told "done" afterwards (fault-rules D9). So does
+ * whatever is thrown in a turn: a broken invariant, damaged pages, a caller that throws out of its own answer.
  */
 import { assert, HarmonyError } from "../base/index.ts";
 import type { Env, Timer } from "../env/index.ts";
-import type { GroupId, Message } from "../raft/index.ts";
+import { EntryType, type GroupId, type Message } from "../raft/index.ts";
 import type { GroupAppend, VoteFile, Wal } from "../wal/index.ts";
 import type { Replica } from "./replica.ts";
 
@@ -67,7 +68,9 @@ export class ReplicaHost {
     const tick = (): void => {
       if (this.#stopped !== null) return;
       this.#ticker = this.#env.timers.after(this.#tickMs, tick);
-      for (const replica of this.#replicas) replica.tick();
+      this.#guard(() => {
+        for (const replica of this.#replicas) replica.tick();
+      });
       this.wake();
     };
     this.#ticker = this.#env.timers.after(this.#tickMs, tick);
@@ -96,7 +99,12 @@ export class ReplicaHost {
     this.#stopped = error;
     this.#ticker?.cancel();
     this.#ticker = null;
-    for (const replica of this.#replicas) replica.stop(error);
+    for (const replica of this.#replicas) {
+      replica.stop(error);
+      for (const defect of replica.takeDefects()) {
+        this.#env.log("error", "replica", "an answer threw", { error: String(defect) });
+      }
+    }
   }
 
   /** Nothing waits and nothing is on its way, to disk or to the machine. */
@@ -118,20 +126,34 @@ export class ReplicaHost {
     if (this.#stopped !== null) return;
     assert(!this.#isInTurn, "a turn does not begin within a turn");
     this.#isInTurn = true;
-    if (this.#inFlight.length === 0) {
-      const isDiskFull = this.#wal.space === "full";
-      for (const replica of this.#replicas) replica.pack(isDiskFull);
-    }
-    this.#write();
     let isMore = false;
-    for (const replica of this.#replicas) {
-      if (replica.apply()) isMore = true;
-      if (replica.raft.hasReady()) isMore = true;
-      replica.invariants();
-    }
+    this.#guard(() => {
+      const isDiskFull = this.#wal.space === "full";
+      for (const replica of this.#replicas) {
+        replica.packReads();
+        if (isDiskFull || this.#inFlight.length === 0) replica.pack(isDiskFull);
+      }
+      this.#write();
+      for (const replica of this.#replicas) {
+        if (replica.apply()) isMore = true;
+        if (replica.raft.hasReady()) isMore = true;
+        replica.invariants();
+        const [defect] = replica.takeDefects();
+        if (defect !== undefined) throw defect;
+      }
+    });
     this.#isInTurn = false;
     if (isMore) this.wake();
-    this.#afterTurn?.();
+    this.#guard(() => this.#afterTurn?.());
+  }
+
+  /** What is thrown leaves the state unknown, so it ends the node instead of the process that it lives in. */
+  #guard(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   #write(): void {
@@ -149,13 +171,13 @@ export class ReplicaHost {
     if (batch.length === 0) return;
     const flight: InFlight = { ready, outstanding: 1 + votes.length };
     this.#inFlight.push(flight);
-    const done = (error: HarmonyError | Error | null): void => {
+    const done = (error: HarmonyError | null): void => {
       if (error !== null) {
         this.#fail(error);
         return;
       }
       flight.outstanding--;
-      if (flight.outstanding === 0) this.#settle();
+      if (flight.outstanding === 0) this.#guard(() => this.#settle());
     };
     for (const { group, term, vote } of votes) {
       this.#votes.save(
@@ -164,8 +186,10 @@ export class ReplicaHost {
         done,
       );
     }
-    // What a full disk cannot take was refused before it was packed; the rest is what the reserve is for.
-    this.#wal.append(batch, done, { reserve: this.#wal.space === "full" });
+    // What a full disk cannot take was refused before it was packed; the rest is what the reserve is for. Votes and
+    // the first entry of a term may use it before the log itself knows that the disk is full.
+    const isVital = votes.length > 0 || !batch.some(holdsCommands);
+    this.#wal.append(batch, done, { reserve: isVital || this.#wal.space === "full" });
   }
 
   /** Everything at the front that has arrived becomes persisted; then the turn that applies it runs at once. */
@@ -188,16 +212,18 @@ export class ReplicaHost {
     assert(message.to === 0, `no link to member ${message.to}`);
   };
 
-  #fail(error: Error): void {
+  #fail(error: unknown): void {
     if (this.#stopped !== null) return;
     const fatal =
       error instanceof HarmonyError
         ? error
-        : new HarmonyError("STOPPED", error.message, { cause: error });
-    this.#env.log("error", "replica", "the log cannot be written: the node stops", {
-      error: fatal.message,
-    });
+        : new HarmonyError("STOPPED", String(error), { cause: error });
+    this.#env.log("error", "replica", "the node stops", { error: fatal.message });
     this.stop(fatal);
     this.#onFatal(fatal);
   }
+}
+
+function holdsCommands(append: GroupAppend): boolean {
+  return append.entries.some(({ type }) => type === EntryType.normal);
 }

@@ -6,9 +6,11 @@
  * - A command is given to Raft once. What may have been appended is never proposed again (architecture section 3, 6).
  * - A reply says "applied" only for the very entry (index and term) that carried the command, and that entry was
  *   durable here before it was applied.
+ * - Whoever waits is answered once: when the entry is applied, when it is lost, or when the replica stops. An answer
+ *   that throws keeps nobody else from being answered.
  * - Messages that depend on a Ready leave only when it and all before it are persisted.
  */
-import { assert, HarmonyError, verify } from "../base/index.ts";
+import { assert, ERRORS, HarmonyError, verify } from "../base/index.ts";
 import {
   type Entry,
   EntryType,
@@ -94,6 +96,8 @@ export class Replica<Result> {
   /** Commands not yet proposed, in order of arrival. */
   #waiting: Proposal<Result>[] = [];
   #waitingBytes = 0;
+  /** Raft has no room for what waits until something of it is committed. */
+  #isBlocked = false;
   /** By index: proposals in entries that are appended and not yet applied. */
   readonly #proposed = new Map<LogIndex, Proposed<Result>>();
 
@@ -117,6 +121,8 @@ export class Replica<Result> {
   #savedVote: number;
   #stopped: HarmonyError | null = null;
   #commandsApplied = 0;
+  /** What callers threw out of their own answers. */
+  #defects: unknown[] = [];
 
   constructor(config: ReplicaConfig<Result>) {
     this.group = config.group;
@@ -136,6 +142,11 @@ export class Replica<Result> {
   /** Commands applied since the start, replayed ones included. */
   get commandsApplied(): number {
     return this.#commandsApplied;
+  }
+
+  /** Why it stopped, or null. Whatever is asked for from now on gets this error. */
+  get stopped(): HarmonyError | null {
+    return this.#stopped;
   }
 
   get waitingBytes(): number {
@@ -176,22 +187,31 @@ export class Replica<Result> {
     }
   }
 
-  /** Packs what waits into entries, and what reads into one round. Called when the log is free for the next frame. */
-  pack(isDiskFull: boolean): void {
+  /** What reads shares one round. Needs no disk, so every turn may begin one, whatever is on its way. */
+  packReads(): void {
     if (this.#node.role !== "leader") {
       this.#requeueReads();
       return;
     }
-    if (this.#readsWaiting.length > 0 && this.#node.leadsForSure) {
-      const round: ReadRound = { context: ++this.#readContext, waiting: this.#readsWaiting };
-      this.#readsWaiting = [];
-      this.#readRounds.push(round);
-      this.#node.readIndex(round.context);
-    }
+    if (this.#readsWaiting.length === 0 || !this.#node.leadsForSure) return;
+    const context = ++this.#readContext;
+    if (!this.#node.readIndex(context)) return;
+    this.#readRounds.push({ context, waiting: this.#readsWaiting });
+    this.#readsWaiting = [];
+  }
+
+  /**
+   * Packs what waits into entries. Called when the log is free for the next frame; on a full disk in every turn, since
+   * what is on its way may wait for room that only the reserve of what comes behind it can give.
+   */
+  pack(isDiskFull: boolean): void {
     // Nothing is proposed before the term's own first entry is applied: until then the clock and the machine may
     // not have seen the end of what earlier terms left.
     if (this.#waiting.length === 0 || !this.#node.leadsForSure) return;
     const waiting = this.#waiting;
+    // Who is refused is told at the end: an answer may propose again, and that belongs to the next turn.
+    this.#waiting = [];
+    const refused: Proposal<Result>[] = [];
     let taken = 0;
     while (taken < waiting.length) {
       const proposals: Proposal<Result>[] = [];
@@ -206,7 +226,7 @@ export class Replica<Result> {
         }
         if (isDiskFull && !proposal.reserve) {
           this.#waitingBytes -= size;
-          proposal.settle(new HarmonyError("DISK_FULL"), undefined);
+          refused.push(proposal);
           continue;
         }
         if (
@@ -222,14 +242,16 @@ export class Replica<Result> {
       const result = this.#node.propose(encodeBatch(this.clock.stamp(), commands));
       if (!result.ok) {
         // Too much is uncommitted, or leadership is going: they keep their place and wait.
-        this.#waiting = proposals.concat(waiting.slice(taken));
-        return;
+        this.#waiting = proposals.concat(waiting.slice(taken), this.#waiting);
+        this.#isBlocked = true;
+        break;
       }
       this.#waitingBytes -= bytes;
       for (const proposal of proposals) proposal.isProposed = true;
+      this.#displace(result.index);
       this.#proposed.set(result.index, { term: result.term, proposals });
     }
-    this.#waiting = [];
+    for (const proposal of refused) this.#settle(proposal, new HarmonyError("DISK_FULL"));
   }
 
   /** Takes the Readys that are there. Messages that need no disk go to `send`; what the log must hold is returned. */
@@ -251,7 +273,7 @@ export class Replica<Result> {
       }
     }
     if (append === null) {
-      this.#persistIdle();
+      this.#persistIdle(send);
       return null;
     }
     append.hardState = this.#unsavedHardState;
@@ -303,7 +325,7 @@ export class Replica<Result> {
   /** Applies what is committed and durable, in order. True when some is left for the next turn. */
   apply(): boolean {
     let budget = APPLY_COMMANDS_PER_TURN;
-    while (this.#toApplyAt < this.#toApply.length && budget > 0) {
+    while (this.#toApplyAt < this.#toApply.length && budget > 0 && this.#stopped === null) {
       const entry = this.#toApply[this.#toApplyAt++] as Entry;
       budget -= this.#applyEntry(entry);
       this.#node.advance(entry.index);
@@ -313,33 +335,45 @@ export class Replica<Result> {
       this.#toApplyAt = 0;
     }
     this.#answerReads();
-    return this.#toApply.length > 0;
+    return this.#toApply.length > 0 && this.#stopped === null;
   }
 
   tick(): void {
     this.#node.tick();
   }
 
-  /** After a failed write, or at close: everybody who waits is answered, honestly. */
+  /**
+   * After a failed write, or at close: everybody who waits is answered, honestly. What is proposed may survive in the
+   * log; what was not proposed never will be.
+   */
   stop(error: HarmonyError): void {
     if (this.#stopped !== null) return;
-    this.#stopped = error;
-    const unknown = new HarmonyError(error.code, error.message, {
-      maybeApplied: true,
-      cause: error,
-    });
-    for (const { proposals } of this.#proposed.values())
-      for (const proposal of proposals) proposal.settle(unknown, undefined);
+    const certain = withDoubt(error, false);
+    this.#stopped = certain;
+    const unknown = withDoubt(error, true);
+    const proposed = [...this.#proposed.values()];
+    const waiting = this.#waiting;
+    const reads = this.#readsWaiting;
+    for (const { waiting: of } of this.#readRounds) reads.push(...of);
+    for (const { round } of this.#readsConfirmed) reads.push(...round.waiting);
     this.#proposed.clear();
-    for (const proposal of this.#waiting) proposal.settle(error, undefined);
     this.#waiting = [];
     this.#waitingBytes = 0;
-    this.#requeueReads();
-    for (const { round } of this.#readsConfirmed) this.#readsWaiting.push(...round.waiting);
-    this.#readsConfirmed = [];
-    const reads = this.#readsWaiting;
     this.#readsWaiting = [];
-    for (const done of reads) done(error);
+    this.#readRounds = [];
+    this.#readsConfirmed = [];
+    for (const { proposals } of proposed)
+      for (const proposal of proposals) this.#settle(proposal, unknown);
+    for (const proposal of waiting) this.#settle(proposal, certain);
+    for (const done of reads) this.#call(done, certain);
+  }
+
+  /** What answers have thrown since the last call: defects of those who wait, not of the replica. */
+  takeDefects(): readonly unknown[] {
+    if (this.#defects.length === 0) return NO_DEFECTS;
+    const defects = this.#defects;
+    this.#defects = [];
+    return defects;
   }
 
   /** Nothing waits, nothing is on its way. */
@@ -349,6 +383,10 @@ export class Replica<Result> {
 
   #take(ready: Ready): void {
     for (const entry of ready.committedEntries) this.#toApply.push(entry);
+    if (this.#isBlocked && ready.committedEntries.length > 0) {
+      this.#isBlocked = false;
+      this.#wake();
+    }
     for (const { context, index } of ready.readStates) {
       const round = this.#readRounds.find((candidate) => candidate.context === context);
       if (round === undefined) continue;
@@ -358,12 +396,10 @@ export class Replica<Result> {
   }
 
   /** With nothing on its way to the disk, Readys without records are durable as they are. */
-  #persistIdle(): void {
+  #persistIdle(send: (message: Message) => void): void {
     if (this.#readyPersisted >= this.#readyWritten && this.#readyTaken > this.#readyPersisted) {
       this.#readyWritten = this.#readyTaken;
-      this.settle(this.#readyTaken, () => {
-        assert(false, "a message that waits for the disk belongs to a Ready that writes");
-      });
+      this.settle(this.#readyTaken, send);
     }
   }
 
@@ -377,11 +413,9 @@ export class Replica<Result> {
       term: entry.term,
       clockMs: this.machine.clockMs,
     };
-    const waiting = this.#proposed.get(entry.index);
-    if (waiting !== undefined) this.#proposed.delete(entry.index);
     if (entry.type !== EntryType.normal || entry.data.length === 0) {
       this.machine.apply(context, []);
-      if (waiting !== undefined) this.#refuseLost(waiting);
+      this.#answer(entry, NO_RESULTS);
       return 1;
     }
     const batch = decodeBatch(entry.data);
@@ -391,21 +425,48 @@ export class Replica<Result> {
     assert(results.length === batch.commands.length, "each command has one result");
     assert(this.machine.appliedIndex === entry.index, "the machine has applied the entry");
     this.#commandsApplied += results.length;
-    if (waiting !== undefined) {
-      if (waiting.term === entry.term) {
-        for (let i = 0; i < results.length; i++)
-          (waiting.proposals[i] as Proposal<Result>).settle(null, results[i] as Result);
-      } else {
-        this.#refuseLost(waiting);
-      }
-    }
+    this.#answer(entry, results);
     return results.length;
   }
 
-  /** Another leader's entry stands where these were appended: they were not applied and never will be. */
-  #refuseLost(lost: Proposed<Result>): void {
-    for (const proposal of lost.proposals)
-      proposal.settle(new HarmonyError("NOT_LEADER"), undefined);
+  /** Only now, when the entry is applied, its callers are let go: had apply thrown, `stop` would answer them. */
+  #answer(entry: Entry, results: readonly Result[]): void {
+    const waiting = this.#proposed.get(entry.index);
+    if (waiting === undefined) return;
+    this.#proposed.delete(entry.index);
+    const { term, proposals } = waiting;
+    if (term !== entry.term) {
+      // Another leader's entry stands where these were appended: they were not applied and never will be.
+      for (const proposal of proposals) this.#settle(proposal, new HarmonyError("NOT_LEADER"));
+      return;
+    }
+    assert(proposals.length === results.length, "each proposal of an entry has one result");
+    for (let i = 0; i < results.length; i++)
+      this.#settle(proposals[i] as Proposal<Result>, null, results[i] as Result);
+  }
+
+  /** This index was another term's: its entry was cut off here, but a member that still has it may yet commit it. */
+  #displace(index: LogIndex): void {
+    const before = this.#proposed.get(index);
+    if (before === undefined) return;
+    const error = new HarmonyError("NOT_LEADER", undefined, { maybeApplied: true });
+    for (const proposal of before.proposals) this.#settle(proposal, error);
+  }
+
+  #settle(proposal: Proposal<Result>, error: HarmonyError | null, result?: Result): void {
+    try {
+      proposal.settle(error, result);
+    } catch (thrown) {
+      this.#defects.push(thrown);
+    }
+  }
+
+  #call(done: (error: HarmonyError | null) => void, error: HarmonyError | null): void {
+    try {
+      done(error);
+    } catch (thrown) {
+      this.#defects.push(thrown);
+    }
   }
 
   #answerReads(): void {
@@ -414,7 +475,7 @@ export class Replica<Result> {
     const ready = this.#readsConfirmed.filter(({ index }) => index <= applied);
     if (ready.length === 0) return;
     this.#readsConfirmed = this.#readsConfirmed.filter(({ index }) => index > applied);
-    for (const { round } of ready) for (const done of round.waiting) done(null);
+    for (const { round } of ready) for (const done of round.waiting) this.#call(done, null);
   }
 
   /** Rounds of a leadership that ended will not be answered: their reads begin again. */
@@ -434,6 +495,18 @@ export class Replica<Result> {
       this.#node.invariants();
     });
   }
+}
+
+const NO_RESULTS: readonly never[] = Object.freeze([]);
+const NO_DEFECTS: readonly unknown[] = Object.freeze([]);
+
+/** The same error, saying of the write that it may have happened, or that it certainly has not. */
+function withDoubt(error: HarmonyError, maybeApplied: boolean): HarmonyError {
+  if (error.maybeApplied === maybeApplied) return error;
+  const { code, message } = error;
+  const { summary } = ERRORS[code];
+  const detail = message.startsWith(`${summary}: `) ? message.slice(summary.length + 2) : undefined;
+  return new HarmonyError(code, detail, { maybeApplied, cause: error.cause ?? error });
 }
 
 /** Entries of a later Ready replace those of an earlier one from their first index on. */

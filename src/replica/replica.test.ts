@@ -1,0 +1,481 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { AssertionError, HarmonyError, setVerifying, utf8 } from "../base/index.ts";
+import { MemoryStorage, type Message, MESSAGE_VERSION, RawNode } from "../raft/index.ts";
+import { GroupClock } from "./group-clock.ts";
+import { Replica } from "./replica.ts";
+import { Lab, ListMachine } from "./testing/lab.ts";
+
+beforeAll(() => setVerifying(true));
+afterAll(() => setVerifying(false));
+
+const clock = { monotonicMs: (): number => 0, wallMs: (): number => 1_700_000_000_000 };
+const HEADER = { group: 0, incarnation: 1, version: MESSAGE_VERSION, to: 1 } as const;
+
+/** Member 1 of three, with the others played by the test and the disk by `settle`. */
+function member() {
+  const storage = new MemoryStorage();
+  const rawNode = new RawNode({
+    group: 0,
+    id: 1,
+    incarnation: 1,
+    storage,
+    hardState: { term: 0, vote: 0, commit: 0 },
+    confState: {
+      voters: [1, 2, 3],
+      votersOutgoing: [],
+      learners: [],
+      learnersNext: [],
+      autoLeave: false,
+    },
+    appliedIndex: 0,
+    electionTicks: 10,
+    heartbeatTicks: 1,
+    seed: 1,
+    maxEntriesBytesPerMessage: 4096,
+    maxInflightMessages: 16,
+    maxInflightBytes: 1 << 20,
+    maxUncommittedBytes: 1 << 20,
+    maxCommittedBytesPerReady: 1 << 20,
+    preVote: false,
+    checkQuorum: false,
+  });
+  const machine = new ListMachine(0, () => {});
+  const replica = new Replica<string>({
+    group: 0,
+    rawNode,
+    machine,
+    clock: new GroupClock(clock, 0),
+    hardState: { term: 0, vote: 0, commit: 0 },
+    wake: () => {},
+  });
+  const sent: Message[] = [];
+  const send = (message: Message): void => {
+    sent.push(message);
+  };
+  const answers: string[] = [];
+  const note = (word: string) => (error: HarmonyError | null, result?: string) => {
+    answers.push(
+      `${word}: ${error === null ? (result ?? "ok") : `${error.code} maybe=${error.maybeApplied}`}`,
+    );
+  };
+  return {
+    rawNode,
+    replica,
+    machine,
+    storage,
+    answers,
+    propose: (word: string) => replica.propose(utf8(word), false, note(word)),
+    read: (name: string) => {
+      replica.readBarrier(note(name));
+    },
+    /** A turn whose append, if there is one, is durable at its end; what was sent. */
+    turn(): Message[] {
+      replica.packReads();
+      replica.pack(false);
+      const append = replica.collect(send);
+      if (append !== null) {
+        if (append.entries.length > 0) storage.append(append.entries);
+        replica.settle(replica.readyWritten, send);
+      }
+      replica.collect(send);
+      replica.apply();
+      replica.invariants();
+      return sent.splice(0);
+    },
+    step(message: Omit<Message, "group" | "incarnation" | "version" | "to">): void {
+      rawNode.step({ ...HEADER, ...message } as Message);
+    },
+  };
+}
+
+/** Makes it the leader of the next term, with the vote of member 2. */
+function elect(one: ReturnType<typeof member>): void {
+  one.rawNode.campaign();
+  one.turn();
+  const { term } = one.rawNode;
+  one.step({ type: "voteResponse", from: 2, term, reject: false } as never);
+  one.turn();
+}
+
+function acknowledge(one: ReturnType<typeof member>, index: number): Message[] {
+  const { term } = one.rawNode;
+  one.step({ type: "appendResponse", from: 2, term, reject: false, index } as never);
+  return one.turn();
+}
+
+describe("a replica among others", () => {
+  it("asks for votes only when its own is durable", () => {
+    const one = member();
+    one.rawNode.campaign();
+    const before: Message[] = [];
+    const append = one.replica.collect((message) => before.push(message));
+    expect(append?.hardState).toEqual({ term: 1, vote: 1, commit: 0 });
+    expect(before).toEqual([]);
+    const after: Message[] = [];
+    one.replica.settle(one.replica.readyWritten, (message) => after.push(message));
+    expect(after.map(({ type, to }) => `${type} ${to}`)).toEqual(["vote 2", "vote 3"]);
+  });
+
+  it("answers a command when a quorum has it and it is applied here", () => {
+    const one = member();
+    elect(one);
+    acknowledge(one, 1);
+    one.propose("a");
+    const types = one.turn().map(({ type }) => type);
+    expect(types).toContain("append");
+    expect(one.answers).toEqual([]);
+    acknowledge(one, 2);
+    expect(one.answers).toEqual(["a: a@2"]);
+  });
+
+  it("proposes nothing before the first entry of its term is committed", () => {
+    const one = member();
+    elect(one);
+    one.propose("a");
+    one.turn();
+    expect(one.rawNode.lastIndex).toBe(1);
+    acknowledge(one, 1);
+    expect(one.rawNode.lastIndex).toBe(2);
+  });
+
+  it("says that a command was not applied when another leader's entry took its place", () => {
+    const one = member();
+    elect(one);
+    acknowledge(one, 1);
+    one.propose("lost");
+    one.turn();
+    const entries = [{ index: 2, term: 2, type: 2, data: new Uint8Array(0) }];
+    one.step({
+      type: "append",
+      from: 3,
+      term: 2,
+      prevIndex: 1,
+      prevTerm: 1,
+      entries,
+      commit: 2,
+    } as never);
+    one.turn();
+    expect(one.answers).toEqual(["lost: NOT_LEADER maybe=false"]);
+  });
+
+  it("does not know what became of a command whose index it fills again itself", () => {
+    const one = member();
+    elect(one);
+    acknowledge(one, 1);
+    one.propose("first");
+    one.propose("second");
+    one.turn();
+    one.propose("third");
+    one.turn();
+    expect(one.rawNode.lastIndex).toBe(3);
+    // A leader of term 2 cuts the log back to index 1 and is gone before it commits anything.
+    const entries = [{ index: 2, term: 2, type: 2, data: new Uint8Array(0) }];
+    one.step({
+      type: "append",
+      from: 3,
+      term: 2,
+      prevIndex: 1,
+      prevTerm: 1,
+      entries,
+      commit: 1,
+    } as never);
+    one.turn();
+    expect(one.answers).toEqual([]);
+    elect(one);
+    acknowledge(one, 3);
+    one.propose("fourth");
+    one.turn();
+    expect(one.rawNode.lastIndex).toBe(4);
+    expect(one.answers).toEqual([
+      "first: NOT_LEADER maybe=false",
+      "second: NOT_LEADER maybe=false",
+      "third: NOT_LEADER maybe=false",
+    ]);
+  });
+
+  it("leaves nobody waiting when it proposes at an index where it proposed before", () => {
+    const one = member();
+    elect(one);
+    acknowledge(one, 1);
+    for (const word of ["a2", "b3", "c4"]) {
+      one.propose(word);
+      one.turn();
+    }
+    const entries = [{ index: 2, term: 2, type: 2, data: new Uint8Array(0) }];
+    one.step({
+      type: "append",
+      from: 3,
+      term: 2,
+      prevIndex: 1,
+      prevTerm: 1,
+      entries,
+      commit: 1,
+    } as never);
+    one.turn();
+    elect(one);
+    // Its first entry (3) is committed together with 2, and 4 is proposed in the same turn, before 2 is applied.
+    one.propose("d4");
+    const { term } = one.rawNode;
+    one.step({ type: "appendResponse", from: 2, term, reject: false, index: 3 } as never);
+    one.turn();
+    expect(one.answers).toEqual([
+      "c4: NOT_LEADER maybe=true",
+      "a2: NOT_LEADER maybe=false",
+      "b3: NOT_LEADER maybe=false",
+    ]);
+    acknowledge(one, 4);
+    expect(one.answers.at(-1)).toBe("d4: d4@4");
+  });
+
+  it("answers an append that brings nothing new at once, since there is nothing to wait for", () => {
+    const one = member();
+    const append = { type: "append", from: 2, term: 1, prevIndex: 0, prevTerm: 0, commit: 0 };
+    one.step({ ...append, entries: [] } as never);
+    expect(one.turn().map(({ type }) => type)).toEqual(["appendResponse"]);
+    one.step({ ...append, entries: [] } as never);
+    expect(one.turn().map(({ type }) => type)).toEqual(["appendResponse"]);
+  });
+
+  it("holds such an answer back while an earlier append is on its way", () => {
+    const one = member();
+    const append = { type: "append", from: 2, term: 1, prevIndex: 0, prevTerm: 0, commit: 0 };
+    const entries = [{ index: 1, term: 1, type: 2, data: new Uint8Array(0) }];
+    one.step({ ...append, entries } as never);
+    const sent: string[] = [];
+    const send = (message: Message): void => {
+      sent.push(message.type);
+    };
+    const first = one.replica.collect(send);
+    expect(first?.entries.length).toBe(1);
+    const number = one.replica.readyWritten;
+    one.step({ ...append, entries: [] } as never);
+    expect(one.replica.collect(send)).toBe(null);
+    expect(sent).toEqual([]);
+    one.storage.append(first?.entries ?? []);
+    one.replica.settle(number, send);
+    expect(sent).toEqual(["appendResponse", "appendResponse"]);
+  });
+
+  it("hands over entries that replace earlier ones, and with them the term that they came in", () => {
+    const one = member();
+    const entry = (index: number, term: number) => ({ index, term, type: 2, data: utf8("") });
+    const append = { type: "append", prevTerm: 0, prevIndex: 0, commit: 0 };
+    one.step({ ...append, from: 2, term: 1, entries: [entry(1, 1), entry(2, 1)] } as never);
+    const first = one.replica.collect(() => {});
+    one.step({ ...append, from: 3, term: 2, entries: [entry(1, 2)] } as never);
+    const second = one.replica.collect(() => {});
+    const places = [first, second].map((one) =>
+      one?.entries.map(({ index, term }) => `${index}/${term}`).join(" "),
+    );
+    expect(places).toEqual(["1/1 2/1", "1/2"]);
+    expect(second?.hardState).toEqual({ term: 2, vote: 0, commit: 0 });
+    expect(one.replica.takeVoteChange(second?.hardState ?? null)).toEqual({ term: 2, vote: 0 });
+    expect(one.replica.takeVoteChange(second?.hardState ?? null)).toBe(null);
+  });
+
+  it("asks a read again when the round that it was in ended with the leadership", () => {
+    const one = member();
+    elect(one);
+    acknowledge(one, 1);
+    one.read("r");
+    one.turn();
+    one.step({
+      type: "append",
+      from: 3,
+      term: 2,
+      prevIndex: 1,
+      prevTerm: 1,
+      entries: [],
+      commit: 1,
+    } as never);
+    one.turn();
+    expect(one.answers).toEqual([]);
+    elect(one);
+    const rounds = acknowledge(one, 2).flatMap((message) =>
+      message.type === "heartbeat" ? [message.round] : [],
+    );
+    expect(rounds).toEqual([1, 1]);
+    const { term } = one.rawNode;
+    one.step({ type: "heartbeatResponse", from: 2, term, round: 1 } as never);
+    one.turn();
+    expect(one.answers).toEqual(["r: ok"]);
+  });
+
+  it("does not answer a read by a round that nobody confirmed", () => {
+    const one = member();
+    elect(one);
+    acknowledge(one, 1);
+    one.read("r");
+    one.turn();
+    one.turn();
+    expect(one.answers).toEqual([]);
+  });
+});
+
+describe("what a replica takes", () => {
+  it("tells callers to slow down instead of gathering commands without end", () => {
+    const lab = new Lab();
+    lab.open();
+    const { replica } = lab.group(0);
+    const big = new Uint8Array(8 * 1024 * 1024);
+    const codes: (string | null)[] = [];
+    for (let i = 0; i < 10; i++)
+      replica.propose(big, false, (error) => codes.push(error?.code ?? null));
+    expect(codes).toEqual(["TOO_MANY_REQUESTS", "TOO_MANY_REQUESTS"]);
+    expect(replica.waitingBytes).toBe(64 * 1024 * 1024);
+    lab.host.stop(new HarmonyError("CLOSED"));
+    expect(replica.waitingBytes).toBe(0);
+    expect(codes.length).toBe(10);
+  });
+
+  it("packs a turn's commands into entries of at most a mebibyte, and a larger one alone", () => {
+    const lab = new Lab({ maxUncommittedBytes: 1 << 26 });
+    lab.open();
+    lab.campaign();
+    lab.pass();
+    lab.takeTrace();
+    const { replica, rawNode } = lab.group(0);
+    const sizes = [400, 400, 400, 2000, 10].map((kib) => kib * 1024);
+    const before = rawNode.lastIndex;
+    for (const size of sizes) replica.propose(new Uint8Array(size).fill(0x61), false, () => {});
+    lab.pass(500);
+    const appends = lab
+      .takeTrace()
+      .split("\n")
+      .filter((line) => line.startsWith("append"));
+    expect(rawNode.lastIndex - before).toBe(4);
+    expect(appends).toEqual([
+      `append  #3 g0 2/1[a*${400 * 1024} a*${400 * 1024}] 3/1[a*${400 * 1024}] 4/1[a*${2000 * 1024}] 5/1[a*${10 * 1024}] term=1 vote=1 commit=1`,
+    ]);
+  });
+
+  it("says of a stop what it knows: the error of the host, with the doubt of each caller", () => {
+    const lab = new Lab();
+    lab.open();
+    const errors: HarmonyError[] = [];
+    lab.group(0).replica.propose(utf8("a"), false, (error) => {
+      if (error !== null) errors.push(error);
+    });
+    lab.host.stop(new HarmonyError("STOPPED", "EIO: write x", { maybeApplied: true }));
+    expect(errors.map(({ message, maybeApplied }) => ({ message, maybeApplied }))).toEqual([
+      { message: "the node stopped after a failed write: EIO: write x", maybeApplied: false },
+    ]);
+  });
+});
+
+describe("an answer that throws", () => {
+  it("keeps nobody else from being answered, and ends the node", () => {
+    const lab = new Lab();
+    lab.open();
+    lab.campaign();
+    lab.pass();
+    lab.takeTrace();
+    lab.propose(0, "a");
+    lab.group(0).replica.propose(utf8("b"), false, () => {
+      throw new Error("thrown by a caller");
+    });
+    lab.propose(0, "c");
+    lab.pass();
+    const trace = lab.takeTrace().split("\n");
+    expect(trace.filter((line) => line.startsWith("reply"))).toEqual([
+      "reply   g0 a: a@2",
+      "reply   g0 c: c@2",
+    ]);
+    expect(lab.fatal?.cause).toEqual(new Error("thrown by a caller"));
+    expect(lab.group(0).machine.applied).toEqual(["a", "b", "c"]);
+  });
+
+  it("does not keep a stop from telling the others", () => {
+    const lab = new Lab({ groups: [0, 7] });
+    lab.open();
+    lab.group(0).replica.propose(utf8("a"), false, () => {
+      throw new Error("thrown by a caller");
+    });
+    lab.propose(0, "b");
+    lab.propose(7, "c");
+    lab.host.stop(new HarmonyError("CLOSED"));
+    expect(lab.takeTrace().split("\n")).toEqual([
+      "reply   g0 b: CLOSED maybe=false",
+      "reply   g7 c: CLOSED maybe=false",
+    ]);
+  });
+});
+
+describe("a host", () => {
+  it("stops on a broken invariant, in a turn or in a tick, instead of throwing into the timers", () => {
+    const lab = new Lab();
+    lab.open();
+    lab.campaign();
+    lab.pass();
+    lab.host.start();
+    lab.group(0).rawNode.tick = () => {
+      throw new AssertionError("broken in a tick");
+    };
+    lab.propose(0, "a");
+    lab.pass(150);
+    expect(lab.fatal?.code).toBe("STOPPED");
+    expect(lab.fatal?.cause).toBeInstanceOf(AssertionError);
+    expect(lab.host.stopped).toBe(lab.fatal);
+  });
+
+  it("takes one tick after a stall, however long it was", () => {
+    const lab = new Lab();
+    lab.open();
+    lab.campaign();
+    lab.pass();
+    let ticks = 0;
+    lab.group(0).rawNode.tick = () => {
+      ticks++;
+    };
+    lab.host.start();
+    lab.pass(1000);
+    expect(ticks).toBe(10);
+    lab.host.stop(new HarmonyError("CLOSED"));
+    lab.pass(1000);
+    expect(ticks).toBe(10);
+  });
+
+  it("is idle when nothing waits, is on its way or is to be applied", () => {
+    const lab = new Lab();
+    lab.open();
+    lab.campaign();
+    lab.pass();
+    expect(lab.host.isIdle).toBe(true);
+    lab.propose(0, "a");
+    expect(lab.host.isIdle).toBe(false);
+    lab.pass();
+    expect(lab.host.isIdle).toBe(true);
+    expect(lab.host.takeUnsaved()).toEqual([
+      { group: 0, entries: [], hardState: { term: 1, vote: 1, commit: 2 } },
+    ]);
+    expect(lab.host.takeUnsaved()).toEqual([]);
+  });
+
+  it("applies a long log in several turns, and answers reads only behind all of it", () => {
+    const lab = new Lab({ maxUncommittedBytes: 1 << 26 });
+    lab.open();
+    lab.campaign();
+    lab.pass();
+    const { replica, machine } = lab.group(0);
+    const count = 7_000;
+    for (let i = 0; i < count; i++) replica.propose(new Uint8Array(700), false, () => {});
+    let seen = -1;
+    // While the first of the entries are applied, the rest of them is committed and a read comes.
+    replica.propose(utf8("last"), false, () => {});
+    const turns: number[] = [];
+    const until = lab.machine.scheduler.nowMs + 500;
+    while (lab.machine.scheduler.nowMs < until && lab.machine.scheduler.step()) {
+      if (machine.applied.length > 0 && seen < 0 && machine.applied.length < count) {
+        if (turns.at(-1) !== machine.applied.length) turns.push(machine.applied.length);
+        if (turns.length === 1) {
+          replica.readBarrier((error) => {
+            expect(error).toBe(null);
+            seen = machine.applied.length;
+          });
+        }
+      }
+    }
+    expect(turns.length).toBeGreaterThan(1);
+    expect(seen).toBe(count + 1);
+  });
+});
