@@ -61,6 +61,7 @@ export class SegmentSupply {
   #nextDemand = 0;
   #stepping = false;
   #naming = false;
+  #held = false;
   #stopped = false;
   #space: "ok" | "full" = "ok";
   #retryTimer: Timer | null = null;
@@ -157,6 +158,23 @@ export class SegmentSupply {
     this.#step();
   }
 
+  /**
+   * Begins no step until `go`. When `idle` holds as well, `giveBackNext` leaves the room of a segment that is only in
+   * part made to something that needs it more.
+   */
+  hold(): void {
+    this.#held = true;
+  }
+
+  *giveBackNext(): Io<void> {
+    if (this.#next !== null && !this.nextReady) yield* this.#giveBack(this.#next);
+  }
+
+  go(): void {
+    this.#held = false;
+    this.#step();
+  }
+
   stop(): void {
     this.#stopped = true;
     this.#retryTimer?.cancel();
@@ -189,7 +207,7 @@ export class SegmentSupply {
 
   /** Takes the next small step if one is due. */
   #step(): void {
-    if (this.#stepping || this.#stopped) return;
+    if (this.#stepping || this.#stopped || this.#held) return;
     const active = this.#active;
     let work: Io<void>;
     if (active.sizeBytes < this.#activeWanted) work = this.#extend(active);

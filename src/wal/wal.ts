@@ -698,6 +698,22 @@ export class Wal {
 
   /** Manifest first, durable; then the segments that it names no more. */
   *#releaseSteps(): Io<void> {
+    const supply = this.#supply;
+    const full = supply.space === "full";
+    if (full) {
+      // The attempt to make the next segment must not take the room that the manifest needs.
+      supply.hold();
+      yield* this.#until(() => supply.idle);
+      yield* supply.giveBackNext();
+    }
+    try {
+      yield* this.#removeFree();
+    } finally {
+      if (full) supply.go();
+    }
+  }
+
+  *#removeFree(): Io<void> {
     const { files } = this.#env;
     const { directory } = this.#options;
     const removable = this.#removable();
