@@ -402,12 +402,10 @@ export class Wal {
     this.#closing = true;
     this.#markTimer?.cancel();
     this.#markTimer = null;
-    if (this.#supply.space === "full" && this.#onItsWay === null && !this.#rolling)
-      this.#abandonWaiting();
-    yield* this.#until(() => this.#drained);
+    yield* this.#drain();
     if (this.#failed === null && this.#unproven) {
       this.#addMark();
-      yield* this.#until(() => this.#drained);
+      yield* this.#drain();
     }
     this.#supply.stop();
     yield* this.#until(() => this.#supply.idle);
@@ -802,6 +800,16 @@ export class Wal {
     this.#waiting = [];
     const error = new HarmonyError("DISK_FULL", "the log was closed before it had room");
     for (const frame of frames) for (const done of frame.waiters) done(error);
+  }
+
+  /** Waits until nothing is under way; on a full disk, what has no room to leave is refused instead. */
+  *#drain(): Io<void> {
+    yield* this.#until(() => this.#drained || this.#stuck);
+    if (!this.#drained) this.#abandonWaiting();
+  }
+
+  get #stuck(): boolean {
+    return this.#supply.space === "full" && !this.#writing && !this.#rolling && !this.#releasing;
   }
 
   get #drained(): boolean {
