@@ -222,7 +222,7 @@ export class BTreeEngine implements Engine {
 
   *#writeCheckpoint(checkpoint: CheckpointMeta): Io<void> {
     const file = this.#file;
-    yield* this.#moveDown();
+    // In the call itself: the state and the applied index in `checkpoint` belong together (fault-rules D20).
     const captured = this.#capture();
     const end = (captured.dirty.highest + 1) * PAGE_SIZE;
     this.#fileSizeBytes = Math.max(this.#fileSizeBytes, end);
@@ -244,11 +244,12 @@ export class BTreeEngine implements Engine {
     }
     yield* this.#succeed({ meta, pin: captured.pin });
     yield* this.#returnTail(captured.dirty.size);
+    yield* this.#moveDown();
   }
 
   /**
    * Where much of the file is free, moves pages from its end into free places before it, a part of the trees with each
-   * checkpoint, so that the end can be given back. Costs nothing otherwise.
+   * checkpoint, so that the end can be given back after the next ones. Costs nothing otherwise.
    */
   *#moveDown(): Io<void> {
     const pager = this.#pager;
