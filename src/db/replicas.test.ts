@@ -145,29 +145,58 @@ describe("replicas", () => {
     engine.invariants();
   }, 60_000);
 
-  it("that were given another order of the same entries differ in their hash", () => {
-    const put = (key: string): Uint8Array =>
-      encode({
-        kind: "put",
-        key: new TextEncoder().encode(key),
-        value: new Uint8Array(1),
-        lease: 0n,
-        prevKv: false,
-        ignoreValue: false,
-        ignoreLease: false,
-      });
-    const hashes = [
-      ["a", "b"],
-      ["b", "a"],
-      ["ab", ""],
-      ["a", "b", "a"],
-    ].map((keys) => {
+  it("whose entries differed in anything differ in their hash", () => {
+    const key = (name: string): Uint8Array => new TextEncoder().encode(name);
+    const put = (name: string, value: number, lease = 0n): WriteRequest => ({
+      kind: "put",
+      key: key(name),
+      value: Uint8Array.of(value),
+      lease,
+      prevKv: false,
+      ignoreValue: false,
+      ignoreLease: false,
+    });
+    const del = (name: string): WriteRequest => ({
+      kind: "deleteRange",
+      key: key(name),
+      rangeEnd: new Uint8Array(0),
+      prevKv: false,
+    });
+    const grant = (id: bigint, ttlSeconds: bigint): WriteRequest => ({
+      kind: "leaseGrant",
+      id,
+      ttlSeconds,
+    });
+    const compact = (revision: number): WriteRequest => ({
+      kind: "compact",
+      revision,
+      physical: false,
+    });
+    const histories: readonly (readonly WriteRequest[])[] = [
+      [],
+      [put("a", 1)],
+      [put("a", 2)],
+      [put("b", 1)],
+      [put("a", 1), put("b", 1)],
+      [put("b", 1), put("a", 1)],
+      [put("a", 1), put("a", 1)],
+      [put("a", 1), del("a")],
+      [put("a", 1), compact(1)],
+      [put("a", 1), compact(2)],
+      [grant(1n, 10n)],
+      [grant(1n, 11n)],
+      [grant(2n, 10n)],
+      [grant(1n, 10n), put("a", 1)],
+      [grant(1n, 10n), put("a", 1, 1n)],
+      [grant(1n, 10n), { kind: "leaseKeepAlive", id: 1n }],
+      [grant(1n, 10n), { kind: "leaseRevoke", id: 1n }],
+    ];
+    const hashes = histories.map((requests) => {
       const machine = new KvStateMachine(new MemoryEngine(), null, HISTORY_ON);
-      const commands = keys.filter((key) => key !== "").map(put);
-      machine.apply({ index: 1, term: 1, clockMs: 5 }, commands);
+      machine.apply({ index: 1, term: 1, clockMs: 5 }, requests.map(encode));
       return machine.stateHash;
     });
-    expect(new Set(hashes).size).toBe(hashes.length);
+    expect(new Set(hashes).size).toBe(histories.length);
   });
 });
 
