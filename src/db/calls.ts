@@ -61,7 +61,7 @@ export class Calls {
     if (timeoutMs === undefined) {
       this.#queue.push(call as unknown as Call<never>);
       this.#sweeper ??= this.#env.timers.after(SWEEP_MS, this.#sweep);
-    } else {
+    } else if (timeoutMs !== Number.POSITIVE_INFINITY) {
       timer = this.#env.timers.after(timeoutMs, () => call.giveUp("TIMEOUT"));
     }
     if (timer === null && signal === undefined) return call;

@@ -4,7 +4,7 @@
  *
  *     u8 format (1) | u64 incarnation | u8 voters | voters x u64 | machine's bytes
  */
-import { CorruptionError, readU64, writeU64 } from "../base/index.ts";
+import { assert, CorruptionError, readU64, writeU64 } from "../base/index.ts";
 import type { ConfState, NodeId } from "../raft/index.ts";
 
 const FORMAT = 1;
@@ -16,7 +16,11 @@ export interface CheckpointPayload {
 }
 
 export function encodeCheckpointPayload(payload: CheckpointPayload): Uint8Array {
-  const { voters } = payload.confState;
+  const { voters, votersOutgoing, learners, learnersNext } = payload.confState;
+  assert(
+    votersOutgoing.length + learners.length + learnersNext.length === 0,
+    "this format holds plain configurations; a new one comes with membership changes",
+  );
   const out = new Uint8Array(1 + 8 + 1 + voters.length * 8 + payload.machine.length);
   out[0] = FORMAT;
   writeU64(out, 1, payload.incarnation);

@@ -20,6 +20,8 @@ import type { KvStateMachine } from "./state-machine.ts";
 
 const CHORE_MS = 100;
 const CHECKPOINT_RETRY_MS = 10_000;
+/** On a full disk checkpoints are what lets segments of the log go; they follow each other no faster than this. */
+const CHECKPOINT_FULL_MS = 1_000;
 /** Old versions removed in one go: a few hundred microseconds of tree work. */
 const COMPACT_EVENTS_PER_SLICE = 200;
 const EXPIRE_LEASES_PER_COMMAND = 1_000;
@@ -82,18 +84,35 @@ export class Chores {
     this.#arm(CHORE_MS);
   }
 
-  /** Ends the chores; `done` is called when no checkpoint is on its way any more. */
-  stop(done: () => void): void {
+  /** Ends the chores. A checkpoint that is on its way goes on: see `whenQuiet`. */
+  stop(): void {
     this.#isStopped = true;
     this.#timer?.cancel();
+  }
+
+  /** Calls `done` when no checkpoint is on its way any more. After `stop`. */
+  whenQuiet(done: () => void): void {
+    assert(this.#isStopped, "only chores that have been stopped become quiet");
     if (this.#checkpointing) this.#whenCheckpointed.push(done);
     else done();
   }
 
+  /**
+   * Once the replica has stopped nothing is done any more: above all no checkpoint, for what ended it may have left an
+   * entry half applied.
+   */
+  get #isOver(): boolean {
+    return this.#isStopped || this.#config.replica.stopped !== null;
+  }
+
   #arm(delayMs: number): void {
     this.#timer = this.#env.timers.after(delayMs, () => {
-      if (this.#isStopped) return;
-      this.#round();
+      if (this.#isOver) return;
+      try {
+        this.#round();
+      } catch (error) {
+        this.#config.onFatal(fatalOf(error));
+      }
     });
   }
 
@@ -143,11 +162,18 @@ export class Chores {
 
   #maybeCheckpoint(): void {
     if (this.#checkpointing) return;
-    const { replica, wal, checkpoints } = this.#config;
+    const { engine, replica, wal, checkpoints } = this.#config;
     const nowMs = this.#env.clock.monotonicMs();
-    if (this.#machine.appliedIndex === this.#checkpointIndex || nowMs < this.#checkpointNotBeforeMs)
+    if (nowMs < this.#checkpointNotBeforeMs) return;
+    const isFull = wal.space === "full" && nowMs - this.#checkpointAtMs >= CHECKPOINT_FULL_MS;
+    if (this.#machine.appliedIndex === this.#checkpointIndex) {
+      // The log goes behind the older of the two checkpoints, so on a full disk the newest one is made twice.
+      const olderIndex = engine.checkpoints.older?.appliedIndex ?? 0;
+      if (isFull && olderIndex < this.#checkpointIndex) this.checkpoint(() => {});
       return;
+    }
     if (
+      isFull ||
       wal.durableLsn - this.#checkpointLsn >= checkpoints.walBytes ||
       replica.commandsApplied - this.#checkpointCommands >= checkpoints.operations ||
       nowMs - this.#checkpointAtMs >= checkpoints.intervalMs
@@ -165,8 +191,8 @@ export class Chores {
       this.#whenCheckpointed.push(() => this.checkpoint(done));
       return;
     }
-    if (this.#isStopped) {
-      done(new HarmonyError("CLOSED"));
+    if (this.#isOver) {
+      done(this.#config.replica.stopped ?? new HarmonyError("CLOSED"));
       return;
     }
     const { engine, wal, replica, confState, incarnation, onFatal } = this.#config;
@@ -201,12 +227,9 @@ export class Chores {
         );
         this.#checkpointEnded(done, new HarmonyError("DISK_FULL", error.message, { cause: error }));
       } else {
-        const fatal =
-          error instanceof HarmonyError
-            ? error
-            : new HarmonyError("STOPPED", String(error), { cause: error });
-        this.#checkpointEnded(done, fatal);
+        const fatal = fatalOf(error);
         onFatal(fatal);
+        this.#checkpointEnded(done, fatal);
       }
     });
   }
@@ -237,4 +260,10 @@ export class Chores {
     done(error);
     for (const next of waiting) next();
   }
+}
+
+function fatalOf(error: unknown): HarmonyError {
+  return error instanceof HarmonyError
+    ? error
+    : new HarmonyError("STOPPED", String(error), { cause: error });
 }

@@ -25,6 +25,7 @@ import {
   renameFile,
   syncDirectory,
   syncFile,
+  truncateFile,
   unlinkFile,
   writeFile,
 } from "../env/index.ts";
@@ -85,20 +86,35 @@ function digestId(env: Env, what: string): number {
   return id * 32 + ((digest[6] as number) & 31) || 1;
 }
 
-/** Makes the directory and those above it, each durable in its parent. */
+/**
+ * Makes the directory and those above it, each durable in its parent. Also one that is there already: whoever made it
+ * may have been killed before its name was durable, and what stands in it would go with the name (fault-rules D30).
+ */
 export function* makeDataDirectory(files: Files, directory: string): Io<void> {
+  const parent = parentOf(directory);
   try {
     yield* makeDirectory(files, directory);
   } catch (error) {
     if (!(error instanceof FileError)) throw error;
-    if (error.code === "EEXIST") return;
-    const parent = parentOf(directory);
+    if (error.code === "EEXIST") {
+      if (parent !== null) yield* syncIfAllowed(files, parent);
+      return;
+    }
     if (error.code !== "ENOENT" || parent === null) throw error;
     yield* makeDataDirectory(files, parent);
     yield* makeDirectory(files, directory);
   }
-  const parent = parentOf(directory);
   if (parent !== null) yield* syncDirectory(files, parent);
+}
+
+/** A parent that this user may pass but not read was set up by somebody else, name and all. */
+function* syncIfAllowed(files: Files, directory: string): Io<void> {
+  try {
+    yield* syncDirectory(files, directory);
+  } catch (error) {
+    if (!(error instanceof FileError) || (error.code !== "EACCES" && error.code !== "EPERM"))
+      throw error;
+  }
 }
 
 function parentOf(path: string): string | null {
@@ -133,10 +149,13 @@ export function* readVersion(files: Files, directory: string): Io<Identity | nul
     if (error instanceof FileError && error.code === "ENOENT") return null;
     throw error;
   }
-  const size = yield* fileSize(file);
-  const bytes = new Uint8Array(Math.min(size, VERSION_BYTES_MAX));
-  yield* readFile(file, 0, bytes);
-  yield* closeFile(file);
+  let bytes: Uint8Array;
+  try {
+    bytes = new Uint8Array(Math.min(yield* fileSize(file), VERSION_BYTES_MAX));
+    yield* readFile(file, 0, bytes);
+  } finally {
+    yield* closeFile(file);
+  }
   return parseVersion(path, text(bytes));
 }
 
@@ -201,6 +220,8 @@ export function* writeVersion(files: Files, directory: string, identity: Identit
   const temporary = `${directory}/tmp/VERSION`;
   const file = yield* openFile(files, temporary, { access: "readwrite", create: "if-missing" });
   const bytes = utf8(`${JSON.stringify(version)}\n`);
+  // An earlier first start, cut short, may have left a longer one.
+  yield* truncateFile(file, 0);
   yield* writeFile(file, 0, bytes);
   yield* syncFile(file);
   yield* closeFile(file);

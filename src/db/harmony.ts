@@ -206,16 +206,23 @@ export class HarmonyDB implements AsyncDisposable {
   }
 
   #write(request: WriteRequest, options: Call): Promise<Exclude<Outcome, Refusal>> {
+    assertCall(options);
     return new Promise((resolve, reject) => {
       this.#node.database.write(request, options, settler(resolve, reject));
     });
   }
 
   #range(request: RangeRequest, options: Call): Promise<RangeResponse> {
+    assertCall(options);
     return new Promise((resolve, reject) => {
       this.#node.database.range(request, options, settler(resolve, reject));
     });
   }
+}
+
+function assertCall({ timeoutMs }: Call): void {
+  if (timeoutMs !== undefined && !(typeof timeoutMs === "number" && timeoutMs >= 0))
+    throw new HarmonyError("INVALID_ARGUMENT", "timeoutMs is a number from 0");
 }
 
 /** A refusal becomes an exception with its code; everything else resolves. */

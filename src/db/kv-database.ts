@@ -38,6 +38,8 @@ export interface KvDatabaseConfig {
   /** Leases are granted for at least so long: one and a half election timeouts, in whole seconds. */
   readonly leaseTtlSecondsMin: number;
   readonly isDiskFull: () => boolean;
+  /** Told of what was thrown while a read was answered: damaged pages, a broken invariant. */
+  readonly onFatal: (error: HarmonyError) => void;
 }
 
 export class KvDatabase implements Database {
@@ -78,6 +80,10 @@ export class KvDatabase implements Database {
   }
 
   write(request: WriteRequest, options: CallOptions, reply: Reply<Outcome>): void {
+    if (this.#ended !== null) {
+      reply(this.#ended, undefined as never);
+      return;
+    }
     const refusal = this.#refusalOf(request);
     if (refusal !== null) {
       reply(null, refusal);
@@ -87,18 +93,20 @@ export class KvDatabase implements Database {
       this.#readTxn(request, options, reply);
       return;
     }
-    const command = encodeCommand(this.#complete(request), {
-      leaseTtlSecondsMin: this.#config.leaseTtlSecondsMin,
-    });
+    let command: Uint8Array;
+    try {
+      command = encodeCommand(this.#complete(request), {
+        leaseTtlSecondsMin: this.#config.leaseTtlSecondsMin,
+      });
+    } catch (thrown) {
+      reply(this.#defect(thrown), undefined as never);
+      return;
+    }
     if (command.length > this.#config.limits.maxRequestBytes) {
       reply(null, this.#refuse("TOO_LARGE"));
       return;
     }
     const call = this.#calls.open(options, reply);
-    if (this.#closed !== null) {
-      call.settle(this.#closed, undefined);
-      return;
-    }
     if (call.isSettled) return;
     const proposal = this.#replica.propose(command, freesSpace(request), (error, outcome) => {
       if (
@@ -174,22 +182,62 @@ export class KvDatabase implements Database {
     for (const { call, outcome } of done) call.settle(null, outcome);
   }
 
-  /** No request is taken any more. Those on their way are answered by the replica. */
+  /** No request is taken any more. Those on their way are answered by the replica, in time or when it stops. */
   close(error: HarmonyError): void {
     this.#closed ??= error;
     const waiting = this.#physical;
     this.#physical = [];
-    for (const { call, outcome } of waiting) call.settle(null, outcome);
+    // Compacted, but not what they asked for: old versions may still be in the trees.
+    const unfinished = new HarmonyError(error.code, undefined, {
+      maybeApplied: true,
+      cause: error,
+    });
+    for (const { call } of waiting) call.settle(unfinished, undefined);
+  }
+
+  /** After the replica has stopped and answered everybody: no timer is left behind. */
+  end(): void {
     this.#calls.close();
   }
 
-  #read<T>(isLocal: boolean, options: CallOptions, reply: Reply<T>, answer: () => T): void {
-    if (this.#closed !== null) {
-      reply(this.#closed, undefined as T);
+  get #ended(): HarmonyError | null {
+    return this.#closed ?? this.#replica.stopped;
+  }
+
+  /**
+   * What a read ran into. Damaged pages are never served and a broken invariant is never reasoned about: the node
+   * stops (fault-rules, promise 6).
+   */
+  #defect(thrown: unknown): HarmonyError {
+    const error =
+      thrown instanceof HarmonyError
+        ? thrown
+        : new HarmonyError("STOPPED", String(thrown), { cause: thrown });
+    this.#config.onFatal(error);
+    return error;
+  }
+
+  #read<T>(isLocal: boolean, options: CallOptions, reply: Reply<T>, read: () => T): void {
+    if (this.#ended !== null) {
+      reply(this.#ended, undefined as T);
       return;
     }
+    if (options.signal?.aborted === true) {
+      reply(new HarmonyError("ABORTED"), undefined as T);
+      return;
+    }
+    const answer = (settle: Reply<T>): void => {
+      let value: T;
+      try {
+        value = read();
+      } catch (thrown) {
+        settle(this.#defect(thrown), undefined as T);
+        return;
+      }
+      settle(null, value);
+    };
     if (isLocal) {
-      reply(null, answer());
+      answer(reply);
       return;
     }
     let isNow = true;
@@ -198,9 +246,12 @@ export class KvDatabase implements Database {
     this.#replica.readBarrier((error) => {
       if (isNow) {
         answered = true;
-        reply(error, error === null ? answer() : (undefined as T));
+        if (error === null) answer(reply);
+        else reply(error, undefined as T);
       } else if (call !== null && !call.isSettled) {
-        call.settle(error, error === null ? answer() : undefined);
+        const waiting = call;
+        if (error === null) answer((failed, value) => waiting.settle(failed, value));
+        else waiting.settle(error, undefined);
       }
     });
     isNow = false;

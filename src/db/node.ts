@@ -85,7 +85,7 @@ export class Node {
   /** What the log looked like at the start; null for a new one. */
   readonly log: WalRecovery | null;
   readonly #parts: Parts;
-  #closing = false;
+  #closing: Ending | null = null;
 
   /** Use `openNode`. */
   constructor(
@@ -113,31 +113,77 @@ export class Node {
     this.#parts.chores.checkpoint(done);
   }
 
-  /** Finishes what is on its way, syncs, marks the log as cleanly ended, and gives the directory back. */
+  /**
+   * Finishes what is on its way, syncs, marks the log as cleanly ended, and gives the directory back. Closing again
+   * waits for the same end. Throws what went wrong with a file; TIMEOUT when the disk does not answer: then everybody
+   * who waited has been answered, but the directory stays locked until the disk does answer or the process ends.
+   */
   *close(): Io<void> {
-    if (this.#closing) return;
-    this.#closing = true;
+    this.#closing ??= this.#startClosing();
+    const ending = this.#closing;
+    if (!ending.isOver) yield callback((done) => ending.waiting.push(done));
+    if (ending.error !== null) throw ending.error;
+  }
+
+  #startClosing(): Ending {
+    const { timers } = this.#parts.env;
+    const ending: Ending = { isOver: false, error: null, waiting: [] };
+    const end = (error: unknown): void => {
+      timer.cancel();
+      if (ending.isOver) return;
+      ending.isOver = true;
+      ending.error = error;
+      for (const done of ending.waiting.splice(0)) done();
+    };
+    const timer = timers.after(CLOSE_WAIT_MS, () =>
+      end(new HarmonyError("TIMEOUT", "closing: the disk does not answer")),
+    );
+    runIo(this.#closeSteps(), end);
+    return ending;
+  }
+
+  *#closeSteps(): Io<void> {
     const { host, chores, wal, engine, votes, lock, env, failure } = this.#parts;
+    const failedBefore = failure.error;
     const closed = new HarmonyError("CLOSED");
     this.database.close(closed);
-    yield callback((done) => chores.stop(done));
-    if (failure.error === null) {
-      yield callback((done) => whenIdle(env, host, done));
-    }
-    const unsaved = host.takeUnsaved();
+    chores.stop();
+    // In a turn of its own: who closes because of a failure may do so from within the write that failed.
+    yield callback((done) => env.timers.soon(done));
+    yield callback((done) => whenIdle(env, host, done));
+    const unsaved = failure.error === null ? host.takeUnsaved() : [];
     host.stop(closed);
-    if (failure.error === null && unsaved.length > 0) {
-      yield (done) =>
-        wal.append(unsaved, (error) => done(asFileError(error), undefined), { reserve: true });
+    this.database.end();
+    yield callback((done) => chores.whenQuiet(done));
+    // Not waited for: on a full disk the log drops it at its close, and a commit is found out again anyway.
+    if (unsaved.length > 0 && wal.failed === null) wal.append(unsaved, () => {}, { reserve: true });
+    let failed: unknown = null;
+    const steps: readonly Closing[] = [
+      () => wal.close(),
+      () => votes.close(),
+      () => engine.close(),
+      function* () {
+        yield (done) => lock.release(done);
+      },
+    ];
+    for (const step of steps) {
+      try {
+        yield* step();
+      } catch (error) {
+        failed ??= error instanceof FileError ? translateFileError(error) : error;
+      }
     }
-    try {
-      yield* wal.close();
-      yield* votes.close();
-      yield* engine.close();
-    } finally {
-      yield (done) => lock.release(done);
-    }
+    // Whoever closes is told of a failure that came with the closing; of an earlier one the node has told already.
+    if (failedBefore === null) failed = failure.error ?? failed;
+    if (failed !== null) throw failed;
   }
+}
+
+/** A closing that several may wait for. */
+interface Ending {
+  isOver: boolean;
+  error: unknown;
+  readonly waiting: (() => void)[];
 }
 
 interface Parts {
@@ -231,11 +277,15 @@ function* openLocked(
   let wal: Wal | null = null;
   let votes: VoteFile | null = null;
   let log: WalRecovery | null = null;
+  const closeVotes: Closing = function* () {
+    if (votes !== null) yield* votes.close();
+  };
   if (isNew) {
     const created = yield* createLog(env, walOptions, walIdentity);
     opened.push(() => created.close());
     wal = created;
     votes = yield* VoteFile.create(env, walOptions, walIdentity);
+    opened.push(closeVotes);
   }
   const { engine, usedOlderMeta } = yield* orMissing(
     BTreeEngine.open(env.files, dataFile, {
@@ -249,6 +299,14 @@ function* openLocked(
     newest === null || newest.payload.length === 0
       ? null
       : decodeCheckpointPayload(newest.payload, dataFile);
+  if (!isNew && payload === null) {
+    // The settings came with the very first checkpoint: without it the log would be replayed under today's flags.
+    throw new CorruptionError({
+      file: dataFile,
+      offset: 0,
+      what: "the first checkpoint, which holds the settings of the database, is damaged",
+    });
+  }
   const machine = new KvStateMachine(
     engine,
     newest === null || payload === null
@@ -280,6 +338,7 @@ function* openLocked(
     wal = found.wal;
     log = found.recovery;
     votes = yield* VoteFile.open(env, walOptions, walIdentity);
+    opened.push(closeVotes);
   }
   if (isNew) {
     // The settings of a new database are data from its first moment: a later start with other flags must not replay
@@ -321,7 +380,6 @@ function* openLocked(
     );
   }
   const voteFile = votes;
-  opened.push(() => voteFile.close());
   // A change of commit alone is not synced, so it may lag behind the checkpoint (fault-rules D20).
   const hardState: HardState = {
     term: voted.term,
@@ -353,12 +411,16 @@ function* openLocked(
   });
 
   const failure: Failure = { error: null, listeners: [] };
+  let database: KvDatabase | null = null;
   const onFatal = (error: HarmonyError): void => {
     if (failure.error !== null) return;
     failure.error = error;
     host.stop(error);
+    database?.close(replica.stopped ?? error);
     for (const listener of failure.listeners.splice(0)) listener(error);
   };
+  // Also a write that nobody waits for: a mark, a segment that is being prepared, the manifest.
+  wal.onFailed = onFatal;
   const waiting: { ready: (() => void) | null } = { ready: null };
   const host = new ReplicaHost({
     env,
@@ -385,7 +447,8 @@ function* openLocked(
     failure.listeners.push((error) => {
       if (waiting.ready === null) return;
       waiting.ready = null;
-      done(asFileError(error), undefined);
+      // In a turn of its own: it is told from within the very write that failed, and its file is closed next.
+      env.timers.soon(() => done(asFileError(error), undefined));
     });
     waiting.ready = () => {
       if (!rawNode.leadsForSure || machine.appliedIndex < rawNode.commit) return;
@@ -396,7 +459,7 @@ function* openLocked(
   // No running member kept time, so the group's clock goes on from the wall clock, never backwards.
   clock.adoptWallClock();
 
-  const database = new KvDatabase({
+  database = new KvDatabase({
     env,
     replica,
     machine,
@@ -413,6 +476,7 @@ function* openLocked(
     requestTimeoutMs: options.requestTimeoutMs ?? 5 * SECONDS_MS + 2 * electionMs,
     leaseTtlSecondsMin: Math.ceil((1.5 * electionMs) / SECONDS_MS),
     isDiskFull: () => wal.space === "full",
+    onFatal,
   });
   const chores = new Chores({
     env,
@@ -552,6 +616,8 @@ function asFileError(error: Error | null): FileError | null {
 
 const IDLE_POLL_MS = 1;
 const IDLE_WAIT_MS = 4_000;
+/** A large checkpoint may take its time; a disk that is silent for so long is stuck. */
+const CLOSE_WAIT_MS = 30_000;
 
 /** Waits until nothing is on its way, but not for ever: a stuck disk must not keep the process from ending. */
 function whenIdle(env: Env, host: ReplicaHost, done: () => void): void {
