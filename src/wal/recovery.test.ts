@@ -306,6 +306,39 @@ describe("damage to what was proven", () => {
     }
   });
 
+  it("D15: a valid frame of another history, in the place of a proven one, is refused by the chain", () => {
+    // Two runs of one seed that part at the third append: their segments are the same, their frames there are not.
+    const history = (data: number, count: number): Lab => {
+      const lab = new Lab(21, { segmentSizeBytes: 4096 });
+      const wal = lab.create();
+      for (let i = 1; i <= count; i++) {
+        lab.append(wal, [batch(0, 1, i, i, null, i === data ? 100 : 60)]);
+      }
+      lab.kill();
+      return lab;
+    };
+    // One frame in the middle of the last segment, and the last frame of a sealed one.
+    for (const [number, count] of [
+      [3, 4],
+      [6, 12],
+    ] as const) {
+      const lab = history(0, count);
+      const other = history(number, count);
+      const frames = look(lab).filter((item) => item.kind === "frame");
+      const frame = frames[number - 1];
+      if (frame?.kind !== "frame") throw new Error("a frame was expected");
+      const stale = other.machine.disk.contents(frame.file);
+      const ours = lab.machine.disk.contents(frame.file);
+      const place = stale.subarray(frame.offset, frame.offset + frame.frameBytes);
+      expect(place).not.toEqual(ours.subarray(frame.offset, frame.offset + frame.frameBytes));
+      lab.machine.disk.damage(frame.file, frame.offset, place);
+      expect(refusal(() => lab.open())).toMatchObject({
+        code: "CORRUPT",
+        damage: { file: frame.file, offset: frame.offset + frame.frameBytes },
+      });
+    }
+  });
+
   it("D33: a log of another cluster or member is refused by name", () => {
     const { lab } = threeFrames();
     const clusterId = IDENTITY.clusterId.slice();

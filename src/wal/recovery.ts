@@ -453,6 +453,10 @@ class Recovery {
         continue;
       }
       const endLsn = firstLsn + offset;
+      if (check.strayDurableLsn >= endLsn) {
+        // It was written when all before it was durable, and what is before it now is something else.
+        throw lostData({ file: reader.path, offset, what: check.what }, null);
+      }
       const footer = yield* reader.footerAt(offset);
       const sealed = footerMatches(footer, reader.header, endLsn, chain);
       const scan = yield* reader.scanTail(sealed ? offset + FOOTER_BYTES : offset);

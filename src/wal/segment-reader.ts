@@ -35,6 +35,8 @@ export type FrameCheck =
       readonly header: FrameHeader | null;
       /** Its group table, where that is undamaged too. */
       readonly rows: readonly FrameRow[] | null;
+      /** What a frame header that is valid by itself, but does not continue the chain, knew to be durable; 0 otherwise. */
+      readonly strayDurableLsn: Lsn;
     };
 
 /** What can still be learned behind the last valid frame. */
@@ -102,23 +104,20 @@ export class SegmentReader {
       this.header.crc,
     );
     if (header === null) return invalid("no valid frame header");
-    if (header.previousCrc !== chain) return invalid("the frame does not continue the chain");
+    if (header.previousCrc !== chain) {
+      return invalid("the frame does not continue the chain", null, null, header.durableLsn);
+    }
     const { frameBytes } = header;
     if (offset + frameBytes > this.sizeBytes)
-      return { valid: false, what: "the file ends inside the frame", header, rows: null };
+      return invalid("the file ends inside the frame", header);
     if (!this.#has(offset, frameBytes)) yield* this.#load(offset, frameBytes);
     const at = offset - this.#at;
     if (!tableMatches(this.#window, at, header)) {
-      return {
-        valid: false,
-        what: "the group table does not match its checksum",
-        header,
-        rows: null,
-      };
+      return invalid("the group table does not match its checksum", header);
     }
     if (!payloadMatches(this.#window, at, header)) {
       const rows = readFrameRows(this.#window, at, header);
-      return { valid: false, what: "the payload does not match its checksum", header, rows };
+      return invalid("the payload does not match its checksum", header, rows);
     }
     if (header.flags !== 0) {
       throw new HarmonyError(
@@ -206,8 +205,13 @@ export class SegmentReader {
   }
 }
 
-function invalid(what: string): FrameCheck {
-  return { valid: false, what, header: null, rows: null };
+function invalid(
+  what: string,
+  header: FrameHeader | null = null,
+  rows: readonly FrameRow[] | null = null,
+  strayDurableLsn: Lsn = 0,
+): FrameCheck {
+  return { valid: false, what, header, rows, strayDurableLsn };
 }
 
 /** Where the last byte of `bytes[start, end)` that is not zero ends, counted from `start`. */
