@@ -86,20 +86,14 @@ function digestId(env: Env, what: string): number {
   return id * 32 + ((digest[6] as number) & 31) || 1;
 }
 
-/**
- * Makes the directory and those above it, each durable in its parent. Also one that is there already: whoever made it
- * may have been killed before its name was durable, and what stands in it would go with the name (fault-rules D30).
- */
+/** Makes the directory and those above it, each durable in its parent. */
 export function* makeDataDirectory(files: Files, directory: string): Io<void> {
   const parent = parentOf(directory);
   try {
     yield* makeDirectory(files, directory);
   } catch (error) {
     if (!(error instanceof FileError)) throw error;
-    if (error.code === "EEXIST") {
-      if (parent !== null) yield* syncIfAllowed(files, parent);
-      return;
-    }
+    if (error.code === "EEXIST") return;
     if (error.code !== "ENOENT" || parent === null) throw error;
     yield* makeDataDirectory(files, parent);
     yield* makeDirectory(files, directory);
@@ -107,13 +101,19 @@ export function* makeDataDirectory(files: Files, directory: string): Io<void> {
   if (parent !== null) yield* syncDirectory(files, parent);
 }
 
-/** A parent that this user may pass but not read was set up by somebody else, name and all. */
-function* syncIfAllowed(files: Files, directory: string): Io<void> {
-  try {
-    yield* syncDirectory(files, directory);
-  } catch (error) {
-    if (!(error instanceof FileError) || (error.code !== "EACCES" && error.code !== "EPERM"))
-      throw error;
+/**
+ * Makes the whole path durable. Whoever made a directory in it, an earlier start perhaps, may have ended before its
+ * name was, and everything in it would go with the name (fault-rules D30). A directory that this user may pass but
+ * not read was set up by somebody else.
+ */
+export function* makePathDurable(files: Files, directory: string): Io<void> {
+  for (let above = parentOf(directory); above !== null; above = parentOf(above)) {
+    try {
+      yield* syncDirectory(files, above);
+    } catch (error) {
+      if (!(error instanceof FileError) || (error.code !== "EACCES" && error.code !== "EPERM"))
+        throw error;
+    }
   }
 }
 

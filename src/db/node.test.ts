@@ -288,7 +288,7 @@ describe("a node with damaged pages", () => {
   function flip(world: World, text: string): void {
     const { disk } = world.machine;
     const bytes = disk.contents(TREE);
-    const needle = [...text].map((char) => char.charCodeAt(0));
+    const needle = Array.from(text, (char) => char.charCodeAt(0));
     for (let at = 8192; at < bytes.length; at++) {
       if (needle.every((byte, i) => bytes[at + i] === byte)) disk.flipBit(TREE, at);
     }

@@ -26,6 +26,7 @@ import {
   lockDataDirectory,
   makeDataDirectory,
   makeInnerDirectories,
+  makePathDurable,
   readVersion,
   removeUnfinishedData,
   writeVersion,
@@ -567,6 +568,7 @@ function* identify(
     return { identity: found, isNew: false };
   }
   yield* assertOursOrEmpty(files, dataDir);
+  yield* makePathDurable(files, dataDir);
   yield* makeInnerDirectories(files, dataDir);
   return { identity: wanted, isNew: true };
 }
