@@ -6,7 +6,7 @@ import { setVerifying } from "../src/base/index.ts";
 import { type ProfileName, PROFILES } from "./profiles.ts";
 
 /** One round: about a second. The cheap profiles get more seeds. */
-const ROUND: readonly ProfileName[] = ["storage", "node", "storage", "raft", "node", "storage", "node", "enumerate", "storage", "node"];
+const ROUND: readonly ProfileName[] = ["storage", "node", "raft", "storage", "raft", "node", "storage", "raft", "enumerate", "storage", "raft", "node"];
 
 export interface HuntResult {
   readonly caught: boolean;

@@ -127,11 +127,8 @@ export class KvModel {
         const lease = this.#leases.get(request.id);
         if (lease === undefined)
           return { kind: "leaseKeepAlive", revision: this.revision, ttlSeconds: 0n };
+        this.renewLease(request.id, proposedAtMs);
         const { ttlSeconds } = lease;
-        this.#leases.set(request.id, {
-          ttlSeconds,
-          livesUntilMs: Math.max(lease.livesUntilMs, proposedAtMs + ttlSeconds * 1000),
-        });
         return {
           kind: "leaseKeepAlive",
           revision: this.revision,
@@ -149,6 +146,13 @@ export class KvModel {
     const revision = this.revision + 1;
     for (const key of keys) this.#remove(key, revision);
     this.revision = revision;
+  }
+
+  renewLease(id: bigint, atMs: number): void {
+    const lease = this.#leases.get(id);
+    if (lease === undefined) return;
+    const livesUntilMs = Math.max(lease.livesUntilMs, atMs + lease.ttlSeconds * 1000);
+    this.#leases.set(id, { ttlSeconds: lease.ttlSeconds, livesUntilMs });
   }
 
   /** A keep-alive that may or may not have happened: the lower promise stays. */

@@ -273,12 +273,12 @@ export const MUTANTS: readonly Mutant[] = [
     why: "entries count as persisted although their append failed (D9)",
   },
   {
-    name: "later-entries-replace-earlier-ones",
+    name: "replayed-stamps-are-not-observed",
     layer: "replica",
     file: "replica/replica.js",
-    find: "append.entries = mergeEntries(append.entries, ready.entries);",
-    replace: "append.entries = [...ready.entries];",
-    why: "of two Readys in one turn only the second is written",
+    find: "this.clock.observe(batch.clockMs);",
+    replace: "",
+    why: "after a restart the group's clock goes back to that of the checkpoint",
   },
   {
     name: "answers-of-the-first-command-for-all",
@@ -306,12 +306,12 @@ export const MUTANTS: readonly Mutant[] = [
   },
   // ---- db
   {
-    name: "checkpoint-claims-what-is-not-in-it",
+    name: "checkpoint-forgets-its-last-entry",
     layer: "db",
     file: "db/chores.js",
     find: "appliedIndex: machine.appliedIndex,",
-    replace: "appliedIndex: wal.groupLog(replica.group).lastIndex(),",
-    why: "applied index and data are one unit (D20)",
+    replace: "appliedIndex: Math.max(1, machine.appliedIndex - 1),",
+    why: "applied index and data are one unit: an entry is applied twice (D20)",
   },
   {
     name: "checkpoint-payload-of-the-last-one",

@@ -30,6 +30,8 @@ export interface NodeFaults {
   readonly slowDisk: boolean;
   readonly bitRot: boolean;
   readonly cleanClose: boolean;
+  /** Somebody sets the wall clock while the node is down. */
+  readonly wallClockJumps: boolean;
 }
 
 /** Of all seeds some have no fault but crashes, some exactly one kind, and some everything. */
@@ -76,6 +78,7 @@ export function drawNodeOptions(seed: number): NodeWorldOptions {
       slowDisk: has(4),
       bitRot: has(5),
       cleanClose: random.percent(30),
+      wallClockJumps: random.percent(30),
     },
     lives: random.between(5, 9),
     clients: random.between(1, 8),

@@ -77,7 +77,7 @@ class NodeWorld {
       for (let life = 0; life < this.#options.lives; life++) this.#liveOnce();
       this.#ending();
     } catch (error) {
-      failure = failureOf(error, this.#trace, this.#options);
+      failure = failureOf(this.#thrown ?? error, this.#trace, this.#options);
     }
     return { seed: this.#seed, cycles: this.#cycles, commands: this.#commands, hash: this.#trace.hash, failure };
   }
@@ -88,6 +88,22 @@ class NodeWorld {
 
   #note(what: string, number = 0, detail: unknown = null): void {
     this.#trace.event(this.#nowMs, what, number, detail);
+  }
+
+  /** The node survives what its callers throw, so a failed check inside an answer is kept until the world hears of it. */
+  #thrown: unknown = null;
+
+  #inAnswer(judge: () => void): void {
+    try {
+      judge();
+    } catch (error) {
+      this.#thrown ??= error;
+      this.#machine.halt();
+    }
+  }
+
+  #rethrow(): void {
+    if (this.#thrown !== null) throw this.#thrown as Error;
   }
 
   #observe(moment: "before" | "after", operation: Operation, ordinal: number): void {
@@ -136,6 +152,8 @@ class NodeWorld {
     for (let attempt = 0; ; attempt++) {
       const crashes = attempt < 3 && this.#life > 0 && this.#options.faults.crashInRecovery && this.#random.percent(40);
       if (crashes) this.#planHalt(40);
+      if (this.#options.faults.wallClockJumps)
+        this.#machine.wallSkewMs = this.#random.between(-3_600_000, 3_600_000);
       const node = tryToOpen(this.#machine, this.#options.node);
       this.#haltAt = 0;
       if (node instanceof Error)
@@ -193,6 +211,7 @@ class NodeWorld {
   #close(node: Node): void {
     if (this.#options.faults.crashInRecovery && this.#random.percent(30)) this.#planHalt(20);
     const ended = close(this.#machine, node);
+    this.#rethrow();
     this.#haltAt = 0;
     this.#note(ended ? "closed" : "crashed while closing");
     if (ended) {
@@ -220,12 +239,14 @@ class NodeWorld {
     for (let events = 0; this.#machine.running && clients.answered < count && !until(); events++) {
       check(events < LIFE_EVENTS_MAX && scheduler.step(), "commands are answered", () => `${clients.answered} of ${count} after ${events} events`);
     }
+    this.#rethrow();
     clients.done = true;
   }
 
   #pass(durationMs: number): void {
     this.#note("time passes", durationMs);
     this.#machine.scheduler.runUntil(this.#nowMs + durationMs);
+    this.#rethrow();
   }
 
   #next(node: Node, clients: Clients): void {
@@ -255,7 +276,7 @@ class NodeWorld {
     const issued: Issued = this.#oracle.issue(request);
     this.#note("write", issued.ordinal, request);
     const oracle = this.#oracle;
-    node.database.write(request, {}, (error, outcome) => {
+    node.database.write(request, {}, (error, outcome) => this.#inAnswer(() => {
       this.#note("answer", outcome?.revision ?? 0, error === null ? outcome : error.message);
       // The caller of a physical compaction hears of one that was made before, once its slices are done.
       const isLate = request.kind === "compact" && request.physical;
@@ -267,18 +288,18 @@ class NodeWorld {
         if (this.#random.percent(4)) this.#checkDurable();
       }
       answered(error);
-    });
+    }));
   }
 
   #read(node: Node, answered: () => void): void {
     const isTxn = this.#random.percent(20);
     const request = isTxn ? this.#workload.readTxn(this.#oracle) : this.#workload.range(this.#oracle);
     this.#note("read", 0, request);
-    const reply = (error: HarmonyError | null, response: Outcome): void => {
+    const reply = (error: HarmonyError | null, response: Outcome): void => this.#inAnswer(() => {
       this.#note("answer", response?.revision ?? 0, error === null ? response : error.message);
       if (error === null) this.#oracle.read(request, response);
       answered();
-    };
+    });
     if (request.kind === "range") node.database.range(request, {}, reply);
     else node.database.write(request, {}, reply);
   }

@@ -27,6 +27,8 @@ export interface Issued {
   readonly request: WriteRequest;
   readonly issuedAtMs: number;
   readonly ordinal: number;
+  /** Nobody waits for an answer any more, and what happened to it is open. */
+  isOver: boolean;
 }
 
 /** Everything that can be asked of a database that has just been opened. */
@@ -45,11 +47,18 @@ export interface OracleOptions {
   readonly retentionRevisions: number;
 }
 
-interface Candidate {
+/**
+ * A state that the database may be in. Several are possible while a lease is due: a revision may have come from its
+ * end or from a command whose answer is on its way.
+ */
+interface Possible {
   readonly model: KvModel;
-  /** How many commands of the queue have happened in it. */
-  readonly taken: number;
+  /** Commands of the queue that have happened in it, a prefix, with the answers that they must get. */
+  readonly happened: ReadonlyMap<Issued, Outcome>;
 }
+
+/** More are never met in practice; the states in which the least has happened are kept. */
+const POSSIBLE_MAX = 64;
 
 /** Stamps are whole milliseconds, rounded down. */
 const STAMP_SLACK_MS = 2;
@@ -75,11 +84,9 @@ export const EVERYTHING: RangeRequest = {
 export class Oracle {
   readonly #options: OracleOptions;
   readonly #nowMs: () => number;
-  #model: KvModel;
-  /** Issued, and not yet known to have happened. In the order of the log. */
+  #possible: readonly Possible[];
+  /** Issued and neither answered nor refused. In the order of the log. */
   #queue: Issued[] = [];
-  /** What the model said about a command that the queue was emptied beyond, until its answer comes. */
-  readonly #expected = new Map<Issued, Outcome>();
   #issued = 0;
   #acknowledged = 0;
   /** The highest revision that anybody was told. */
@@ -88,18 +95,23 @@ export class Oracle {
   constructor(options: OracleOptions, nowMs: () => number) {
     this.#options = options;
     this.#nowMs = nowMs;
-    this.#model = new KvModel(options.leaseTtlSecondsMin, options.keepsHistory);
+    this.#possible = [{ model: new KvModel(options.leaseTtlSecondsMin, options.keepsHistory), happened: new Map() }];
   }
 
   /** The same knowledge, for a fork of the world. */
   copy(nowMs: () => number): Oracle {
     const copy = new Oracle(this.#options, nowMs);
-    copy.#model = this.#model.copy();
+    copy.#possible = this.#possible.map(({ model, happened }) => ({ model: model.copy(), happened }));
     copy.#queue = [...this.#queue];
     copy.#issued = this.#issued;
     copy.#acknowledged = this.#acknowledged;
     copy.#seenRevision = this.#seenRevision;
     return copy;
+  }
+
+  /** The model of the state in which the least has happened. */
+  get #model(): KvModel {
+    return (this.#possible[0] as Possible).model;
   }
 
   get revision(): number {
@@ -124,7 +136,7 @@ export class Oracle {
   }
 
   issue(request: WriteRequest): Issued {
-    const issued = { request, issuedAtMs: this.#nowMs(), ordinal: this.#issued++ };
+    const issued = { request, issuedAtMs: this.#nowMs(), ordinal: this.#issued++, isOver: false };
     this.#queue.push(issued);
     return issued;
   }
@@ -132,21 +144,26 @@ export class Oracle {
   /** The database answered a command. */
   answered(issued: Issued, error: HarmonyError | null, outcome: Outcome): void {
     if (error !== null) {
+      issued.isOver = true;
       if (!error.maybeApplied) this.#neverHappened(issued, error);
       return;
     }
     this.#acknowledged++;
-    while (this.#queue.length > 0 && (this.#queue[0] as Issued).ordinal <= issued.ordinal) {
-      const next = this.#queue.shift() as Issued;
-      // The answer tells whether a lease came to its end before: only then do the revisions fit.
-      const fits = next === issued ? this.#applyToFit(next, outcome) : null;
-      this.#expected.set(next, fits ?? this.#apply(this.#model, next));
+    let reason: string | null = null;
+    const fitting: Possible[] = [];
+    for (const possible of this.#possible) {
+      for (const after of this.#untilHappened(possible, issued)) {
+        const found = difference(outcome, after.happened.get(issued));
+        if (found === null) fitting.push(after);
+        else reason ??= found;
+      }
     }
-    const expected = this.#expected.get(issued);
-    this.#expected.delete(issued);
-    check(expected !== undefined, "a command is answered once", () => show(issued.request));
-    const found = difference(outcome, expected);
-    check(found === null, "the answer of a write is the model's", () => `${show(issued.request)} -> ${found}`);
+    if (fitting.length === 0)
+      throw new Violation("the answer of a write is the model's", `${show(issued.request)} -> ${reason}`);
+    this.#keep(fitting);
+    if (issued.request.kind === "leaseKeepAlive")
+      for (const { model } of this.#possible) model.renewLease(issued.request.id, issued.issuedAtMs);
+    this.#dropFromQueue(issued);
     this.#see(outcome.revision);
   }
 
@@ -156,64 +173,96 @@ export class Oracle {
     check(revision >= this.#seenRevision, "a read sees what was acknowledged before", () => `revision ${revision}, ${this.#seenRevision} was seen`);
     this.#see(revision);
     let reason: string | null = null;
-    // Commands whose answers are late, and those that make no revision, may have happened or not.
-    for (const { model, taken } of this.#candidates(revision)) {
-      this.#observeCompaction(model, request, response);
-      const expected = request.kind === "range" ? model.range(request) : model.readTxn(request);
-      const found = difference(response, expected);
-      if (found === null) {
-        this.#happened(taken, model);
-        return;
+    const fitting: Possible[] = [];
+    for (const possible of this.#possible) {
+      for (const after of this.#reachable(possible, revision)) {
+        this.#observeCompaction(after.model, request, response);
+        const expected = request.kind === "range" ? after.model.range(request) : after.model.readTxn(request);
+        const found = difference(response, expected);
+        if (found === null) fitting.push(after);
+        else reason ??= found;
       }
-      reason ??= found;
     }
-    throw new Violation("the answer of a read is the model's", `${reason ?? `nothing leads from revision ${this.#model.revision} to ${revision}`}: ${show(request)}`);
+    if (fitting.length === 0)
+      throw new Violation("the answer of a read is the model's", `${reason ?? `nothing leads from revision ${this.#model.revision} to ${revision}`}: ${show(request)}`);
+    this.#keep(fitting);
   }
 
   /** The database was opened again, after a crash or cleanly: it holds what was acknowledged, whole commands only. */
   reopened(observed: Observed): void {
     check(observed.revision >= this.#seenRevision, "every acknowledged write survives", () => `revision ${observed.revision} after ${this.#seenRevision} was acknowledged`);
     let reason = `no prefix of ${this.#queue.length} unknown commands gives revision ${observed.revision}`;
-    for (const { model } of this.#candidates(observed.revision)) {
-      const found = this.#mismatch(model, observed);
-      if (found === null) {
-        // The others are lost for good: nothing proposes them again.
+    for (const possible of this.#possible) {
+      for (const { model } of this.#reachable(possible, observed.revision)) {
+        const found = this.#mismatch(model, observed);
+        if (found !== null) {
+          reason = found;
+          continue;
+        }
+        // The other unknown commands are lost for good: nothing proposes them again.
         this.#queue = [];
-        this.#expected.clear();
-        this.#model = model;
+        this.#possible = [{ model, happened: new Map() }];
         this.#see(observed.revision);
         return;
       }
-      reason = found;
     }
     throw new Violation("the reopened state is that of whole commands in their order", reason);
   }
 
-  /** Models of every state that the database may be in at `revision`: those first in which the least has happened. */
-  *#candidates(revision: number): Generator<Candidate> {
-    yield* this.#from(this.#model.copy(), 0, revision);
+  /** States at `revision` that `possible` may have become: those first in which the least has happened. */
+  *#reachable(possible: Possible, revision: number): Generator<Possible> {
+    const chain: Possible[] = [];
+    for (let at: Possible | null = possible; at !== null; at = this.#next(at)) {
+      if (at.model.revision > revision) break;
+      chain.push(at);
+      if (at.model.revision === revision) yield at;
+    }
+    for (const at of chain) for (const ended of this.#endings(at)) yield* this.#reachable(ended, revision);
   }
 
-  *#from(model: KvModel, taken: number, revision: number): Generator<Candidate> {
-    const chain: KvModel[] = [];
-    for (let i = taken, at = model; ; i++) {
-      chain.push(at);
-      if (at.revision === revision) yield { model: at, taken: i };
-      const next = this.#queue[i];
-      if (next === undefined || at.revision > revision) break;
-      at = at.copy();
-      const before = at.leases.get(leaseIdOf(next.request));
-      this.#apply(at, next);
-      if (next.request.kind === "leaseKeepAlive" && before !== undefined)
-        at.weakenLease(next.request.id, before);
-    }
-    for (const [i, at] of chain.entries()) {
-      for (const id of this.#dueLeases(at)) {
-        const ended = at.copy();
-        ended.endLease(id);
-        yield* this.#from(ended, taken + i, revision);
+  /** States right after `issued` has happened. */
+  *#untilHappened(possible: Possible, issued: Issued): Generator<Possible> {
+    const chain: Possible[] = [];
+    for (let at: Possible | null = possible; at !== null; at = this.#next(at)) {
+      if (at.happened.has(issued)) {
+        yield at;
+        break;
       }
+      chain.push(at);
     }
+    for (const at of chain) for (const ended of this.#endings(at)) yield* this.#untilHappened(ended, issued);
+  }
+
+  /** With one more command, or null when there is none. */
+  #next(possible: Possible): Possible | null {
+    const issued = this.#queue[possible.happened.size];
+    if (issued === undefined) return null;
+    const model = possible.model.copy();
+    const { request } = issued;
+    const before = request.kind === "leaseKeepAlive" ? model.leases.get(request.id) : undefined;
+    const outcome = model.apply(request, issued.issuedAtMs);
+    // Until its answer comes nobody was promised a longer life of the lease.
+    if (request.kind === "leaseKeepAlive" && before !== undefined)
+      model.weakenLease(request.id, before);
+    return { model, happened: new Map(possible.happened).set(issued, outcome) };
+  }
+
+  *#endings(possible: Possible): Generator<Possible> {
+    for (const id of this.#dueLeases(possible.model)) {
+      const model = possible.model.copy();
+      model.endLease(id);
+      yield { model, happened: possible.happened };
+    }
+  }
+
+  /** Of equal states one is enough. */
+  #keep(fitting: readonly Possible[]): void {
+    const kept = new Map<string, Possible>();
+    for (const possible of fitting) {
+      const name = `${possible.happened.size} ${possible.model.revision} ${[...possible.model.leases.keys()].join()}`;
+      if (!kept.has(name) && kept.size < POSSIBLE_MAX) kept.set(name, possible);
+    }
+    this.#possible = [...kept.values()].toSorted((a, b) => a.happened.size - b.happened.size);
   }
 
   /** Leases whose promised time is over: the database may end them now, or have ended them. */
@@ -227,36 +276,23 @@ export class Oracle {
     return lease.livesUntilMs - STAMP_SLACK_MS <= this.#nowMs();
   }
 
-  #apply(model: KvModel, issued: Issued): Outcome {
-    return model.apply(issued.request, issued.issuedAtMs);
-  }
-
-  /** Applies `issued` such that the outcome is `outcome`, ending leases before it where they may have ended. */
-  #applyToFit(issued: Issued, outcome: Outcome): Outcome | null {
-    const due = this.#dueLeases(this.#model);
-    if (due.length === 0) return null;
-    for (let subset = 0; subset < 2 ** Math.min(due.length, 6); subset++) {
-      const trial = this.#model.copy();
-      for (const [bit, id] of due.entries()) if ((subset >> bit) & 1) trial.endLease(id);
-      const expected = this.#apply(trial, issued);
-      if (difference(outcome, expected) !== null) continue;
-      this.#model = trial;
-      return expected;
-    }
-    return null;
-  }
-
-  /** A read saw the first `taken` commands of the queue: their answers, still to come, are known now. */
-  #happened(taken: number, model: KvModel): void {
-    const replay = this.#model.copy();
-    for (const issued of this.#queue.splice(0, taken)) this.#expected.set(issued, this.#apply(replay, issued));
-    this.#model = model;
-  }
-
   #neverHappened(issued: Issued, error: HarmonyError): void {
-    const at = this.#queue.indexOf(issued);
-    check(at >= 0, "what certainly did not happen did not happen", () => `${error.code} for ${show(issued.request)}, which was seen`);
-    this.#queue.splice(at, 1);
+    const still = this.#possible.filter(({ happened }) => !happened.has(issued));
+    check(still.length > 0, "what certainly did not happen did not happen", () => `${error.code} for ${show(issued.request)}, which was seen`);
+    this.#possible = still;
+    this.#queue.splice(this.#queue.indexOf(issued), 1);
+  }
+
+  /** It has happened in every possible state. */
+  #dropFromQueue(issued: Issued): void {
+    // Commands before it that got no answer have happened too; nobody will ask for them again.
+    const upTo = this.#queue.indexOf(issued);
+    const gone = new Set(this.#queue.slice(0, upTo + 1).filter((old) => old === issued || old.isOver));
+    this.#queue = this.#queue.filter((old) => !gone.has(old));
+    this.#possible = this.#possible.map(({ model, happened }) => ({
+      model,
+      happened: new Map([...happened].filter(([old]) => !gone.has(old))),
+    }));
   }
 
   #see(revision: number): void {
@@ -314,8 +350,4 @@ function revisionsToRead({ compactRevision, revision }: KvModel): number[] {
   if (compactRevision > 0) out.push(compactRevision);
   for (let at = first; at <= revision; at += step) out.push(at);
   return out;
-}
-
-function leaseIdOf(request: WriteRequest): bigint {
-  return request.kind === "leaseKeepAlive" ? request.id : 0n;
 }

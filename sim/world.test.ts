@@ -1,0 +1,56 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { setVerifying } from "../src/base/index.ts";
+import { enumerate, SCENARIOS } from "./enumerate.ts";
+import { runNodeSeed } from "./node-world.ts";
+import { runRaftSeed } from "./raft-world.ts";
+import { failureText } from "./report.ts";
+import type { RunResult } from "./result.ts";
+import { runStorageSeed } from "./storage-world.ts";
+
+// npm run sim makes long sweeps of these.
+function clean(profile: "storage" | "node" | "raft", result: RunResult): RunResult {
+  if (result.failure !== null)
+    throw new Error(failureText(profile, { seed: result.seed, failure: result.failure }));
+  return result;
+}
+
+describe("the simulated worlds", () => {
+  beforeAll(() => setVerifying(true));
+  afterAll(() => setVerifying(false));
+
+  it("a node loses nothing that it acknowledged, whatever the seed does to it", () => {
+    let cycles = 0;
+    for (let seed = 1; seed <= 8; seed++) cycles += clean("node", runNodeSeed(seed)).cycles;
+    expect(cycles).toBeGreaterThan(20);
+  }, 60_000);
+
+  it("log, votes and data files of several groups hold what was acknowledged", () => {
+    let cycles = 0;
+    for (let seed = 1; seed <= 20; seed++)
+      cycles += clean("storage", runStorageSeed(seed)).cycles;
+    expect(cycles).toBeGreaterThan(60);
+  }, 60_000);
+
+  it("a cluster of the core keeps the promises of the paper", () => {
+    for (let seed = 1; seed <= 4; seed++)
+      expect(clean("raft", runRaftSeed(seed)).commands).toBeGreaterThan(0);
+  }, 60_000);
+
+  it("the same seed gives the same run, event by event", () => {
+    for (const run of [runNodeSeed, runStorageSeed]) {
+      const first = run(77);
+      expect(run(77)).toEqual(first);
+      expect(run(78).hash).not.toBe(first.hash);
+    }
+  }, 60_000);
+});
+
+describe("a crash at every file operation", () => {
+  for (const [i, scenario] of SCENARIOS.entries()) {
+    it(scenario.name, () => {
+      const { points, crashes } = enumerate(scenario, i, { powerLossesMax: 2, kills: 1 });
+      expect(points).toBeGreaterThan(4);
+      expect(crashes).toBeGreaterThan(points);
+    }, 60_000);
+  }
+});
