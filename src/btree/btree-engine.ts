@@ -130,8 +130,11 @@ export class BTreeEngine implements Engine {
   /** The pages that only the older meta reaches wait until it is replaced. */
   #restoreOlder(older: Found, newest: Found): Durable {
     const pin = this.#pager.freelist.pin(older.meta.epoch);
-    for (let id = older.map.used.next(0); id >= 0; id = older.map.used.next(id + 1)) {
-      if (!newest.map.used.has(id)) pin.hold(id, 0);
+    for (let word = 0; word * 32 < older.meta.pageCount; word++) {
+      let bits = older.map.used.word(word) & ~newest.map.used.word(word);
+      for (; bits !== 0; bits &= bits - 1) {
+        pin.hold(word * 32 + 31 - Math.clz32(bits & -bits), 0);
+      }
     }
     return { meta: older.meta, pin };
   }

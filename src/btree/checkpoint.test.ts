@@ -1,5 +1,5 @@
 /** Checkpoints while writes, reads and versions go on. */
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Random, setVerifying, utf8 } from "../base/index.ts";
 import { runIo } from "../env/index.ts";
 import { runIoNow, SimEnv } from "../env/sim/index.ts";
@@ -7,6 +7,8 @@ import { entriesOf, filled, fingerprint } from "./engine.suite.ts";
 import { BTreeEngine, checkDataFile, type Engine, type ReadTree, type Version } from "./index.ts";
 
 setVerifying(true);
+// Against hanging, not against a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const PATH = "data.hdb";
 const OPTIONS = { fileId: utf8("file"), slabSizeBytes: 256 * 1024 };
@@ -85,6 +87,43 @@ describe("a checkpoint while life goes on", () => {
       }
       engine.invariants();
     }
+  });
+
+  it("holds the state at its call also when it moves pages, which cursors notice", () => {
+    const machine = new SimEnv({ seed: 1 });
+    const engine = open(machine);
+    const tree = engine.tree(0);
+    const meta = { appliedIndex: 1, appliedTerm: 1, walLsn: 0, payload: utf8("p") };
+    for (let i = 0; i < 6000; i++) tree.put(key(i), filled(300, i));
+    runIoNow(machine, engine.checkpoint(meta));
+    for (let i = 0; i < 6000; i++) if (i % 10 !== 0) tree.delete(key(i));
+    let moved = false;
+    let others = state(engine.tree(1));
+    for (let index = 2; index <= 8; index++) {
+      const expected = state(tree);
+      const cursor = tree.cursor();
+      cursor.first();
+      let steps = 0;
+      let done = false;
+      runIo(engine.checkpoint({ ...meta, appliedIndex: index }), (error) => {
+        if (error !== null) throw error;
+        done = true;
+      });
+      while (!done) {
+        machine.scheduler.step();
+        // The other tree, so that a change of this one is a page that was moved.
+        engine.tree(1).put(key(steps++), filled(10, steps));
+      }
+      moved ||= !cursor.valid;
+      const copy = machine.fork();
+      copy.losePower("lose-all");
+      const reopened = open(copy);
+      expect(state(reopened.tree(0))).toBe(expected);
+      expect(state(reopened.tree(1))).toBe(others);
+      others = state(engine.tree(1));
+    }
+    expect(moved).toBe(true);
+    engine.invariants();
   });
 
   it("is one at a time, goes forward, and ends before the engine is closed", () => {

@@ -2,7 +2,7 @@
  * Damage at rest (fault-rules D15 to D18): whatever happens to stored bytes, a reader gets the data of a checkpoint,
  * exactly, or a CorruptionError that names the place. Never anything else.
  */
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { CorruptionError, crc32c, Random, setVerifying, utf8, writeU32 } from "../base/index.ts";
 import { runIoNow, SimEnv } from "../env/sim/index.ts";
 import { entriesOf, filled, fingerprint, keyOf } from "./engine.suite.ts";
@@ -10,6 +10,8 @@ import { BTreeEngine, checkDataFile, type Engine } from "./index.ts";
 import { openDataFile } from "./open.ts";
 
 setVerifying(true);
+// Against hanging, not against a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const PATH = "data.hdb";
 const PAGE = 4096;

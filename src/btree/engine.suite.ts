@@ -155,6 +155,28 @@ export function engineSuite(name: string, open: () => EngineUnderTest): void {
       expect(engine.tree(0).get(utf8("key"))).toEqual(filled(3000, 1));
     });
 
+    it("takes keys and values that are views into itself", () => {
+      const tree = engine.tree(0);
+      const model = new Model();
+      const key = (i: number): Uint8Array => utf8(`key ${String(i).padStart(4, "0")}`);
+      for (let i = 0; i < 400; i++) {
+        tree.put(key(i), filled(50 + (i % 200), i));
+        model.put(key(i), filled(50 + (i % 200), i));
+      }
+      const cursor = tree.cursor();
+      for (let i = 0; i < 400; i++) {
+        // A version makes every change copy its path, so that pages come and go under the view.
+        const version = i % 3 === 0 ? engine.pin() : undefined;
+        expect(cursor.seek(key((i * 7) % 400))).toBe(true);
+        const other = tree.get(key((i * 11) % 400)) as Uint8Array;
+        model.put(cursor.key.slice(), other.slice());
+        tree.put(cursor.key, other);
+        version?.release();
+      }
+      expect(contents(tree)).toEqual(model.contents());
+      engine.invariants();
+    });
+
     it("keeps the empty key, the empty value, and keys that are prefixes of each other", () => {
       const tree = engine.tree(0);
       const keys = [NOTHING];

@@ -1,9 +1,12 @@
+import { vi } from "vitest";
 import { setVerifying } from "../base/index.ts";
 import { runIoNow, SimEnv } from "../env/sim/index.ts";
 import { engineSuite } from "./engine.suite.ts";
 import { BTreeEngine, MemoryEngine } from "./index.ts";
 
 setVerifying(true);
+// Against hanging, not against a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 engineSuite("MemoryEngine", () => {
   const world = new SimEnv({ seed: 1 });

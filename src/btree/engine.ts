@@ -38,7 +38,10 @@ export interface ReadTree {
 }
 
 export interface Tree extends ReadTree {
-  /** Sets the value of a key. True when the key is new. Copies both. Keys up to KEY_SIZE_MAX, values up to VALUE_SIZE_MAX bytes. */
+  /**
+   * Sets the value of a key. True when the key is new. Copies both, which may be views that a cursor or `get` gave.
+   * Keys up to KEY_SIZE_MAX, values up to VALUE_SIZE_MAX bytes.
+   */
   put(key: Uint8Array, value: Uint8Array): boolean;
   /** True when the key was there. */
   delete(key: Uint8Array): boolean;

@@ -3,7 +3,7 @@
  * and the next call makes it good; any other error ends checkpoints for good. Whatever happened, a crash afterwards
  * leaves the older or the newer checkpoint.
  */
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Random, setVerifying, utf8 } from "../base/index.ts";
 import { FileError, type Io } from "../env/index.ts";
 import { runIoNow, SimEnv, sweepCrashes } from "../env/sim/index.ts";
@@ -11,6 +11,8 @@ import { entriesOf, filled, fingerprint, keyOf } from "./engine.suite.ts";
 import { BTreeEngine, checkDataFile, type Engine } from "./index.ts";
 
 setVerifying(true);
+// Against hanging, not against a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const PATH = "data.hdb";
 const OPTIONS = { fileId: utf8("file"), slabSizeBytes: 64 * 1024 };

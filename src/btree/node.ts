@@ -47,8 +47,8 @@ import type { Pager } from "./pager.ts";
 
 const KEY_LENGTH_MASK: number = VALUE_OVERFLOW_BIT - 1;
 
-/** Where `compactNode` gathers cells; overwritten by each call. */
-const COMPACTED: Uint8Array = new Uint8Array(PAGE_SIZE);
+/** Where cells are gathered before they go back into their page; overwritten by each use. */
+const SCRATCH: Uint8Array = new Uint8Array(PAGE_SIZE);
 
 /** The first cell whose key counts: the first of a branch has none. */
 export function firstKeyed(level: number): number {
@@ -378,11 +378,11 @@ function compactNode(b: Uint8Array, base: number, level: number): void {
     const cell = cellAt(b, base, i);
     const size = cellSize(b, cell, level);
     content -= size;
-    copyBytes(COMPACTED, content, b, cell, size);
+    copyBytes(SCRATCH, content, b, cell, size);
     writeU16(b, base + BODY + i * SLOT_SIZE + SLOT_OFFSET, content);
   }
   b.fill(0, base + BODY + count * SLOT_SIZE, base + content);
-  b.set(COMPACTED.subarray(content), base + content);
+  b.set(SCRATCH.subarray(content), base + content);
   setContentStart(b, base, content);
   setGarbageBytes(b, base, 0);
 }
@@ -490,12 +490,6 @@ export function removeCell(b: Uint8Array, base: number, level: number, index: nu
   }
 }
 
-/** Removes cells from `from` on. */
-export function truncateNode(b: Uint8Array, base: number, level: number, from: number): void {
-  for (let i = cellCount(b, base) - 1; i >= from; i--) removeCell(b, base, level, i);
-  rebuildHeads(b, base, level);
-}
-
 /** Makes a cell shorter by `size` bytes at its end. */
 export function shortenCell(
   b: Uint8Array,
@@ -541,6 +535,15 @@ export function appendCells(
   }
   setCellCount(b, base, count);
   setContentStart(b, base, content);
+}
+
+/** Removes the cells from `from` on and leaves the others in one piece. */
+export function truncateNode(b: Uint8Array, base: number, level: number, from: number): void {
+  SCRATCH.fill(0);
+  setContentStart(SCRATCH, 0, PAGE_SIZE);
+  appendCells(SCRATCH, 0, b, base, level, 0, from);
+  rebuildHeads(SCRATCH, 0, level);
+  replaceBody(b, base, SCRATCH, 0);
 }
 
 /** Replaces the body of a node by that of another. */

@@ -77,6 +77,16 @@ export class Pager {
     );
   }
 
+  /**
+   * `bytes`, or a copy when they look like a view into a page: a change may move or give back the page that they are
+   * in before they are used. Short arrays are not asked for their buffer, which would first have to be made.
+   */
+  detached(bytes: Uint8Array): Uint8Array {
+    if (bytes.byteOffset === 0) return bytes;
+    const slabBytes = (this.slabMask + 1) << PAGE_SHIFT;
+    return bytes.buffer.byteLength === slabBytes ? bytes.slice() : bytes;
+  }
+
   slab(slot: number): Uint8Array {
     return this.slabs[slot >>> this.slabShift] as Uint8Array;
   }

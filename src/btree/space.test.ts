@@ -1,11 +1,13 @@
 /** What a data file takes: pages come back, the file shrinks, and nothing is lost on the way. */
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Random, setVerifying, utf8 } from "../base/index.ts";
 import { runIoNow, SimEnv } from "../env/sim/index.ts";
 import { entriesOf, filled, fingerprint, keyOf } from "./engine.suite.ts";
 import { BTreeEngine, checkDataFile, type Engine } from "./index.ts";
 
 setVerifying(true);
+// Against hanging, not against a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const PATH = "data.hdb";
 const OPTIONS = { fileId: utf8("file"), slabSizeBytes: 256 * 1024 };

@@ -87,8 +87,10 @@ export class LiveTree extends TreeReader implements Tree {
   #splitToRight = false;
   #splitAt = 0;
 
-  put(key: Uint8Array, value: Uint8Array): boolean {
+  put(givenKey: Uint8Array, givenValue: Uint8Array): boolean {
     const { pager, root } = this;
+    const key = pager.detached(givenKey);
+    const value = pager.detached(givenValue);
     assert(key.length <= KEY_SIZE_MAX, "a key has at most KEY_SIZE_MAX bytes");
     assert(value.length <= VALUE_SIZE_MAX, "a value has at most VALUE_SIZE_MAX bytes");
     pager.assertUsable();
