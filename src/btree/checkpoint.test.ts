@@ -98,12 +98,12 @@ describe("a checkpoint while life goes on", () => {
     runIoNow(machine, engine.checkpoint(meta));
     for (let i = 0; i < 6000; i++) if (i % 10 !== 0) tree.delete(key(i));
     let moved = false;
+    let steps = 0;
     let others = state(engine.tree(1));
     for (let index = 2; index <= 8; index++) {
       const expected = state(tree);
       const cursor = tree.cursor();
       cursor.first();
-      let steps = 0;
       let done = false;
       runIo(engine.checkpoint({ ...meta, appliedIndex: index }), (error) => {
         if (error !== null) throw error;
