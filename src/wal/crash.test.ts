@@ -20,7 +20,7 @@ describe("a crash at every file operation, with every legal outcome", () => {
     () => {
       const counts = crashEverywhere({
         seed: 1,
-        imagesMax: 4096,
+        imagesMax: 1024 * SWEEP,
         run: (lab) => {
           const wal = lab.create();
           lab.append(wal, [batch(0, 1, 1, 2, state(1, 1))]);
@@ -38,7 +38,7 @@ describe("a crash at every file operation, with every legal outcome", () => {
     () => {
       const counts = crashEverywhere({
         seed: 2,
-        imagesMax: 16 * SWEEP,
+        imagesMax: 8 * SWEEP,
         nestedImagesMax: SWEEP,
         run: (lab) => {
           const wal = lab.create();
@@ -60,7 +60,7 @@ describe("a crash at every file operation, with every legal outcome", () => {
     () => {
       const counts = crashEverywhere({
         seed: 3,
-        imagesMax: 6 * SWEEP,
+        imagesMax: 4 * SWEEP,
         nestedImagesMax: SWEEP,
         run: (lab) => {
           const wal = lab.create();
@@ -99,7 +99,7 @@ describe("a crash at every file operation, with every legal outcome", () => {
       const counts = crashEverywhere({
         seed: 5,
         imagesMax: 4 * SWEEP,
-        nestedImagesMax: SWEEP,
+        nestedImagesMax: SWEEP - 1,
         run: (lab) => {
           const wal = lab.create();
           lab.append(wal, [{ group: 9, entries: [], hardState: { term: 4, vote: 3, commit: 0 } }]);

@@ -69,7 +69,7 @@ function openDamaged(lab: Lab, machine: SimEnv, file: string): Outcome {
   }
 }
 
-describe("one flipped bit", () => {
+describe("one flipped bit", { timeout: 30_000 }, () => {
   for (const end of ["close", "idle", "kill"] as const) {
     it(`in any segment of a log that ended by ${end}`, () => {
       const lab = stoppedLog(end);

@@ -170,5 +170,5 @@ describe("preparing ahead", () => {
     } finally {
       setVerifying(true);
     }
-  });
+  }, 30_000);
 });
