@@ -5,8 +5,16 @@
 import { setVerifying } from "../src/base/index.ts";
 import { type ProfileName, PROFILES } from "./profiles.ts";
 
-/** One round: about a second. The cheap profiles get more seeds. */
-const ROUND: readonly ProfileName[] = ["storage", "node", "raft", "storage", "raft", "node", "storage", "raft", "enumerate", "storage", "raft", "node"];
+/** One round, about two seconds. Cheap profiles get more seeds. */
+const ROUND: readonly (readonly [ProfileName, number])[] = [
+  ["storage", 3],
+  ["node", 2],
+  ["raft", 12],
+  ["enumerate", 1],
+  ["storage", 3],
+  ["node", 2],
+  ["raft", 12],
+];
 
 export interface HuntResult {
   readonly caught: boolean;
@@ -26,7 +34,8 @@ export function hunt(secondsMax: number, firstSeed = 1): HuntResult {
   let cycles = 0;
   setVerifying(false);
   while (seconds() < secondsMax) {
-    for (const profile of ROUND) {
+    for (const profile of ROUND.flatMap(([name, count]) => Array.from({ length: count }, () => name))) {
+      if (seconds() >= secondsMax) break;
       const result = PROFILES[profile](firstSeed + seeds[profile]++);
       cycles += result.cycles;
       if (result.failure !== null)

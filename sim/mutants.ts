@@ -85,12 +85,12 @@ export const MUTANTS: readonly Mutant[] = [
     why: "two leaders of one term (R4)",
   },
   {
-    name: "follower-commits-what-it-did-not-compare",
+    name: "heartbeat-commits-what-was-not-acknowledged",
     layer: "raft",
     file: "raft/raft.js",
-    find: "this.log.commitTo(Math.min(message.commit, last));",
-    replace: "this.log.commitTo(Math.min(message.commit, this.log.lastIndex));",
-    why: "entries behind those of the message are not the leader's (section 5.3)",
+    find: "const commit = Math.min(progress.match, this.log.commit);",
+    replace: "const commit = this.log.commit;",
+    why: "a follower commits entries that are not the leader's (section 5.3)",
   },
   {
     name: "reads-before-the-own-term-commits",
@@ -104,8 +104,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "overwritten-entries-stay-stable",
     layer: "raft",
     file: "raft/unstable.js",
-    find: "write.last = Math.min(write.last, first - 1);",
-    replace: "write.last = Math.min(write.last, this.#offset + this.#entries.length);",
+    find: "for (const write of this.#writes)\n            write.last = Math.min(write.last, first - 1);",
+    replace: "",
     why: "an entry counts as durable because an older one at its index was written",
   },
   // ---- wal
@@ -243,8 +243,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "compaction-takes-one-version-too-many",
     layer: "mvcc",
     file: "mvcc/compaction.js",
-    find: "event.previousRevision < compactRevision",
-    replace: "event.previousRevision <= compactRevision + 1",
+    find: "if (revision > compactRevision) {",
+    replace: "if (revision > compactRevision + 1) {",
     why: "what stood at the compact revision must stay",
   },
   {
@@ -265,12 +265,12 @@ export const MUTANTS: readonly Mutant[] = [
   },
   // ---- replica
   {
-    name: "failed-append-does-not-stop-the-node",
+    name: "proposed-and-called-certainly-not-applied",
     layer: "replica",
-    file: "replica/host.js",
-    find: "if (error !== null) {\n                this.#fail(error);\n                return;\n            }\n            flight.outstanding--;",
-    replace: "flight.outstanding--;",
-    why: "entries count as persisted although their append failed (D9)",
+    file: "replica/replica.js",
+    find: "const unknown = withDoubt(error, true);",
+    replace: "const unknown = withDoubt(error, false);",
+    why: "what may survive in the log is reported as certainly not applied",
   },
   {
     name: "replayed-stamps-are-not-observed",
@@ -297,12 +297,12 @@ export const MUTANTS: readonly Mutant[] = [
     why: "what certainly did not happen happens",
   },
   {
-    name: "hard-state-is-not-written",
+    name: "withdrawn-and-proposed-all-the-same",
     layer: "replica",
     file: "replica/replica.js",
-    find: "if (ready.hardState !== undefined)\n                this.#unsavedHardState = ready.hardState;",
+    find: "if (proposal.reply === null) {\n                    this.#waitingBytes -= size;\n                    continue;\n                }",
     replace: "",
-    why: "term and vote are forgotten (R4)",
+    why: "a call that timed out before it was proposed happens after all",
   },
   // ---- db
   {

@@ -58,6 +58,8 @@ export function drawNodeOptions(seed: number): NodeWorldOptions {
         retentionRevisions: history < 10 ? 0 : keepsBySize ? random.between(1, 40) : NEVER_COMPACTS,
       },
       quotaBytes: 0,
+      // Calls that give up while the disk is slow leave commands whose fate is open.
+      requestTimeoutMs: random.pick([undefined, undefined, 100, 800]),
     },
     disk: {
       shortWritePercent: has(0) ? random.pick([2, 20]) : 0,

@@ -285,7 +285,7 @@ class NodeWorld {
       if (error === null) {
         this.#commands++;
         this.#commandsInLife++;
-        if (this.#random.percent(4)) this.#checkDurable();
+        if (this.#random.percent(1)) this.#checkDurable();
       }
       answered(error);
     }));

@@ -339,7 +339,7 @@ export class Oracle {
   }
 }
 
-const READ_REVISIONS_MAX = 24;
+const READ_REVISIONS_MAX = 10;
 
 /** Every readable revision when they are few, otherwise the ends and a spread of those between, and one beyond each end. */
 function revisionsToRead({ compactRevision, revision }: KvModel): number[] {
