@@ -453,7 +453,7 @@ export function engineSuite(name: string, open: () => EngineUnderTest): void {
 
     it("does what a sorted map does, whatever is asked", () => {
       fc.assert(
-        fc.property(fc.array(stepArbitrary, { maxLength: 150 }), (steps) => {
+        fc.property(fc.array(stepArbitrary, { maxLength: 150, size: "max" }), (steps) => {
           const { engine: fresh, run } = open();
           replay(fresh, run, steps);
           run(fresh.close());

@@ -13,7 +13,7 @@ describe("PageSet", () => {
   it("is a set that also knows the next and the highest member", () => {
     fc.assert(
       fc.property(
-        fc.array(fc.record({ add: fc.boolean(), id: idArbitrary }), { maxLength: 60 }),
+        fc.array(fc.record({ add: fc.boolean(), id: idArbitrary }), { maxLength: 60, size: "max" }),
         fc.array(idArbitrary, { maxLength: 10 }),
         (steps, probes) => {
           const set = new PageSet();
