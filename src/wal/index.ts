@@ -56,5 +56,5 @@ export {
 } from "./inspect.ts";
 export { WalCorruptionError } from "./recovery.ts";
 export type * from "./types.ts";
-export { decideVote, readVotes, VoteFile, type VoteRead, type Votes } from "./vote-file.ts";
+export { decideVote, VoteFile, type VoteRead } from "./vote-file.ts";
 export { Wal, type WalStats } from "./wal.ts";
