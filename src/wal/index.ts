@@ -4,13 +4,14 @@
  *
  * ## How it is put together
  *
- * - `wal.ts` is the heart: frames fill, leave one at a time, become durable, become visible, are done. Group commit
- *   needs no timer: while one frame is on its way the next one fills.
+ * - `wal.ts` is the heart: frames fill (`frame-queue.ts`), leave one at a time, become durable, become visible, are
+ *   done. Group commit needs no timer: while one frame is on its way the next one fills.
  * - A frame (`frame.ts`, `frame-builder.ts`, `record.ts`) is one atomic batch of typed records, checkable by itself and
  *   chained to its predecessor. A segment (`segment.ts`) is a file of frames between a header, which carries every
  *   group's HardState forward, and a footer. `segment-supply.ts` keeps zeros ahead of the appends.
  * - `recovery.ts` opens a directory: it finds what the files prove, cuts what is torn, refuses what is lost, and writes
- *   again what is valid but unproven. `replay.ts` applies the records; `segment-reader.ts` judges what stands where.
+ *   again what is valid but unproven. `segment-set.ts` asks whether the files belong together, `segment-reader.ts`
+ *   judges what stands where, `replay.ts` applies the records. `create.ts` makes a new log.
  * - `group-log.ts` is Raft's `LogStorage`: the newest entries in memory (`entry-cache.ts`), older ones read back and
  *   checked again (`cold-reader.ts`), found through runs instead of an object for each entry (`run-index.ts`).
  * - `manifest.ts` and `vote-file.ts` are the two small files beside the log. `inspect.ts` looks at a stopped directory.

@@ -18,7 +18,7 @@
  *
  * A crash at any point leaves a directory of which all this can be done again.
  */
-import { assert, CorruptionError, type Damage, equalBytes, HarmonyError } from "../base/index.ts";
+import { assert, CorruptionError, type Damage } from "../base/index.ts";
 import {
   closeFile,
   type Env,
@@ -41,7 +41,7 @@ import { EntryCache } from "./entry-cache.ts";
 import { type FrameHeader, type FrameRow, placeFrame } from "./frame.ts";
 import { GroupTable } from "./group-state.ts";
 import { type LiveSegment, newSegment } from "./live-segment.ts";
-import { type Manifest, manifestOf, readManifest, writeManifest } from "./manifest.ts";
+import { manifestOf, readManifest, writeManifest } from "./manifest.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { Replay } from "./replay.ts";
 import {
@@ -49,12 +49,18 @@ import {
   encodeFooter,
   encodeSegmentHeader,
   FOOTER_BYTES,
-  parseSegmentName,
   type SegmentFooter,
   segmentHeaderBytes,
   segmentName,
 } from "./segment.ts";
-import { footerMatches, SegmentReader } from "./segment-reader.ts";
+import { footerMatches, type SegmentReader } from "./segment-reader.ts";
+import {
+  checkIdentity,
+  checkManifest,
+  checkOrder,
+  listSegments,
+  openNeeded,
+} from "./segment-set.ts";
 import type { GroupStart, LostRange, Lsn, WalIdentity, WalRecovery } from "./types.ts";
 import { fillZeros, initialSizeBytes, NEXT_SEGMENT } from "./zeros.ts";
 
@@ -91,13 +97,6 @@ export interface OpenedLog {
   readonly tail: OpenTail;
   readonly manifestGeneration: number;
   readonly recovery: WalRecovery;
-}
-
-interface NamedSegment {
-  readonly name: string;
-  readonly path: string;
-  readonly sequence: number;
-  readonly firstLsn: Lsn;
 }
 
 /** What the last segment holds. */
@@ -154,17 +153,19 @@ class Recovery {
 
   *#open(expected: Partial<Pick<WalIdentity, "clusterId" | "memberId">>): Io<OpenedLog> {
     yield* this.#clearTemporary();
-    const named = yield* this.#listSegments();
-    const readers = yield* this.#openNeeded(named);
+    const named = yield* listSegments(this.files, this.directory);
+    const readers = yield* openNeeded(this.files, named, this.groups, (file) =>
+      this.#files.add(file),
+    );
     const first = readers[0] as SegmentReader;
     const last = readers[readers.length - 1] as SegmentReader;
     const { identity } = last.header;
-    this.#checkIdentity(readers, expected);
-    this.#checkOrder(readers);
+    checkIdentity(readers, expected);
+    checkOrder(readers);
     const manifestPath = `${this.options.directory}/MANIFEST`;
     const found = yield* readManifest(this.files, manifestPath);
     const manifest = typeof found === "string" ? null : found;
-    if (manifest !== null) this.#checkManifest(manifest, manifestPath, readers, named);
+    if (manifest !== null) checkManifest(this.directory, manifest, manifestPath, readers, named);
 
     const unsealed: { reader: SegmentReader; footer: SegmentFooter }[] = [];
     for (let i = 0; i + 1 < readers.length; i++) {
@@ -266,120 +267,6 @@ class Recovery {
       return;
     }
     if (names.includes(NEXT_SEGMENT)) yield* unlinkFile(this.files, `${directory}/${NEXT_SEGMENT}`);
-  }
-
-  *#listSegments(): Io<NamedSegment[]> {
-    const named: NamedSegment[] = [];
-    for (const name of yield* listDirectory(this.files, this.directory)) {
-      if (!name.endsWith(".wal")) continue;
-      const path = `${this.directory}/${name}`;
-      const parsed = parseSegmentName(name);
-      if (parsed === null)
-        throw new CorruptionError({ file: path, offset: 0, what: "not the name of a segment" });
-      const before = named[named.length - 1];
-      if (before?.sequence === parsed.sequence) {
-        throw new CorruptionError({
-          file: path,
-          offset: 0,
-          what: `a second segment of sequence ${parsed.sequence}`,
-        });
-      }
-      named.push({ name, path, ...parsed });
-    }
-    if (named.length === 0) {
-      throw new CorruptionError({ file: this.directory, offset: 0, what: "no segment is here" });
-    }
-    return named.sort((a, b) => a.sequence - b.sequence);
-  }
-
-  /**
-   * Opens segments from the last one back to the first that is needed: the one below whose first LSN every log ends
-   * at or before its group's older checkpoint.
-   */
-  *#openNeeded(named: readonly NamedSegment[]): Io<SegmentReader[]> {
-    const readers: SegmentReader[] = [];
-    for (let i = named.length - 1; i >= 0; i--) {
-      const { path, sequence, firstLsn } = named[i] as NamedSegment;
-      const reader = yield* SegmentReader.open(this.files, path);
-      this.#files.add(reader.file);
-      if (reader.header.sequence !== sequence || reader.firstLsn !== firstLsn) {
-        const is = segmentName(reader.header.sequence, reader.firstLsn);
-        throw new CorruptionError({
-          file: path,
-          offset: 72,
-          what: `the file is segment ${is} under another name`,
-        });
-      }
-      readers.unshift(reader);
-      const { groups } = reader.header;
-      if (
-        groups.every(
-          (row) => row.lastIndex <= (this.groups.get(row.group)?.checkpoint.olderAppliedIndex ?? 0),
-        )
-      )
-        break;
-    }
-    return readers;
-  }
-
-  #checkIdentity(
-    readers: readonly SegmentReader[],
-    expected: Partial<Pick<WalIdentity, "clusterId" | "memberId">>,
-  ): void {
-    const { identity } = (readers[readers.length - 1] as SegmentReader).header;
-    for (const { path, header } of readers) {
-      const { clusterId, memberId, walId } = header.identity;
-      const foreign =
-        (expected.clusterId !== undefined && !equalBytes(expected.clusterId, clusterId)) ||
-        (expected.memberId !== undefined && expected.memberId !== memberId) ||
-        !equalBytes(identity.clusterId, clusterId) ||
-        identity.memberId !== memberId ||
-        !equalBytes(identity.walId, walId);
-      if (foreign) throw new HarmonyError("WRONG_CLUSTER", `${path} is a segment of another log`);
-    }
-  }
-
-  #checkOrder(readers: readonly SegmentReader[]): void {
-    for (let i = 1; i < readers.length; i++) {
-      const before = readers[i - 1] as SegmentReader;
-      const reader = readers[i] as SegmentReader;
-      if (reader.header.sequence !== before.header.sequence + 1) {
-        const what = `segment ${before.header.sequence + 1} is missing before it`;
-        throw new CorruptionError({ file: reader.path, offset: 72, what });
-      }
-      if (reader.firstLsn < before.firstLsn + before.header.sizeBytes) {
-        const what = `first LSN ${reader.firstLsn} is not behind segment ${before.header.sequence}`;
-        throw new CorruptionError({ file: reader.path, offset: 80, what });
-      }
-    }
-  }
-
-  #checkManifest(
-    manifest: Manifest,
-    path: string,
-    readers: readonly SegmentReader[],
-    named: readonly NamedSegment[],
-  ): void {
-    const { header } = readers[0] as SegmentReader;
-    const { clusterId, memberId, walId } = header.identity;
-    const own =
-      equalBytes(manifest.identity.clusterId, clusterId) &&
-      manifest.identity.memberId === memberId &&
-      equalBytes(manifest.identity.walId, walId);
-    if (!own) throw new HarmonyError("WRONG_CLUSTER", `${path} is the manifest of another log`);
-    for (const segment of manifest.segments) {
-      if (segment.sequence < header.sequence) continue;
-      if (
-        !named.some((it) => it.sequence === segment.sequence && it.firstLsn === segment.firstLsn)
-      ) {
-        const file = `${this.directory}/${segmentName(segment.sequence, segment.firstLsn)}`;
-        throw new CorruptionError({
-          file,
-          offset: 0,
-          what: "the manifest names this segment, but it is missing",
-        });
-      }
-    }
   }
 
   /** Replays a segment that has a successor. Returns its footer when that has to be written anew. */

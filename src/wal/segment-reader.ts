@@ -1,6 +1,14 @@
 /** Reads a segment from front to back in large pieces and judges what stands at each place. */
 import { HarmonyError } from "../base/index.ts";
-import { type File, type Files, fileSize, type Io, openFile, readFile } from "../env/index.ts";
+import {
+  closeFile,
+  type File,
+  type Files,
+  fileSize,
+  type Io,
+  openFile,
+  readFile,
+} from "../env/index.ts";
 import { alignUp, SECTOR_BYTES } from "./format.ts";
 import {
   FRAME_HEAD_BYTES,
@@ -67,16 +75,21 @@ export class SegmentReader {
   /** Opens a segment for reading and checks its header. Throws CorruptionError, NEWER_FORMAT, FileError. */
   static *open(files: Files, path: string): Io<SegmentReader> {
     const file = yield* openFile(files, path, { access: "read" });
-    const size = yield* fileSize(file);
-    const first = new Uint8Array(Math.min(SECTOR_BYTES, size));
-    yield* readFile(file, 0, first);
-    const headerBytes = claimedHeaderBytes(first, path, size);
-    let whole: Uint8Array = first;
-    if (headerBytes > first.length) {
-      whole = new Uint8Array(headerBytes);
-      yield* readFile(file, 0, whole);
+    try {
+      const size = yield* fileSize(file);
+      const first = new Uint8Array(Math.min(SECTOR_BYTES, size));
+      yield* readFile(file, 0, first);
+      const headerBytes = claimedHeaderBytes(first, path, size);
+      let whole: Uint8Array = first;
+      if (headerBytes > first.length) {
+        whole = new Uint8Array(headerBytes);
+        yield* readFile(file, 0, whole);
+      }
+      return new SegmentReader(file, path, size, decodeSegmentHeader(whole, path));
+    } catch (error) {
+      yield* closeFile(file);
+      throw error;
     }
-    return new SegmentReader(file, path, size, decodeSegmentHeader(whole, path));
   }
 
   get firstLsn(): Lsn {

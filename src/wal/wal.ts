@@ -9,15 +9,12 @@
  *     fill ──▶ leave ──▶ durable ──▶ visible ──▶ done
  *       ▲        │ no room: roll to the next segment, or wait until it is prepared
  */
-import { assert, CorruptionError, HarmonyError, verify } from "../base/index.ts";
+import { assert, HarmonyError, verify } from "../base/index.ts";
 import {
   closeFile,
   type Env,
   FileError,
   type Io,
-  listDirectory,
-  makeDirectory,
-  openFile,
   renameFile,
   runIo,
   syncDirectory,
@@ -26,30 +23,21 @@ import {
   writeFile,
   writeFully,
 } from "../env/index.ts";
-import type { Entry, GroupId, HardState } from "../raft/index.ts";
-import { ColdReader } from "./cold-reader.ts";
-import { EntryCache } from "./entry-cache.ts";
-import {
-  entriesRecordBytes,
-  FrameBuilder,
-  HARD_STATE_RECORD_BYTES,
-  snapshotRecordBytes,
-} from "./frame-builder.ts";
-import { FRAME_BYTES_MAX, placeFrame } from "./frame.ts";
+import type { GroupId, HardState } from "../raft/index.ts";
+import { createLog } from "./create.ts";
+import { type FrameInProgress, FrameQueue, publishFrame } from "./frame-queue.ts";
+import { placeFrame } from "./frame.ts";
 import type { GroupLog } from "./group-log.ts";
-import { type GroupState, GroupTable } from "./group-state.ts";
-import { type LiveSegment, newSegment, noteIndex } from "./live-segment.ts";
+import type { GroupTable } from "./group-state.ts";
+import { type LiveSegment, newSegment } from "./live-segment.ts";
 import { isNoSpace, manifestOf, oldestNeeded, writeManifest } from "./manifest.ts";
 import { type ResolvedOptions, resolveOptions } from "./options.ts";
-import { ENTRIES_HEAD_BYTES, ENTRY_HEAD_BYTES, RECORD_HEAD_BYTES } from "./record.ts";
 import { type OpenedLog, recoverLog } from "./recovery.ts";
-import { SegmentReader } from "./segment-reader.ts";
 import { SegmentSupply, stopped } from "./segment-supply.ts";
 import {
   encodeFooter,
   encodeSegmentHeader,
   FOOTER_BYTES,
-  parseSegmentName,
   segmentHeaderBytes,
   segmentName,
 } from "./segment.ts";
@@ -65,27 +53,7 @@ import type {
   WalOptions,
   WalRecovery,
 } from "./types.ts";
-import { fillZeros, initialSizeBytes, NEXT_SEGMENT } from "./zeros.ts";
-
-/** Builders that are kept for later frames: one on its way, one filling, one to spare. */
-const KEPT_FRAMES = 3;
-
-/** What becomes visible when the frame is durable. */
-interface FramePart {
-  readonly state: GroupState;
-  readonly snapshot: SnapshotRecord | null;
-  readonly entries: readonly Entry[];
-  readonly from: number;
-  readonly to: number;
-  readonly hardState: HardState | null;
-}
-
-interface FrameInProgress {
-  readonly builder: FrameBuilder;
-  parts: FramePart[];
-  waiters: AppendDone[];
-  reserve: boolean;
-}
+import { NEXT_SEGMENT } from "./zeros.ts";
 
 interface Release {
   readonly group: GroupId;
@@ -99,8 +67,6 @@ export interface WalStats {
   readonly segments: number;
   readonly bytesOnDisk: number;
 }
-
-const NO_ENTRIES: readonly Entry[] = [];
 
 /**
  * Invariants:
@@ -135,9 +101,7 @@ export class Wal {
   /** The write of a frame has not returned, also when the log has failed meanwhile. */
   #writing = false;
   #rolling = false;
-  /** Frames that have not left; the last one still fills. */
-  #waiting: FrameInProgress[] = [];
-  #spare: FrameInProgress[] = [];
+  readonly #queue: FrameQueue;
   #releases: Release[] = [];
   #releasing = false;
   #manifestWanted = false;
@@ -160,6 +124,7 @@ export class Wal {
     this.identity = log.identity;
     this.#segments = log.segments;
     this.#groups = log.groups;
+    this.#queue = new FrameQueue(log.groups);
     this.#segment = tail.segment;
     this.#offset = tail.offset;
     this.#chain = tail.chain;
@@ -175,7 +140,7 @@ export class Wal {
         },
         spaceChanged: (space) => this.onSpace?.(space),
         supplyFailed: (error) => this.#fail(error),
-        busy: () => this.#onItsWay !== null || this.#waiting.length > 0,
+        busy: () => this.#onItsWay !== null || !this.#queue.isEmpty,
       },
       tail.segment.file,
       tail.preparedBytes,
@@ -189,60 +154,7 @@ export class Wal {
    */
   static *create(env: Env, walOptions: WalOptions, identity: WalIdentity): Io<Wal> {
     const options = resolveOptions(walOptions);
-    const { directory } = options;
-    const { files } = env;
-    for (const name of ["wal", "tmp"]) {
-      try {
-        yield* makeDirectory(files, `${directory}/${name}`);
-      } catch (error) {
-        if (!(error instanceof FileError) || error.code !== "EEXIST") throw error;
-      }
-    }
-    yield* syncDirectory(files, directory);
-    for (const name of yield* listDirectory(files, `${directory}/wal`))
-      yield* removeEmpty(env, `${directory}/wal`, name);
-    for (const name of yield* listDirectory(files, `${directory}/tmp`)) {
-      if (name === NEXT_SEGMENT) yield* unlinkFile(files, `${directory}/tmp/${name}`);
-    }
-
-    const headerBytes = segmentHeaderBytes(0);
-    const header = encodeSegmentHeader({
-      identity,
-      sequence: 1,
-      firstLsn: 0,
-      provenLsn: headerBytes,
-      previousCrc: 0,
-      damagedFromLsn: 0,
-      damagedToLsn: 0,
-      groups: [],
-    });
-    const temporary = `${directory}/tmp/${NEXT_SEGMENT}`;
-    const path = `${directory}/wal/${segmentName(1, 0)}`;
-    const file = yield* openFile(files, temporary, {
-      access: "readwrite",
-      create: "exclusive",
-      durableWrites: true,
-    });
-    yield* writeFile(file, 0, header);
-    yield* fillZeros(file, headerBytes, initialSizeBytes(options));
-    yield* renameFile(files, temporary, path);
-    yield* syncDirectory(files, `${directory}/wal`);
-    yield* syncDirectory(files, `${directory}/tmp`);
-    const segment = newSegment(1, 0, path, file, header);
-    segment.sizeBytes = initialSizeBytes(options);
-
-    const segments = [segment];
-    const cold = new ColdReader(segments);
-    const groups = new GroupTable(new EntryCache(options.cacheBytes), cold.read.bind(cold));
-    const manifest = manifestOf(identity, 1, segment.endLsn, segments, groups);
-    yield* writeManifest(files, directory, manifest);
-    const tail = {
-      segment,
-      offset: headerBytes,
-      preparedBytes: segment.sizeBytes,
-      chain: segment.seed,
-    };
-    return new Wal(env, options, { identity, segments, groups, tail, manifestGeneration: 1 });
+    return new Wal(env, options, yield* createLog(env, options, identity));
   }
 
   /**
@@ -271,24 +183,12 @@ export class Wal {
       this.#env.timers.soon(() => done(refusal));
       return;
     }
-    let bytes = 0;
-    for (const append of batch) {
-      this.#groups.of(append.group).submit(append);
-      bytes += payloadBytes(append);
-    }
-    let frame = this.#fillingFrame(bytes, batch.length);
-    for (const append of batch) frame = this.#add(frame, append);
-    if (frame.builder.isEmpty) {
-      // Nothing to write: done once everything before it is.
-      const before = this.#waiting[this.#waiting.length - 2] ?? this.#onItsWay;
-      this.#waiting.pop();
-      if (before === null) this.#env.timers.soon(() => done(null));
-      else before.waiters.push(done);
-      return;
-    }
-    frame.waiters.push(done);
-    if (options.reserve === true) frame.reserve = true;
-    this.#pump();
+    const { segmentSizeBytes, reserveBytes } = this.#options;
+    const ordinary = segmentSizeBytes - this.#segment.headerBytes - FOOTER_BYTES - reserveBytes;
+    if (this.#queue.append(batch, done, options.reserve === true, ordinary)) this.#pump();
+    // Nothing to write: done once everything before it is.
+    else if (this.#onItsWay !== null) this.#onItsWay.waiters.push(done);
+    else this.#env.timers.soon(() => done(null));
   }
 
   /** Everything below is durable. */
@@ -298,9 +198,7 @@ export class Wal {
 
   /** Where the log will end once everything that was handed in is durable, as far as sizes are known. */
   get endLsn(): Lsn {
-    let bytes = this.#onItsWayBytes;
-    for (const frame of this.#waiting) bytes += frame.builder.frameBytes;
-    return this.#durableLsn + bytes;
+    return this.#durableLsn + this.#onItsWayBytes + this.#queue.bytes;
   }
 
   /** The log of a group as Raft reads it. Empty for a group that the log does not know. */
@@ -435,83 +333,19 @@ export class Wal {
     for (const state of this.#groups.all()) state.log.invariants();
   }
 
-  /** The frame that an append of this size goes into: the filling one, if it has room for all of it. */
-  #fillingFrame(bytes: number, groups: number): FrameInProgress {
-    const filling = this.#waiting[this.#waiting.length - 1];
-    const { segmentSizeBytes, reserveBytes } = this.#options;
-    const ordinary = segmentSizeBytes - this.#segment.headerBytes - FOOTER_BYTES - reserveBytes;
-    const limit = Math.min(FRAME_BYTES_MAX, ordinary);
-    if (filling !== undefined && filling.builder.frameBytesWith(bytes, groups) <= limit)
-      return filling;
-    return this.#newFrame();
-  }
-
-  #newFrame(): FrameInProgress {
-    const frame = this.#spare.pop() ?? {
-      builder: new FrameBuilder(),
-      parts: [],
-      waiters: [],
-      reserve: false,
-    };
-    this.#waiting.push(frame);
-    return frame;
-  }
-
-  /** Adds one group's records, going on in another frame where one would become too large. */
-  #add(frame: FrameInProgress, append: GroupAppend): FrameInProgress {
-    const { group, entries, hardState } = append;
-    const state = this.#groups.of(group);
-    const snapshot = append.snapshot ?? null;
-    const last = entries[entries.length - 1];
-    if (snapshot !== null) {
-      frame = this.#withRoom(frame, snapshotRecordBytes(snapshot));
-      const { index, term } = snapshot.meta;
-      const lastIndex = snapshot.installed ? index : state.submittedLast;
-      frame.builder.addSnapshot(
-        group,
-        snapshot,
-        lastIndex,
-        snapshot.installed ? term : state.submittedTerm,
-      );
-      frame.parts.push({ state, snapshot, entries: NO_ENTRIES, from: 0, to: 0, hardState: null });
-    }
-    if (last !== undefined) {
-      for (let from = 0; from < entries.length;) {
-        frame = this.#withRoom(frame, entriesRecordBytes(entries, from, from + 1));
-        const to = fittingEntries(frame.builder, entries, from);
-        frame.builder.addEntries(group, entries, from, to);
-        frame.parts.push({ state, snapshot: null, entries, from, to, hardState: null });
-        from = to;
-      }
-    }
-    // Behind the entries that it may commit (requirements C29).
-    if (hardState !== null) {
-      frame = this.#withRoom(frame, HARD_STATE_RECORD_BYTES);
-      frame.builder.addHardState(group, hardState);
-      frame.parts.push({ state, snapshot: null, entries: NO_ENTRIES, from: 0, to: 0, hardState });
-    }
-    return frame;
-  }
-
-  #withRoom(frame: FrameInProgress, bytes: number): FrameInProgress {
-    if (frame.builder.isEmpty || frame.builder.frameBytesWith(bytes, 1) <= FRAME_BYTES_MAX)
-      return frame;
-    return this.#newFrame();
-  }
-
   /** Sends the next frame if nothing is on its way and there is room for it. */
   #pump(): void {
-    const frame = this.#waiting[0];
+    const frame = this.#queue.first;
     if (frame === undefined || this.#onItsWay !== null || this.#rolling || this.#failed !== null)
       return;
     const supply = this.#supply;
     const bytes = frame.builder.frameBytes;
     const end = this.#offset + bytes + FOOTER_BYTES;
     // The reserve is for its users, and for what stands before them in the log.
-    const mayUseReserve = supply.nextReady || this.#waiting.some((waiting) => waiting.reserve);
+    const mayUseReserve = supply.nextReady || this.#queue.hasReserveUser;
     const reserve = mayUseReserve ? 0 : this.#options.reserveBytes;
     if (end + reserve <= supply.activeBytes) {
-      this.#send(frame);
+      this.#send();
       return;
     }
     if (end + reserve <= supply.activeTargetBytes) {
@@ -525,8 +359,8 @@ export class Wal {
     else supply.demandNext(needed);
   }
 
-  #send(frame: FrameInProgress): void {
-    this.#waiting.shift();
+  #send(): void {
+    const frame = this.#queue.take();
     const bytes = frame.builder.finish();
     this.#nextChain = placeFrame(bytes, 0, {
       lsn: this.#durableLsn,
@@ -562,13 +396,9 @@ export class Wal {
     this.#onItsWayBytes = 0;
     this.#unproven = frame.parts.length > 0;
     this.#lastFrameMs = this.#env.clock.monotonicMs();
-    for (const part of frame.parts) publish(part, this.#segment, lsn);
+    publishFrame(frame, this.#segment, lsn);
     const { waiters } = frame;
-    frame.builder.reset();
-    frame.parts = [];
-    frame.waiters = [];
-    frame.reserve = false;
-    if (this.#spare.length < KEPT_FRAMES) this.#spare.push(frame);
+    this.#queue.recycle(frame);
     verify(() => this.invariants());
     // The disk goes on while the callers hear of it.
     this.#pump();
@@ -642,9 +472,7 @@ export class Wal {
   }
 
   #addMark(): void {
-    const frame = this.#newFrame();
-    frame.builder.addMark();
-    frame.reserve = true;
+    this.#queue.addMark();
     this.#pump();
   }
 
@@ -657,7 +485,7 @@ export class Wal {
       this.#markTimer = null;
       if (this.#closing || this.#failed !== null) return;
       // A frame that is under way arms the timer again when it is done.
-      if (this.#onItsWay !== null || this.#waiting.length > 0 || this.#rolling) return;
+      if (this.#onItsWay !== null || !this.#queue.isEmpty || this.#rolling) return;
       if (this.#env.clock.monotonicMs() - this.#lastFrameMs < this.#options.markAfterMs)
         this.#armMark();
       else if (this.#unproven) this.#addMark();
@@ -782,11 +610,11 @@ export class Wal {
     this.#env.log("error", "wal", "a write to the log failed; the node stops", {
       error: cause.message,
     });
-    const frames = this.#onItsWay === null ? this.#waiting : [this.#onItsWay, ...this.#waiting];
+    const waiting = this.#queue.abandon();
+    const frames = this.#onItsWay === null ? waiting : [this.#onItsWay, ...waiting];
     const releases = this.#releases;
     this.#onItsWay = null;
     this.#onItsWayBytes = 0;
-    this.#waiting = [];
     this.#releases = [];
     for (const frame of frames) for (const done of frame.waiters) done(failed);
     for (const { done } of releases) done(failed);
@@ -796,8 +624,7 @@ export class Wal {
 
   /** Closing on a full disk: what never left is not applied. */
   #abandonWaiting(): void {
-    const frames = this.#waiting;
-    this.#waiting = [];
+    const frames = this.#queue.abandon();
     const error = new HarmonyError("DISK_FULL", "the log was closed before it had room");
     for (const frame of frames) for (const done of frame.waiters) done(error);
   }
@@ -813,7 +640,7 @@ export class Wal {
   }
 
   get #drained(): boolean {
-    return !this.#writing && this.#waiting.length === 0 && !this.#rolling && !this.#releasing;
+    return !this.#writing && this.#queue.isEmpty && !this.#rolling && !this.#releasing;
   }
 
   *#until(condition: () => boolean): Io<void> {
@@ -827,52 +654,4 @@ export class Wal {
     this.#settling = this.#settling.filter((waiter) => !ready.includes(waiter));
     for (const { done } of ready) done();
   }
-}
-
-function publish(part: FramePart, segment: LiveSegment, lsn: Lsn): void {
-  const { state, snapshot, entries, from, to, hardState } = part;
-  if (snapshot !== null) {
-    if (snapshot.installed) state.log.startAfter(snapshot.meta.index, snapshot.meta.term);
-    state.snapshot = snapshot;
-    noteIndex(segment, state.group, snapshot.meta.index);
-  }
-  if (to > from) {
-    state.log.publish(entries, from, to, lsn);
-    noteIndex(segment, state.group, state.log.lastIndex());
-  }
-  if (hardState !== null) state.hardState = hardState;
-}
-
-function payloadBytes(append: GroupAppend): number {
-  const { entries, hardState, snapshot } = append;
-  let bytes = entries.length > 0 ? entriesRecordBytes(entries, 0, entries.length) : 0;
-  if (hardState !== null) bytes += HARD_STATE_RECORD_BYTES;
-  if (snapshot !== undefined) bytes += snapshotRecordBytes(snapshot);
-  return bytes;
-}
-
-/** The end of the longest run of entries from `from` on that the frame takes; at least one. */
-function fittingEntries(builder: FrameBuilder, entries: readonly Entry[], from: number): number {
-  let bytes = RECORD_HEAD_BYTES + ENTRIES_HEAD_BYTES;
-  let to = from;
-  for (; to < entries.length; to++) {
-    bytes += ENTRY_HEAD_BYTES + (entries[to] as Entry).data.length;
-    if (to > from && builder.frameBytesWith(bytes, 1) > FRAME_BYTES_MAX) break;
-  }
-  return to;
-}
-
-/** Removes a first segment without a frame, as a creation that was cut short leaves it. Anything else is refused. */
-function* removeEmpty(env: Env, directory: string, name: string): Io<void> {
-  const path = `${directory}/${name}`;
-  if (parseSegmentName(name)?.sequence === 1) {
-    const reader = yield* SegmentReader.open(env.files, path);
-    const check = yield* reader.check(reader.header.sizeBytes, reader.header.crc);
-    yield* closeFile(reader.file);
-    if (!check.valid) {
-      yield* unlinkFile(env.files, path);
-      return;
-    }
-  }
-  throw new CorruptionError({ file: path, offset: 0, what: "a log is here already" });
 }
