@@ -8,6 +8,27 @@ afterAll(() => setVerifying(false));
 
 const STUCK = { delayMs: Number.POSITIVE_INFINITY, times: Number.POSITIVE_INFINITY } as const;
 
+describe("a node with options that cannot be", () => {
+  it("refuses them before it touches the disk", () => {
+    const wrong = [
+      { walSegmentBytes: 1_000 },
+      { walSegmentBytes: 5_000 },
+      { walSegmentBytes: Number.NaN },
+      { heartbeatIntervalMs: 0 },
+      { electionTimeoutMs: -5 },
+      { quotaBytes: 0.5 },
+      { retention: { retentionMs: 1.5, retentionRevisions: 1 } },
+      { checkpoints: { walBytes: 1, operations: Number.NaN, intervalMs: 1 } },
+    ];
+    const world = new World();
+    for (const options of wrong) {
+      const refused = world.tryOpen(options) as HarmonyError;
+      expect([options, refused.code]).toEqual([options, "INVALID_ARGUMENT"]);
+    }
+    expect(world.machine.disk.opCount).toBe(0);
+  });
+});
+
 describe("a node that closes", () => {
   it("finishes what is on its way, refuses what comes later, and leaves nothing to replay but the log", () => {
     const world = new World().open();
@@ -251,6 +272,23 @@ describe("a node whose disk fails", () => {
       expect(isClosed).toBe(true);
       expect(world.machine.disk.quiet).toBe(true);
     }
+  });
+
+  it("tells all who listen, also when one of them throws", () => {
+    const world = new World().open();
+    let heard = 0;
+    world.node.onFatal(() => {
+      heard++;
+      throw new Error("thrown by a listener");
+    });
+    world.node.onFatal(() => {
+      heard++;
+    });
+    world.machine.disk.inject({ operation: "write", path: LOG, error: "EIO" });
+    const put = world.put("a");
+    world.until(() => put.isThere);
+    expect(heard).toBe(2);
+    world.close();
   });
 
   it("hears of the end once, also when it asks later", () => {

@@ -208,6 +208,7 @@ interface Failure {
 /** Opens a node on its directory; creates both at the first start. Throws HarmonyError, CorruptionError among them. */
 export function* openNode(env: Env, options: NodeOptions): Io<Node> {
   const startedAtMs = env.clock.monotonicMs();
+  assertOptions(options);
   const opened: Closing[] = [];
   try {
     yield* makeDataDirectory(env.files, options.dataDir);
@@ -229,6 +230,35 @@ export function* openNode(env: Env, options: NodeOptions): Io<Node> {
     }
     throw error instanceof FileError ? translateFileError(error) : error;
   }
+}
+
+/** Refuses sizes and times that are none, before anything is made of them. */
+function assertOptions(options: NodeOptions): void {
+  const { walSegmentBytes: segmentBytes, checkpoints, retention } = options;
+  const numbers: Readonly<Record<string, number | undefined>> = {
+    heartbeatIntervalMs: options.heartbeatIntervalMs,
+    electionTimeoutMs: options.electionTimeoutMs,
+    quotaBytes: options.quotaBytes,
+    maxRequestBytes: options.maxRequestBytes,
+    maxTxnOps: options.maxTxnOps,
+    requestTimeoutMs: options.requestTimeoutMs,
+    ...checkpoints,
+    ...retention,
+  };
+  for (const [name, value] of Object.entries(numbers)) {
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0))
+      throw new HarmonyError("INVALID_ARGUMENT", `${name} is a whole number from 0, not ${value}`);
+  }
+  if (options.heartbeatIntervalMs === 0 || options.electionTimeoutMs === 0)
+    throw new HarmonyError(
+      "INVALID_ARGUMENT",
+      "heartbeatIntervalMs and electionTimeoutMs are more than 0",
+    );
+  if (segmentBytes !== undefined && !(segmentBytes >= 4096 && segmentBytes % 512 === 0))
+    throw new HarmonyError(
+      "INVALID_ARGUMENT",
+      `walSegmentBytes is a multiple of 512 from 4096, not ${segmentBytes}`,
+    );
 }
 
 /** A file operation that failed at a start, in the words of the catalogue. */
@@ -418,7 +448,13 @@ function* openLocked(
     failure.error = error;
     host.stop(error);
     database?.close(replica.stopped ?? error);
-    for (const listener of failure.listeners.splice(0)) listener(error);
+    for (const listener of failure.listeners.splice(0)) {
+      try {
+        listener(error);
+      } catch (thrown) {
+        env.log("error", "node", "a listener of the node's end threw", { error: String(thrown) });
+      }
+    }
   };
   // Also a write that nobody waits for: a mark, a segment that is being prepared, the manifest.
   wal.onFailed = onFatal;
