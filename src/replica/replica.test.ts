@@ -256,6 +256,28 @@ describe("a replica among others", () => {
     expect(sent).toEqual(["appendResponse", "appendResponse"]);
   });
 
+  it("has a vote saved that it gives within the term that it already knows, before the answer leaves", () => {
+    const one = member();
+    one.step({ type: "heartbeat", from: 3, term: 4, commit: 0, round: 0 } as never);
+    one.turn();
+    // A new leader of term 4 is known; only the candidate of term 5 gets a vote, and of term 5 nobody else.
+    const candidate = { type: "vote", from: 2, term: 5, lastIndex: 0, lastTerm: 0 };
+    one.step({ type: "appendResponse", from: 3, term: 5, reject: false, index: 0 } as never);
+    const known = one.replica.collect(() => {});
+    expect(one.replica.takeVoteChange(known?.hardState ?? null)).toEqual({ term: 5, vote: 0 });
+    one.replica.settle(one.replica.readyWritten, () => {});
+    one.step(candidate as never);
+    const sent: string[] = [];
+    const send = (message: Message): void => {
+      sent.push(message.type);
+    };
+    const voted = one.replica.collect(send);
+    expect(one.replica.takeVoteChange(voted?.hardState ?? null)).toEqual({ term: 5, vote: 2 });
+    expect(sent).toEqual([]);
+    one.replica.settle(one.replica.readyWritten, send);
+    expect(sent).toEqual(["voteResponse"]);
+  });
+
   it("hands over entries that replace earlier ones, and with them the term that they came in", () => {
     const one = member();
     const entry = (index: number, term: number) => ({ index, term, type: 2, data: utf8("") });
