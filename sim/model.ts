@@ -4,6 +4,7 @@
  *
  * Keys are strings with one character for each byte, so the order of strings is the order of bytes.
  */
+import { hash32 } from "../src/base/index.ts";
 import type {
   Compare,
   DeleteRangeRequest,
@@ -56,6 +57,8 @@ export class KvModel {
   /** Without a history only the newest revision can be read. */
   readonly keepsHistory: boolean;
   #compactRevision = 0;
+  /** Over all changes in their order: models with one history have one signature. */
+  #signature = 0;
   /** Arrays are replaced, never changed, so that copies of the model share them. */
   #versions = new Map<string, readonly Version[]>();
   #sortedKeys: readonly string[] | null = null;
@@ -76,8 +79,13 @@ export class KvModel {
     copy.#compactRevision = this.#compactRevision;
     copy.#versions = new Map(this.#versions);
     copy.#sortedKeys = this.#sortedKeys;
+    copy.#signature = this.#signature;
     copy.#leases = new Map(this.#leases);
     return copy;
+  }
+
+  get signature(): number {
+    return this.#signature;
   }
 
   get leases(): ReadonlyMap<bigint, ModelLease> {
@@ -203,28 +211,29 @@ export class KvModel {
     for (const op of holds ? txn.success : txn.failure) if (op.kind === "txn") this.#choose(op, taken);
   }
 
+  /** etcd looks at the lease of a put first when it stands alone and last in a transaction, and at ranges after puts. */
   #refusalOf(op: RequestOp, taken: ReadonlyMap<TxnRequest, boolean>): Refusal["code"] | null {
-    switch (op.kind) {
-      case "put": {
-        if (op.lease !== 0n && !this.#leases.has(op.lease)) return "LEASE_NOT_FOUND";
-        if ((op.ignoreValue || op.ignoreLease) && this.#liveAt(keyText(op.key), this.revision) === null)
-          return "KEY_NOT_FOUND";
-        return null;
-      }
-      case "range":
-        if (op.revision > this.revision) return "FUTURE_REV";
-        return op.revision > 0 && op.revision < this.compactRevision ? "COMPACTED" : null;
-      case "txn": {
-        for (const inner of taken.get(op) === true ? op.success : op.failure) {
-          const refused = this.#refusalOf(inner, taken);
-          if (refused !== null) return refused;
-        }
-        return null;
-      }
-      case "deleteRange":
-      case "unset":
-        return null;
+    if (op.kind === "put") return this.#leaseRefusal(op) ?? this.#keyRefusal(op);
+    const ops = chosenOps(op, taken);
+    for (const inner of ops) {
+      const refused = inner.kind === "put" ? (this.#keyRefusal(inner) ?? this.#leaseRefusal(inner)) : null;
+      if (refused !== null) return refused;
     }
+    for (const inner of ops) {
+      if (inner.kind !== "range") continue;
+      if (inner.revision > this.revision) return "FUTURE_REV";
+      if (inner.revision > 0 && inner.revision < this.compactRevision) return "COMPACTED";
+    }
+    return null;
+  }
+
+  #leaseRefusal(op: PutRequest): Refusal["code"] | null {
+    return op.lease !== 0n && !this.#leases.has(op.lease) ? "LEASE_NOT_FOUND" : null;
+  }
+
+  #keyRefusal(op: PutRequest): Refusal["code"] | null {
+    const needsKey = op.ignoreValue || op.ignoreLease;
+    return needsKey && this.#liveAt(keyText(op.key), this.revision) === null ? "KEY_NOT_FOUND" : null;
   }
 
   #run(
@@ -351,6 +360,9 @@ export class KvModel {
 
   #add(key: string, version: Version): void {
     const versions = this.#versions.get(key);
+    let name = key.length;
+    for (let i = 0; i < key.length; i++) name = Math.imul(name, 31) + key.charCodeAt(i);
+    this.#signature = hash32(this.#signature, version.modRevision, name + (version.value?.length ?? -1));
     if (versions === undefined) this.#sortedKeys = null;
     this.#versions.set(key, versions === undefined ? [version] : [...versions, version]);
   }
@@ -358,6 +370,12 @@ export class KvModel {
   #remove(key: string, revision: number): void {
     this.#add(key, { modRevision: revision, createRevision: 0, version: 0, value: null, lease: 0n });
   }
+}
+
+/** The operations that will run, those of nested transactions in their places. */
+function chosenOps(op: RequestOp, taken: ReadonlyMap<TxnRequest, boolean>): readonly RequestOp[] {
+  if (op.kind !== "txn") return [op];
+  return (taken.get(op) === true ? op.success : op.failure).flatMap((inner) => chosenOps(inner, taken));
 }
 
 function compareText(a: string, b: string): number {

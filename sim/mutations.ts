@@ -49,6 +49,8 @@ const chosen = MUTANTS.filter(
   ({ name, layer }) => (values.only === undefined || name === values.only) && (values.layer === undefined || layer === values.layer),
 );
 
+// Whoever reads the table may stop reading.
+process.stdout.on("error", () => process.exit(1));
 const rows: Row[] = [];
 const waiting = [...chosen];
 await Promise.all(

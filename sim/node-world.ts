@@ -214,10 +214,13 @@ class NodeWorld {
     this.#rethrow();
     this.#haltAt = 0;
     this.#note(ended ? "closed" : "crashed while closing");
-    if (ended) {
+    if (ended && this.#failedInLife) {
+      // What is left open by a node that failed goes with its process.
+      this.#machine.kill();
+    } else if (ended) {
       check(this.#machine.disk.quiet, "a closed node holds nothing", () => "files are open or locked");
       this.#machine.halt();
-      this.#closedCleanly = !this.#failedInLife;
+      this.#closedCleanly = true;
     } else this.#crashNow();
   }
 

@@ -259,7 +259,8 @@ export class Oracle {
   #keep(fitting: readonly Possible[]): void {
     const kept = new Map<string, Possible>();
     for (const possible of fitting) {
-      const name = `${possible.happened.size} ${possible.model.revision} ${[...possible.model.leases.keys()].join()}`;
+      const { model, happened } = possible;
+      const name = `${happened.size} ${model.signature} ${[...model.leases.keys()].join()}`;
       if (!kept.has(name) && kept.size < POSSIBLE_MAX) kept.set(name, possible);
     }
     this.#possible = [...kept.values()].toSorted((a, b) => a.happened.size - b.happened.size);
