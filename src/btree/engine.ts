@@ -76,13 +76,16 @@ export interface Engine {
   pin(): Version;
   readonly stats: EngineStats;
   /**
-   * Makes the present state durable together with `meta` (architecture section 6). Writes may go on meanwhile; they
-   * belong to the next checkpoint. One at a time. It may move pages, so it counts as a change for cursors of the present
-   * state, from its call to its end; versions are not touched. Throws FileError: ENOSPC leaves the engine usable and the old
-   * checkpoint in force; anything else means that the process must stop (fault-rules D9).
+   * Makes the state at the first step of the Io durable together with `meta` (architecture section 6). Writes may go on
+   * meanwhile; they belong to the next checkpoint. One at a time. It may move pages, so it counts as a change for
+   * cursors of the present state, from its call to its end; versions are not touched. Throws FileError: ENOSPC leaves
+   * the engine usable and the old checkpoint in force; anything else means that the process must stop (fault-rules D9).
    */
   checkpoint(meta: CheckpointMeta): Io<void>;
-  /** The newest durable checkpoint and the one before it: what the WAL may forget is below the older. */
+  /**
+   * The newest durable checkpoint and the one before it: what the WAL may forget is below the older. Null where there
+   * is none, or none that could be opened: then the WAL may forget nothing.
+   */
   readonly checkpoints: {
     readonly newest: CheckpointMeta | null;
     readonly older: CheckpointMeta | null;
