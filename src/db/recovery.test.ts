@@ -64,6 +64,16 @@ describe("a node that starts again", () => {
     expect(world.node.database.status().raftAppliedIndex).toBe(raftAppliedIndex + 1);
   });
 
+  it("is ready only when all of a long log is applied, whoever reads then and however", () => {
+    const world = new World().open();
+    const puts = Array.from({ length: 5_000 }, (_, i) => world.put(`k${i}`, `${i}`));
+    world.until(() => puts.every(({ isThere }) => isThere));
+    world.kill().open();
+    expect(world.node.recovery.walEntriesReplayed).toBe(5_000);
+    const local = world.range(rangeRequest("k4999", true));
+    expect(local.value).toMatchObject({ kind: "range", count: 1 });
+  });
+
   it("applies nothing twice, however often it is killed", () => {
     const world = new World().open();
     for (let i = 0; i < 12; i++) {
@@ -78,17 +88,27 @@ describe("a node that starts again", () => {
 
   it("goes back to the older checkpoint when the newest is damaged and the log has the rest", () => {
     const world = new World().open();
-    world.putNow("a", "1");
+    // Segments enough that some lie between the two, and some before both, which are gone.
+    const fill = (value: string): void => {
+      const puts = Array.from({ length: 200 }, (_, i) => world.put(`k${i}`, value.repeat(1_000)));
+      world.until(() => puts.every(({ isThere }) => isThere));
+    };
+    for (const value of ["a", "b"]) {
+      fill(value);
+      checkpoint(world);
+    }
+    const before = world.machine.disk.paths().filter(LOG).length;
+    fill("c");
     checkpoint(world);
-    world.putNow("a", "2");
-    checkpoint(world);
-    world.putNow("a", "3");
+    expect(world.machine.disk.paths().filter(LOG).length).toBeLessThan(before + 3);
+    world.putNow("after", "1");
     world.close();
     world.kill();
     damageNewestMeta(world);
     world.open();
-    expect(world.get("a")).toBe("3");
-    expect(world.node.recovery).toMatchObject({ snapshotLoaded: true, walEntriesReplayed: 2 });
+    expect(world.node.recovery).toMatchObject({ snapshotLoaded: true, walEntriesReplayed: 201 });
+    expect(world.get("k0")).toBe("c".repeat(1_000));
+    expect(world.get("after")).toBe("1");
   });
 
   it("refuses a data file whose checkpoints are both damaged, and one that is older than the log", () => {

@@ -160,6 +160,18 @@ describe("a lease", () => {
     }
   });
 
+  it("is over in its time after a start that came long after the stop: the group takes the wall clock over", () => {
+    const world = new World().open();
+    granted(world, 60n);
+    world.kill();
+    world.pass(3_600 * SECOND);
+    world.open();
+    const lived = livesMs(world, DAY);
+    expect(lived).toBeGreaterThanOrEqual(59 * SECOND);
+    expect(lived).toBeLessThan(62 * SECOND);
+    world.close();
+  });
+
   it("whose end was seen stays ended, also after the power fails", () => {
     const world = new World().open();
     granted(world, 5n);
