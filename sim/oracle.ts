@@ -192,9 +192,11 @@ export class Oracle {
   reopened(observed: Observed): void {
     check(observed.revision >= this.#seenRevision, "every acknowledged write survives", () => `revision ${observed.revision} after ${this.#seenRevision} was acknowledged`);
     let reason = `no prefix of ${this.#queue.length} unknown commands gives revision ${observed.revision}`;
+    // A guess between several histories is made with all of the history in view.
+    const isCertain = this.#possible.length === 1 && this.#dueLeases(this.#model).length === 0;
     for (const possible of this.#possible) {
       for (const { model } of this.#reachable(possible, observed.revision)) {
-        const found = this.#mismatch(model, observed);
+        const found = this.#mismatch(model, observed, isCertain);
         if (found !== null) {
           reason = found;
           continue;
@@ -309,7 +311,7 @@ export class Oracle {
   }
 
   /** Where the database differs from `model`, or null. */
-  #mismatch(model: KvModel, observed: Observed): string | null {
+  #mismatch(model: KvModel, observed: Observed, isCertain: boolean): string | null {
     if (observed.compactRevision !== model.compactRevision) {
       const { retentionRevisions } = this.#options;
       const isOwn = retentionRevisions > 0 && observed.compactRevision > model.compactRevision && observed.compactRevision <= model.revision - retentionRevisions;
@@ -318,7 +320,7 @@ export class Oracle {
     }
     const latest = difference(observed.range(EVERYTHING), model.range(EVERYTHING));
     if (latest !== null) return `at the newest revision ${model.revision}: ${latest}`;
-    for (const revision of revisionsToRead(model)) {
+    for (const revision of revisionsToRead(model, isCertain ? READ_REVISIONS_MAX : Number.POSITIVE_INFINITY)) {
       const request = { ...EVERYTHING, revision };
       const found = difference(observed.range(request), model.range(request));
       if (found !== null) return `at revision ${revision}: ${found}`;
@@ -343,10 +345,10 @@ export class Oracle {
 const READ_REVISIONS_MAX = 10;
 
 /** Every readable revision when they are few, otherwise the ends and a spread of those between, and one beyond each end. */
-function revisionsToRead({ compactRevision, revision }: KvModel): number[] {
+function revisionsToRead({ compactRevision, revision }: KvModel, countMax: number): number[] {
   const first = Math.max(1, compactRevision - 1);
   const count = revision + 1 - first;
-  const step = Math.max(1, Math.ceil(count / READ_REVISIONS_MAX));
+  const step = Math.max(1, Math.ceil(count / countMax));
   const out = [revision + 1];
   if (compactRevision > 0) out.push(compactRevision);
   for (let at = first; at <= revision; at += step) out.push(at);
