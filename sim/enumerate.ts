@@ -7,7 +7,12 @@
  */
 import { hash32 } from "../src/base/index.ts";
 import type { Node, NodeOptions, WriteRequest } from "../src/db/index.ts";
-import { type CrashPoint, type CrashSweepOptions, SimEnv, sweepCrashes } from "../src/env/sim/index.ts";
+import {
+  type CrashPoint,
+  type CrashSweepOptions,
+  SimEnv,
+  sweepCrashes,
+} from "../src/env/sim/index.ts";
 import { keyBytes } from "./model.ts";
 import { close, drive, observe, open } from "./node-driver.ts";
 import { DATA_DIRECTORY } from "./node-options.ts";
@@ -144,13 +149,22 @@ export const SCENARIOS: readonly Scenario[] = [
     run: (stage) => {
       stage.write(put(`long${"k".repeat(2000)}`, "w".repeat(12_000)));
       stage.checkpoint();
-      stage.write({ kind: "deleteRange", key: keyBytes(`long${"k".repeat(2000)}`), rangeEnd: NO_END, prevKv: false });
+      stage.write({
+        kind: "deleteRange",
+        key: keyBytes(`long${"k".repeat(2000)}`),
+        rangeEnd: NO_END,
+        prevKv: false,
+      });
     },
   },
 ];
 
 /** Crashes `scenario` everywhere. Throws a Violation that names the place. */
-export function enumerate(scenario: Scenario, seed: number, options: CrashSweepOptions): EnumerationResult {
+export function enumerate(
+  scenario: Scenario,
+  seed: number,
+  options: CrashSweepOptions,
+): EnumerationResult {
   const stage = new Stage(seed);
   scenario.prepare(stage);
   const points = new Set<string>();
@@ -194,7 +208,10 @@ export class Stage {
 
   constructor(seed: number) {
     this.machine = new SimEnv({ seed });
-    this.oracle = new Oracle({ leaseTtlSecondsMin: 2, keepsHistory: true, retentionRevisions: 0 }, () => this.machine.scheduler.nowMs);
+    this.oracle = new Oracle(
+      { leaseTtlSecondsMin: 2, keepsHistory: true, retentionRevisions: 0 },
+      () => this.machine.scheduler.nowMs,
+    );
     this.options = {
       dataDir: DATA_DIRECTORY,
       walSegmentBytes: 4096,
@@ -202,7 +219,12 @@ export class Stage {
       checkpoints: { walBytes: 1e9, intervalMs: 1e9, operations: 1e9 },
       quotaBytes: 0,
     };
-    this.#workload = new Workload(hash32(seed, 1), { keys: 8, large: false, leases: false, compactions: true });
+    this.#workload = new Workload(hash32(seed, 1), {
+      keys: 8,
+      large: false,
+      leases: false,
+      compactions: true,
+    });
   }
 
   open(): void {
@@ -244,7 +266,11 @@ export class Stage {
   }
 
   close(): void {
-    check(close(this.machine, this.#node as Node), "a close comes to its end", () => "the process ended");
+    check(
+      close(this.machine, this.#node as Node),
+      "a close comes to its end",
+      () => "the process ended",
+    );
     this.machine.halt();
   }
 
@@ -265,7 +291,15 @@ export class Stage {
 }
 
 function put(key: string, value: string): WriteRequest {
-  return { kind: "put", key: keyBytes(key), value: keyBytes(value), lease: 0n, prevKv: false, ignoreValue: false, ignoreLease: false };
+  return {
+    kind: "put",
+    key: keyBytes(key),
+    value: keyBytes(value),
+    lease: 0n,
+    prevKv: false,
+    ignoreValue: false,
+    ignoreLease: false,
+  };
 }
 
 /** Two keys that must always be equal, and a third that must not be there with them. */

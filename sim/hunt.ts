@@ -34,12 +34,21 @@ export function hunt(secondsMax: number, firstSeed = 1): HuntResult {
   let cycles = 0;
   setVerifying(false);
   while (seconds() < secondsMax) {
-    for (const profile of ROUND.flatMap(([name, count]) => Array.from({ length: count }, () => name))) {
+    for (const profile of ROUND.flatMap(([name, count]) =>
+      Array.from({ length: count }, () => name),
+    )) {
       if (seconds() >= secondsMax) break;
       const result = PROFILES[profile](firstSeed + seeds[profile]++);
       cycles += result.cycles;
       if (result.failure !== null)
-        return { caught: true, profile, check: result.failure.check, seeds: seeds[profile], cycles, seconds: seconds() };
+        return {
+          caught: true,
+          profile,
+          check: result.failure.check,
+          seeds: seeds[profile],
+          cycles,
+          seconds: seconds(),
+        };
     }
   }
   return { caught: false, profile: null, check: null, seeds: 0, cycles, seconds: seconds() };

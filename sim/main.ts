@@ -14,7 +14,14 @@ import { SCENARIOS } from "./enumerate.ts";
 import { hunt } from "./hunt.ts";
 import { isProfile, type ProfileName, PROFILES, runEnumerationSeed } from "./profiles.ts";
 import { failureText, jsonReport, replayText, summaryLine } from "./report.ts";
-import { addResult, addTotals, emptyTotals, sweep, type SweepPlan, type SweepTotals } from "./sweep.ts";
+import {
+  addResult,
+  addTotals,
+  emptyTotals,
+  sweep,
+  type SweepPlan,
+  type SweepTotals,
+} from "./sweep.ts";
 import type { WorkerReport } from "./worker.ts";
 
 const USAGE = `usage: npm run sim -- [options]
@@ -43,7 +50,12 @@ interface Choice {
 
 const FAILURES_MAX = 3;
 /** Seeds of the short sweep: together about half a minute on one core. */
-const SHORT_SEEDS: Readonly<Record<ProfileName, number>> = { storage: 250, node: 120, raft: 30, enumerate: SCENARIOS.length };
+const SHORT_SEEDS: Readonly<Record<ProfileName, number>> = {
+  storage: 250,
+  node: 120,
+  raft: 30,
+  enumerate: SCENARIOS.length,
+};
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -73,13 +85,19 @@ async function main(): Promise<number> {
     return 0;
   }
   const wanted = values.profile;
-  if (wanted !== undefined && !isProfile(wanted)) throw new UsageError(`there is no profile ${wanted}`);
+  if (wanted !== undefined && !isProfile(wanted))
+    throw new UsageError(`there is no profile ${wanted}`);
   if (values.exhaustive === true) return exhaustive(values.json === true);
   if (values.seed !== undefined) return replay(wanted ?? "node", whole(values.seed, "--seed"));
   const minutes = values.minutes === undefined ? null : Number(values.minutes);
   if (minutes !== null && !(minutes > 0)) throw new UsageError("--minutes is a positive number");
   const isShort = values.short === true;
-  const profiles: readonly ProfileName[] = wanted !== undefined ? [wanted] : isShort ? ["storage", "node", "raft", "enumerate"] : ["storage", "node", "raft"];
+  const profiles: readonly ProfileName[] =
+    wanted !== undefined
+      ? [wanted]
+      : isShort
+        ? ["storage", "node", "raft", "enumerate"]
+        : ["storage", "node", "raft"];
   const choice: Choice = {
     profiles,
     seeds: minutes !== null ? Number.MAX_SAFE_INTEGER : whole(values.seeds ?? "200", "--seeds"),
@@ -117,7 +135,10 @@ async function run(choice: Choice, profile: ProfileName): Promise<SweepTotals> {
     return totals;
   };
   if (workers === 1) {
-    shares.set(0, sweep(plan, (totals) => progress(totals)));
+    shares.set(
+      0,
+      sweep(plan, (totals) => progress(totals)),
+    );
   } else {
     await Promise.all(
       Array.from({ length: workers }, (_, i) =>
@@ -137,9 +158,15 @@ async function run(choice: Choice, profile: ProfileName): Promise<SweepTotals> {
   return totals;
 }
 
-function share(plan: SweepPlan, forMs: number, report: (totals: SweepTotals) => void): Promise<void> {
+function share(
+  plan: SweepPlan,
+  forMs: number,
+  report: (totals: SweepTotals) => void,
+): Promise<void> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: { plan, forMs } });
+    const worker = new Worker(new URL("./worker.js", import.meta.url), {
+      workerData: { plan, forMs },
+    });
     worker.on("message", (message: WorkerReport) => report(message.totals));
     worker.on("error", reject);
     worker.on("exit", () => resolve());
@@ -171,9 +198,15 @@ function exhaustive(json: boolean): number {
 function finish(all: readonly SweepTotals[], json: boolean): number {
   if (json) print(jsonReport(all));
   else {
-    const cycles = all.reduce((sum, { profile, cycles: own }) => sum + (profile === "storage" || profile === "node" ? own : 0), 0);
+    const cycles = all.reduce(
+      (sum, { profile, cycles: own }) =>
+        sum + (profile === "storage" || profile === "node" ? own : 0),
+      0,
+    );
     const failed = all.reduce((sum, { failures }) => sum + failures.length, 0);
-    print(`${cycles.toLocaleString("en-US")} cycles of storage and node together, ${failed} failed`);
+    print(
+      `${cycles.toLocaleString("en-US")} cycles of storage and node together, ${failed} failed`,
+    );
   }
   return all.some(({ failures }) => failures.length > 0) ? 1 : 0;
 }
@@ -182,7 +215,8 @@ class UsageError extends Error {}
 
 function whole(text: string, name: string): number {
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 0) throw new UsageError(`${name} is a whole number, not ${text}`);
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new UsageError(`${name} is a whole number, not ${text}`);
   return value;
 }
 
@@ -206,6 +240,8 @@ try {
   process.exitCode = await main();
 } catch (error) {
   const isUsage = error instanceof UsageError || (error instanceof TypeError && "code" in error);
-  process.stderr.write(isUsage ? `${(error as Error).message}\n${USAGE}\n` : `${String((error as Error).stack)}\n`);
+  process.stderr.write(
+    isUsage ? `${(error as Error).message}\n${USAGE}\n` : `${String((error as Error).stack)}\n`,
+  );
   process.exitCode = isUsage ? 2 : 1;
 }

@@ -172,7 +172,10 @@ export class KvModel {
     this.#compactRevision = revision;
     for (const [key, versions] of this.#versions) {
       let first = 0;
-      while (first + 1 < versions.length && (versions[first + 1] as Version).modRevision <= revision)
+      while (
+        first + 1 < versions.length &&
+        (versions[first + 1] as Version).modRevision <= revision
+      )
         first++;
       const oldest = versions[first] as Version;
       if (oldest.value === null && oldest.modRevision <= revision) first++;
@@ -208,7 +211,8 @@ export class KvModel {
   #choose(txn: TxnRequest, taken: Map<TxnRequest, boolean>): void {
     const holds = txn.compare.every((compare) => this.#holds(compare));
     taken.set(txn, holds);
-    for (const op of holds ? txn.success : txn.failure) if (op.kind === "txn") this.#choose(op, taken);
+    for (const op of holds ? txn.success : txn.failure)
+      if (op.kind === "txn") this.#choose(op, taken);
   }
 
   /** etcd looks at the lease of a put first when it stands alone and last in a transaction, and at ranges after puts. */
@@ -216,7 +220,8 @@ export class KvModel {
     if (op.kind === "put") return this.#leaseRefusal(op) ?? this.#keyRefusal(op);
     const ops = chosenOps(op, taken);
     for (const inner of ops) {
-      const refused = inner.kind === "put" ? (this.#keyRefusal(inner) ?? this.#leaseRefusal(inner)) : null;
+      const refused =
+        inner.kind === "put" ? (this.#keyRefusal(inner) ?? this.#leaseRefusal(inner)) : null;
       if (refused !== null) return refused;
     }
     for (const inner of ops) {
@@ -233,7 +238,9 @@ export class KvModel {
 
   #keyRefusal(op: PutRequest): Refusal["code"] | null {
     const needsKey = op.ignoreValue || op.ignoreLease;
-    return needsKey && this.#liveAt(keyText(op.key), this.revision) === null ? "KEY_NOT_FOUND" : null;
+    return needsKey && this.#liveAt(keyText(op.key), this.revision) === null
+      ? "KEY_NOT_FOUND"
+      : null;
   }
 
   #run(
@@ -281,7 +288,11 @@ export class KvModel {
     };
   }
 
-  #deleteRange(op: DeleteRangeRequest, run: { readonly revision: number; changed: boolean }, before: number): ResponseOp {
+  #deleteRange(
+    op: DeleteRangeRequest,
+    run: { readonly revision: number; changed: boolean },
+    before: number,
+  ): ResponseOp {
     const found = this.#liveIn(op, run.revision);
     for (const [key] of found) this.#remove(key, run.revision);
     if (found.length > 0) run.changed = true;
@@ -295,7 +306,8 @@ export class KvModel {
 
   #range(request: RangeRequest, current: number): RangeResponse | Refusal {
     if (request.revision > this.revision) return this.#refuse("FUTURE_REV");
-    if (request.revision > 0 && request.revision < this.compactRevision) return this.#refuse("COMPACTED");
+    if (request.revision > 0 && request.revision < this.compactRevision)
+      return this.#refuse("COMPACTED");
     const all = this.#liveIn(request, request.revision > 0 ? request.revision : current);
     const response = { kind: "range" as const, revision: current, count: all.length };
     if (request.countOnly) return { ...response, kvs: [], more: false };
@@ -309,10 +321,14 @@ export class KvModel {
     );
     // The workload sorts only by what never ties: keys, and values that are all different.
     if (request.sortTarget === "value")
-      kept.sort(([, a], [, b]) => compareText(keyText(a.value as Uint8Array), keyText(b.value as Uint8Array)));
+      kept.sort(([, a], [, b]) =>
+        compareText(keyText(a.value as Uint8Array), keyText(b.value as Uint8Array)),
+      );
     if (request.sortOrder === "descend") kept.reverse();
     const more = limit > 0 && kept.length > limit;
-    const kvs = (more ? kept.slice(0, limit) : kept).map(([key, version]) => keyValue(key, version, request.keysOnly));
+    const kvs = (more ? kept.slice(0, limit) : kept).map(([key, version]) =>
+      keyValue(key, version, request.keysOnly),
+    );
     return { ...response, kvs, more };
   }
 
@@ -362,20 +378,32 @@ export class KvModel {
     const versions = this.#versions.get(key);
     let name = key.length;
     for (let i = 0; i < key.length; i++) name = Math.imul(name, 31) + key.charCodeAt(i);
-    this.#signature = hash32(this.#signature, version.modRevision, name + (version.value?.length ?? -1));
+    this.#signature = hash32(
+      this.#signature,
+      version.modRevision,
+      name + (version.value?.length ?? -1),
+    );
     if (versions === undefined) this.#sortedKeys = null;
     this.#versions.set(key, versions === undefined ? [version] : [...versions, version]);
   }
 
   #remove(key: string, revision: number): void {
-    this.#add(key, { modRevision: revision, createRevision: 0, version: 0, value: null, lease: 0n });
+    this.#add(key, {
+      modRevision: revision,
+      createRevision: 0,
+      version: 0,
+      value: null,
+      lease: 0n,
+    });
   }
 }
 
 /** The operations that will run, those of nested transactions in their places. */
 function chosenOps(op: RequestOp, taken: ReadonlyMap<TxnRequest, boolean>): readonly RequestOp[] {
   if (op.kind !== "txn") return [op];
-  return (taken.get(op) === true ? op.success : op.failure).flatMap((inner) => chosenOps(inner, taken));
+  return (taken.get(op) === true ? op.success : op.failure).flatMap((inner) =>
+    chosenOps(inner, taken),
+  );
 }
 
 function compareText(a: string, b: string): number {

@@ -318,7 +318,8 @@ export const MUTANTS: readonly Mutant[] = [
     layer: "db",
     file: "db/chores.js",
     find: "machine: machine.payload()",
-    replace: "machine: (this.lastPayload = this.nextPayload ?? machine.payload(), this.nextPayload = machine.payload(), this.lastPayload)",
+    replace:
+      "machine: (this.lastPayload = this.nextPayload ?? machine.payload(), this.nextPayload = machine.payload(), this.lastPayload)",
     why: "the revision of a checkpoint lags behind its trees (D20)",
   },
   {

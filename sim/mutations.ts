@@ -46,7 +46,9 @@ const { values } = parseArgs({
 });
 const secondsMax = Number(values.seconds);
 const chosen = MUTANTS.filter(
-  ({ name, layer }) => (values.only === undefined || name === values.only) && (values.layer === undefined || layer === values.layer),
+  ({ name, layer }) =>
+    (values.only === undefined || name === values.only) &&
+    (values.layer === undefined || layer === values.layer),
 );
 
 // Whoever reads the table may stop reading.
@@ -65,7 +67,10 @@ await Promise.all(
 rows.sort((a, b) => MUTANTS.indexOf(a.mutant) - MUTANTS.indexOf(b.mutant));
 const missed = rows.filter(({ caught }) => !caught);
 if (values.json === true) process.stdout.write(`${JSON.stringify(rows)}\n`);
-else process.stdout.write(`${rows.length} planted, ${rows.length - missed.length} found${missed.length === 0 ? "" : `, not found: ${missed.map(({ mutant }) => mutant.name).join(", ")}`}\n`);
+else
+  process.stdout.write(
+    `${rows.length} planted, ${rows.length - missed.length} found${missed.length === 0 ? "" : `, not found: ${missed.map(({ mutant }) => mutant.name).join(", ")}`}\n`,
+  );
 if (values.write === true) writeTable();
 process.exitCode = missed.length === 0 && rows.length > 0 ? 0 : 1;
 
@@ -76,7 +81,14 @@ async function lookFor(mutant: Mutant): Promise<Row> {
   rmSync(directory, { recursive: true });
   const seconds = Math.round((performance.now() - startedMs) / 100) / 10;
   if (found === null)
-    return { mutant, caught: true, by: "any", check: "the run does not come to an end, or the process dies", cost: "1 seed", seconds };
+    return {
+      mutant,
+      caught: true,
+      by: "any",
+      check: "the run does not come to an end, or the process dies",
+      cost: "1 seed",
+      seconds,
+    };
   const { caught, profile, check, seeds, cycles } = found;
   return {
     mutant,
@@ -93,11 +105,15 @@ function plant({ name, file, find, replace }: Mutant): string {
   const directory = join(COPIES, name);
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory, { recursive: true });
-  const isRun = (path: string): boolean => !/\.(?:d\.ts|map|tsbuildinfo)$/.test(path) && !/\/src\/(?:codec|server|cli|platform)(?:\/|$)/.test(path);
-  for (const part of ["src", "sim"]) cpSync(join(DIST, part), join(directory, part), { recursive: true, filter: isRun });
+  const isRun = (path: string): boolean =>
+    !/\.(?:d\.ts|map|tsbuildinfo)$/.test(path) &&
+    !/\/src\/(?:codec|server|cli|platform)(?:\/|$)/.test(path);
+  for (const part of ["src", "sim"])
+    cpSync(join(DIST, part), join(directory, part), { recursive: true, filter: isRun });
   const path = join(directory, "src", file);
   const parts = readFileSync(path, "utf8").split(find);
-  if (parts.length !== 2) throw new Error(`${name}: what is to be replaced stands ${parts.length - 1} times in ${file}`);
+  if (parts.length !== 2)
+    throw new Error(`${name}: what is to be replaced stands ${parts.length - 1} times in ${file}`);
   writeFileSync(path, parts.join(replace));
   return directory;
 }
@@ -105,18 +121,25 @@ function plant({ name, file, find, replace }: Mutant): string {
 /** What the hunt says; null when the process ended without saying anything, or had to be ended. */
 function run(main: string): Promise<HuntResult | null> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [main, "--hunt", String(secondsMax)], { timeout: secondsMax * 1000 + GRACE_MS, killSignal: "SIGKILL" }, (_, stdout) => {
-      try {
-        resolve(JSON.parse(stdout) as HuntResult);
-      } catch {
-        resolve(null);
-      }
-    });
+    execFile(
+      process.execPath,
+      [main, "--hunt", String(secondsMax)],
+      { timeout: secondsMax * 1000 + GRACE_MS, killSignal: "SIGKILL" },
+      (_, stdout) => {
+        try {
+          resolve(JSON.parse(stdout) as HuntResult);
+        } catch {
+          resolve(null);
+        }
+      },
+    );
   });
 }
 
 function line({ mutant, caught, by, check, cost, seconds }: Row): string {
-  const verdict = caught ? `found by ${by}: ${check} (${cost}, ${seconds} s)` : `NOT FOUND (${cost}, ${seconds} s)`;
+  const verdict = caught
+    ? `found by ${by}: ${check} (${cost}, ${seconds} s)`
+    : `NOT FOUND (${cost}, ${seconds} s)`;
   return `${mutant.layer.padEnd(8)} ${mutant.name.padEnd(48)} ${verdict}`;
 }
 
@@ -124,7 +147,10 @@ function writeTable(): void {
   const table = [
     "| layer | planted bug | what it breaks | found by | check that found it | cost |",
     "|---|---|---|---|---|---|",
-    ...rows.map(({ mutant, caught, by, check, cost, seconds }) => `| ${mutant.layer} | ${mutant.name} | ${mutant.why} | ${caught ? by : "**not found**"} | ${check.replaceAll("|", "\\|").slice(0, 90)} | ${cost}, ${seconds} s |`),
+    ...rows.map(
+      ({ mutant, caught, by, check, cost, seconds }) =>
+        `| ${mutant.layer} | ${mutant.name} | ${mutant.why} | ${caught ? by : "**not found**"} | ${check.replaceAll("|", "\\|").slice(0, 90)} | ${cost}, ${seconds} s |`,
+    ),
   ].join("\n");
   const text = readFileSync(DOCUMENT, "utf8");
   const from = text.indexOf(BEGIN);

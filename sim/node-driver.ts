@@ -12,13 +12,21 @@ const EVENTS_MAX = 400_000;
 /** Lets time pass until `isOver`, or until the process has ended. */
 export function drive(machine: SimEnv, what: string, isOver: () => boolean): void {
   for (let events = 0; !isOver() && machine.running; events++) {
-    check(events < EVENTS_MAX && machine.scheduler.step(), `${what} comes to an end`, () => `nothing more after ${events} events`);
+    check(
+      events < EVENTS_MAX && machine.scheduler.step(),
+      `${what} comes to an end`,
+      () => `nothing more after ${events} events`,
+    );
   }
 }
 
 /** The node, the error that it refused with, or null when its process ended on the way. */
 export function tryToOpen(machine: SimEnv, options: NodeOptions): Node | Error | null {
-  const outcome: { isOver: boolean; error: unknown; node: Node | undefined } = { isOver: false, error: null, node: undefined };
+  const outcome: { isOver: boolean; error: unknown; node: Node | undefined } = {
+    isOver: false,
+    error: null,
+    node: undefined,
+  };
   runIo(openNode(machine.boot(), options), (error, node) => {
     outcome.isOver = true;
     outcome.error = error;
@@ -35,8 +43,10 @@ export function tryToOpen(machine: SimEnv, options: NodeOptions): Node | Error |
 /** Opens a directory that must open: after a crash a node refuses nothing that a crash can leave. */
 export function open(machine: SimEnv, options: NodeOptions): Node {
   const node = tryToOpen(machine, options);
-  if (node === null) throw new Violation("a directory opens again after a crash", "the process ended");
-  if (node instanceof Error) throw new Violation("a directory opens again after a crash", `${node.stack}`);
+  if (node === null)
+    throw new Violation("a directory opens again after a crash", "the process ended");
+  if (node instanceof Error)
+    throw new Violation("a directory opens again after a crash", `${node.stack}`);
   return node;
 }
 
@@ -57,7 +67,8 @@ export function observe(database: Database): Observed {
   return {
     revision,
     compactRevision,
-    range: (request) => inCall((reply) => database.range({ ...request, serializable: true }, {}, reply)),
+    range: (request) =>
+      inCall((reply) => database.range({ ...request, serializable: true }, {}, reply)),
     leases: () => inCall((reply) => database.leases({}, reply)),
     leaseStatus: (id) => inCall((reply) => database.leaseStatus(id, true, {}, reply)),
   };
@@ -69,6 +80,10 @@ function inCall<T>(ask: (reply: (error: HarmonyError | null, value: T) => void) 
     if (error !== null) throw error;
     answer = { value };
   });
-  check(answer !== null, "a node that is ready answers reads at once", () => "no answer in the call");
+  check(
+    answer !== null,
+    "a node that is ready answers reads at once",
+    () => "no answer in the call",
+  );
   return (answer as { readonly value: T }).value;
 }

@@ -6,15 +6,20 @@
  * (a fork of the machine loses its power at that very moment and is opened); after a failed write nothing is
  * acknowledged and the node stops; a full disk refuses and recovers without a restart; damage is refused or harmless.
  */
-import {
-  CorruptionError,
-  hash32,
-  HarmonyError,
-  Random,
-} from "../src/base/index.ts";
+import { CorruptionError, hash32, HarmonyError, Random } from "../src/base/index.ts";
 import type { Node, Outcome } from "../src/db/index.ts";
-import { type CrashMode, type InjectedFault, type Operation, SimEnv } from "../src/env/sim/index.ts";
-import { DATA_DIRECTORY, drawNodeOptions, NEVER_COMPACTS, type NodeWorldOptions } from "./node-options.ts";
+import {
+  type CrashMode,
+  type InjectedFault,
+  type Operation,
+  SimEnv,
+} from "../src/env/sim/index.ts";
+import {
+  DATA_DIRECTORY,
+  drawNodeOptions,
+  NEVER_COMPACTS,
+  type NodeWorldOptions,
+} from "./node-options.ts";
 import { FailedWrite } from "./failed-write.ts";
 import { close, observe, open, tryToOpen } from "./node-driver.ts";
 import { type Issued, Oracle } from "./oracle.ts";
@@ -30,7 +35,15 @@ const STREAM_WORLD = 12;
 const STREAM_WORKLOAD = 13;
 const LIFE_EVENTS_MAX = 400_000;
 const LEASE_TTL_SECONDS_MIN = 2;
-const MODES: readonly CrashMode[] = ["lose-all", "keep-all", "prefix", "subset", "sectors", "torn", "mixed"];
+const MODES: readonly CrashMode[] = [
+  "lose-all",
+  "keep-all",
+  "prefix",
+  "subset",
+  "sectors",
+  "torn",
+  "mixed",
+];
 
 export function runNodeSeed(seed: number): RunResult {
   const world = new NodeWorld(seed, drawNodeOptions(seed));
@@ -68,7 +81,8 @@ class NodeWorld {
       },
       () => this.#machine.scheduler.nowMs,
     );
-    this.#machine.disk.observer = (moment, operation, ordinal) => this.#observe(moment, operation, ordinal);
+    this.#machine.disk.observer = (moment, operation, ordinal) =>
+      this.#observe(moment, operation, ordinal);
   }
 
   run(): RunResult {
@@ -79,7 +93,13 @@ class NodeWorld {
     } catch (error) {
       failure = failureOf(this.#thrown ?? error, this.#trace, this.#options);
     }
-    return { seed: this.#seed, cycles: this.#cycles, commands: this.#commands, hash: this.#trace.hash, failure };
+    return {
+      seed: this.#seed,
+      cycles: this.#cycles,
+      commands: this.#commands,
+      hash: this.#trace.hash,
+      failure,
+    };
   }
 
   get #nowMs(): number {
@@ -150,7 +170,11 @@ class NodeWorld {
   /** Opens the node and compares it with the oracle. May be crashed several times before it gets there. */
   #open(): Node {
     for (let attempt = 0; ; attempt++) {
-      const crashes = attempt < 3 && this.#life > 0 && this.#options.faults.crashInRecovery && this.#random.percent(40);
+      const crashes =
+        attempt < 3 &&
+        this.#life > 0 &&
+        this.#options.faults.crashInRecovery &&
+        this.#random.percent(40);
       if (crashes) this.#planHalt(40);
       if (this.#options.faults.wallClockJumps)
         this.#machine.wallSkewMs = this.#random.between(-3_600_000, 3_600_000);
@@ -159,7 +183,10 @@ class NodeWorld {
       if (node instanceof Error)
         throw new Violation("a directory opens again after a crash", `${node.stack}`);
       if (node !== null) {
-        if (this.#closedCleanly) check(node.log?.unclean !== true, "a node that was closed finds a clean log", () => show(node.log));
+        if (this.#closedCleanly)
+          check(node.log?.unclean !== true, "a node that was closed finds a clean log", () =>
+            show(node.log),
+          );
         this.#closedCleanly = false;
         this.#failedInLife = false;
         this.#life++;
@@ -218,7 +245,11 @@ class NodeWorld {
       // What is left open by a node that failed goes with its process.
       this.#machine.kill();
     } else if (ended) {
-      check(this.#machine.disk.quiet, "a closed node holds nothing", () => "files are open or locked");
+      check(
+        this.#machine.disk.quiet,
+        "a closed node holds nothing",
+        () => "files are open or locked",
+      );
       this.#machine.halt();
       this.#closedCleanly = true;
     } else this.#crashNow();
@@ -240,7 +271,11 @@ class NodeWorld {
     for (let i = 0; i < this.#options.clients; i++) this.#next(node, clients);
     const { scheduler } = this.#machine;
     for (let events = 0; this.#machine.running && clients.answered < count && !until(); events++) {
-      check(events < LIFE_EVENTS_MAX && scheduler.step(), "commands are answered", () => `${clients.answered} of ${count} after ${events} events`);
+      check(
+        events < LIFE_EVENTS_MAX && scheduler.step(),
+        "commands are answered",
+        () => `${clients.answered} of ${count} after ${events} events`,
+      );
     }
     this.#rethrow();
     clients.done = true;
@@ -279,30 +314,35 @@ class NodeWorld {
     const issued: Issued = this.#oracle.issue(request);
     this.#note("write", issued.ordinal, request);
     const oracle = this.#oracle;
-    node.database.write(request, {}, (error, outcome) => this.#inAnswer(() => {
-      this.#note("answer", outcome?.revision ?? 0, error === null ? outcome : error.message);
-      // The caller of a physical compaction hears of one that was made before, once its slices are done.
-      const isLate = request.kind === "compact" && request.physical;
-      if (error === null && !isLate) this.#mayAcknowledge();
-      oracle.answered(issued, error, outcome);
-      if (error === null) {
-        this.#commands++;
-        this.#commandsInLife++;
-        if (this.#random.percent(1)) this.#checkDurable();
-      }
-      answered(error);
-    }));
+    node.database.write(request, {}, (error, outcome) =>
+      this.#inAnswer(() => {
+        this.#note("answer", outcome?.revision ?? 0, error === null ? outcome : error.message);
+        // The caller of a physical compaction hears of one that was made before, once its slices are done.
+        const isLate = request.kind === "compact" && request.physical;
+        if (error === null && !isLate) this.#mayAcknowledge();
+        oracle.answered(issued, error, outcome);
+        if (error === null) {
+          this.#commands++;
+          this.#commandsInLife++;
+          if (this.#random.percent(1)) this.#checkDurable();
+        }
+        answered(error);
+      }),
+    );
   }
 
   #read(node: Node, answered: () => void): void {
     const isTxn = this.#random.percent(20);
-    const request = isTxn ? this.#workload.readTxn(this.#oracle) : this.#workload.range(this.#oracle);
+    const request = isTxn
+      ? this.#workload.readTxn(this.#oracle)
+      : this.#workload.range(this.#oracle);
     this.#note("read", 0, request);
-    const reply = (error: HarmonyError | null, response: Outcome): void => this.#inAnswer(() => {
-      this.#note("answer", response?.revision ?? 0, error === null ? response : error.message);
-      if (error === null) this.#oracle.read(request, response);
-      answered();
-    });
+    const reply = (error: HarmonyError | null, response: Outcome): void =>
+      this.#inAnswer(() => {
+        this.#note("answer", response?.revision ?? 0, error === null ? response : error.message);
+        if (error === null) this.#oracle.read(request, response);
+        answered();
+      });
     if (request.kind === "range") node.database.range(request, {}, reply);
     else node.database.write(request, {}, reply);
   }
@@ -317,7 +357,8 @@ class NodeWorld {
     try {
       oracle.reopened(observe(node.database));
     } catch (error) {
-      if (error instanceof Violation) throw new Violation("an acknowledgement does not precede its sync", error.message);
+      if (error instanceof Violation)
+        throw new Violation("an acknowledgement does not precede its sync", error.message);
       throw error;
     }
   }
@@ -327,7 +368,11 @@ class NodeWorld {
   #fault: FailedWrite | null = null;
 
   #mayAcknowledge(): void {
-    check(this.#fault?.hasArrived !== true, "nothing is acknowledged after a failed write", () => "a command was answered");
+    check(
+      this.#fault?.hasArrived !== true,
+      "nothing is acknowledged after a failed write",
+      () => "a command was answered",
+    );
   }
 
   /** A write or sync of the log, of VOTE or of the data file fails: the node stops and says so. */
@@ -349,8 +394,14 @@ class NodeWorld {
     if (fault.hasArrived) {
       this.#failedInLife = true;
       this.#pass(5);
-      check(fatal.length === 1, "a failed write stops the node", () => `${fatal.length} fatal errors`);
-      this.#write(node, (error) => check(error !== null, "a stopped node takes no command", () => "it did"));
+      check(
+        fatal.length === 1,
+        "a failed write stops the node",
+        () => `${fatal.length} fatal errors`,
+      );
+      this.#write(node, (error) =>
+        check(error !== null, "a stopped node takes no command", () => "it did"),
+      );
       this.#pass(200);
     }
     fault.remove();
@@ -378,7 +429,11 @@ class NodeWorld {
       });
       this.#pass(10);
     }
-    check(works || !this.#machine.running, "a full disk is forgotten once there is room", () => "writes are still refused after 20 s");
+    check(
+      works || !this.#machine.running,
+      "a full disk is forgotten once there is room",
+      () => "writes are still refused after 20 s",
+    );
     this.#workUntilCrash(node);
   }
 
@@ -393,7 +448,9 @@ class NodeWorld {
 
   /** Bits change in a stopped directory: refused, or without effect on what was acknowledged. */
   #rot(): void {
-    const files = this.#machine.disk.paths().filter((path) => /\.(?:wal|hdb)$|\/(?:VOTE|MANIFEST)$/.test(path));
+    const files = this.#machine.disk
+      .paths()
+      .filter((path) => /\.(?:wal|hdb)$|\/(?:VOTE|MANIFEST)$/.test(path));
     for (let i = 0; i < 4; i++) {
       const fork = this.#machine.fork(hash32(this.#seed, i));
       const path = this.#random.pick(files);
@@ -407,10 +464,19 @@ class NodeWorld {
         const node = tryToOpen(fork, this.#options.node);
         if (node instanceof Error) {
           check(node instanceof HarmonyError, "damage is refused by name", () => `${node.stack}`);
-          if (node instanceof CorruptionError) check(node.damage.file.startsWith(DATA_DIRECTORY) || node.damage.file === "VOTE", "a refusal names file and offset", () => show(node.damage));
+          if (node instanceof CorruptionError)
+            check(
+              node.damage.file.startsWith(DATA_DIRECTORY) || node.damage.file === "VOTE",
+              "a refusal names file and offset",
+              () => show(node.damage),
+            );
         } else if (node !== null) oracle.reopened(observe(node.database));
       } catch (error) {
-        if (error instanceof Violation) throw new Violation("damage is refused or harmless", `${path} at ${offset}: ${error.message}`);
+        if (error instanceof Violation)
+          throw new Violation(
+            "damage is refused or harmless",
+            `${path} at ${offset}: ${error.message}`,
+          );
         // A page that is only read later is refused then.
         if (!(error instanceof CorruptionError)) throw error;
       }

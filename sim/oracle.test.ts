@@ -7,11 +7,21 @@ import { EVERYTHING, type Observed, Oracle } from "./oracle.ts";
 const NOTHING = new Uint8Array(0);
 
 function put(key: string, value: string): WriteRequest {
-  return { kind: "put", key: keyBytes(key), value: keyBytes(value), lease: 0n, prevKv: false, ignoreValue: false, ignoreLease: false };
+  return {
+    kind: "put",
+    key: keyBytes(key),
+    value: keyBytes(value),
+    lease: 0n,
+    prevKv: false,
+    ignoreValue: false,
+    ignoreLease: false,
+  };
 }
 
 /** A database that did exactly these commands. */
-function database(...commands: readonly WriteRequest[]): Observed & { readonly outcomes: readonly Outcome[] } {
+function database(
+  ...commands: readonly WriteRequest[]
+): Observed & { readonly outcomes: readonly Outcome[] } {
   const model = new KvModel(2, true);
   const outcomes = commands.map((command) => model.apply(command, 0));
   return {
@@ -35,7 +45,12 @@ function oracle(): Oracle {
 
 const A = put("a", "1");
 const B = put("b", "2");
-const BOTH: WriteRequest = { kind: "txn", compare: [], success: [A as never, B as never], failure: [] };
+const BOTH: WriteRequest = {
+  kind: "txn",
+  compare: [],
+  success: [A as never, B as never],
+  failure: [],
+};
 
 describe("the oracle", () => {
   it("accepts an unknown command that happened, and one that did not", () => {
@@ -80,9 +95,13 @@ describe("the oracle", () => {
   it("refuses a wrong answer, a stale read, and history that changed", () => {
     const judge = oracle();
     const first = judge.issue(A);
-    expect(() => judge.answered(first, null, { kind: "put", revision: 3, prevKv: null })).toThrow("the answer of a write");
+    expect(() => judge.answered(first, null, { kind: "put", revision: 3, prevKv: null })).toThrow(
+      "the answer of a write",
+    );
     judge.answered(first, null, database(A).outcomes[0] as Outcome);
-    expect(() => judge.read(EVERYTHING, database().range(EVERYTHING))).toThrow("a read sees what was acknowledged");
+    expect(() => judge.read(EVERYTHING, database().range(EVERYTHING))).toThrow(
+      "a read sees what was acknowledged",
+    );
     judge.read(EVERYTHING, database(A).range(EVERYTHING));
     const second = judge.issue(put("a", "2"));
     judge.answered(second, null, { kind: "put", revision: 3, prevKv: null });
@@ -91,8 +110,18 @@ describe("the oracle", () => {
 
   it("knows that a delete of nothing makes no revision", () => {
     const judge = oracle();
-    const nothing: WriteRequest = { kind: "deleteRange", key: keyBytes("x"), rangeEnd: NOTHING, prevKv: false };
-    judge.answered(judge.issue(nothing), null, { kind: "deleteRange", revision: 1, deleted: 0, prevKvs: [] });
+    const nothing: WriteRequest = {
+      kind: "deleteRange",
+      key: keyBytes("x"),
+      rangeEnd: NOTHING,
+      prevKv: false,
+    };
+    judge.answered(judge.issue(nothing), null, {
+      kind: "deleteRange",
+      revision: 1,
+      deleted: 0,
+      prevKvs: [],
+    });
     expect(judge.revision).toBe(1);
   });
 });

@@ -95,13 +95,18 @@ export class Oracle {
   constructor(options: OracleOptions, nowMs: () => number) {
     this.#options = options;
     this.#nowMs = nowMs;
-    this.#possible = [{ model: new KvModel(options.leaseTtlSecondsMin, options.keepsHistory), happened: new Map() }];
+    this.#possible = [
+      { model: new KvModel(options.leaseTtlSecondsMin, options.keepsHistory), happened: new Map() },
+    ];
   }
 
   /** The same knowledge, for a fork of the world. */
   copy(nowMs: () => number): Oracle {
     const copy = new Oracle(this.#options, nowMs);
-    copy.#possible = this.#possible.map(({ model, happened }) => ({ model: model.copy(), happened }));
+    copy.#possible = this.#possible.map(({ model, happened }) => ({
+      model: model.copy(),
+      happened,
+    }));
     copy.#queue = [...this.#queue];
     copy.#issued = this.#issued;
     copy.#acknowledged = this.#acknowledged;
@@ -159,10 +164,14 @@ export class Oracle {
       }
     }
     if (fitting.length === 0)
-      throw new Violation("the answer of a write is the model's", `${show(issued.request)} -> ${reason}`);
+      throw new Violation(
+        "the answer of a write is the model's",
+        `${show(issued.request)} -> ${reason}`,
+      );
     this.#keep(fitting);
     if (issued.request.kind === "leaseKeepAlive")
-      for (const { model } of this.#possible) model.renewLease(issued.request.id, issued.issuedAtMs);
+      for (const { model } of this.#possible)
+        model.renewLease(issued.request.id, issued.issuedAtMs);
     this.#dropFromQueue(issued);
     this.#see(outcome.revision);
   }
@@ -170,27 +179,39 @@ export class Oracle {
   /** A linearizable read: sees everything that was acknowledged before, and nothing that never was issued. */
   read(request: RangeRequest | TxnRequest, response: Outcome): void {
     const { revision } = response;
-    check(revision >= this.#seenRevision, "a read sees what was acknowledged before", () => `revision ${revision}, ${this.#seenRevision} was seen`);
+    check(
+      revision >= this.#seenRevision,
+      "a read sees what was acknowledged before",
+      () => `revision ${revision}, ${this.#seenRevision} was seen`,
+    );
     this.#see(revision);
     let reason: string | null = null;
     const fitting: Possible[] = [];
     for (const possible of this.#possible) {
       for (const after of this.#reachable(possible, revision)) {
         this.#observeCompaction(after.model, request, response);
-        const expected = request.kind === "range" ? after.model.range(request) : after.model.readTxn(request);
+        const expected =
+          request.kind === "range" ? after.model.range(request) : after.model.readTxn(request);
         const found = difference(response, expected);
         if (found === null) fitting.push(after);
         else reason ??= found;
       }
     }
     if (fitting.length === 0)
-      throw new Violation("the answer of a read is the model's", `${reason ?? `nothing leads from revision ${this.#model.revision} to ${revision}`}: ${show(request)}`);
+      throw new Violation(
+        "the answer of a read is the model's",
+        `${reason ?? `nothing leads from revision ${this.#model.revision} to ${revision}`}: ${show(request)}`,
+      );
     this.#keep(fitting);
   }
 
   /** The database was opened again, after a crash or cleanly: it holds what was acknowledged, whole commands only. */
   reopened(observed: Observed): void {
-    check(observed.revision >= this.#seenRevision, "every acknowledged write survives", () => `revision ${observed.revision} after ${this.#seenRevision} was acknowledged`);
+    check(
+      observed.revision >= this.#seenRevision,
+      "every acknowledged write survives",
+      () => `revision ${observed.revision} after ${this.#seenRevision} was acknowledged`,
+    );
     let reason = `no prefix of ${this.#queue.length} unknown commands gives revision ${observed.revision}`;
     // A guess between several histories is made with all of the history in view.
     const isCertain = this.#possible.length === 1 && this.#dueLeases(this.#model).length === 0;
@@ -219,7 +240,8 @@ export class Oracle {
       chain.push(at);
       if (at.model.revision === revision) yield at;
     }
-    for (const at of chain) for (const ended of this.#endings(at)) yield* this.#reachable(ended, revision);
+    for (const at of chain)
+      for (const ended of this.#endings(at)) yield* this.#reachable(ended, revision);
   }
 
   /** States right after `issued` has happened. */
@@ -232,7 +254,8 @@ export class Oracle {
       }
       chain.push(at);
     }
-    for (const at of chain) for (const ended of this.#endings(at)) yield* this.#untilHappened(ended, issued);
+    for (const at of chain)
+      for (const ended of this.#endings(at)) yield* this.#untilHappened(ended, issued);
   }
 
   /** With one more command, or null when there is none. */
@@ -281,7 +304,11 @@ export class Oracle {
 
   #neverHappened(issued: Issued, error: HarmonyError): void {
     const still = this.#possible.filter(({ happened }) => !happened.has(issued));
-    check(still.length > 0, "what certainly did not happen did not happen", () => `${error.code} for ${show(issued.request)}, which was seen`);
+    check(
+      still.length > 0,
+      "what certainly did not happen did not happen",
+      () => `${error.code} for ${show(issued.request)}, which was seen`,
+    );
     this.#possible = still;
     this.#queue.splice(this.#queue.indexOf(issued), 1);
   }
@@ -290,7 +317,9 @@ export class Oracle {
   #dropFromQueue(issued: Issued): void {
     // Commands before it that got no answer have happened too; nobody will ask for them again.
     const upTo = this.#queue.indexOf(issued);
-    const gone = new Set(this.#queue.slice(0, upTo + 1).filter((old) => old === issued || old.isOver));
+    const gone = new Set(
+      this.#queue.slice(0, upTo + 1).filter((old) => old === issued || old.isOver),
+    );
     this.#queue = this.#queue.filter((old) => !gone.has(old));
     this.#possible = this.#possible.map(({ model, happened }) => ({
       model,
@@ -314,13 +343,19 @@ export class Oracle {
   #mismatch(model: KvModel, observed: Observed, isCertain: boolean): string | null {
     if (observed.compactRevision !== model.compactRevision) {
       const { retentionRevisions } = this.#options;
-      const isOwn = retentionRevisions > 0 && observed.compactRevision > model.compactRevision && observed.compactRevision <= model.revision - retentionRevisions;
+      const isOwn =
+        retentionRevisions > 0 &&
+        observed.compactRevision > model.compactRevision &&
+        observed.compactRevision <= model.revision - retentionRevisions;
       if (!isOwn) return `compacted to ${observed.compactRevision}, not ${model.compactRevision}`;
       model.compactTo(observed.compactRevision);
     }
     const latest = difference(observed.range(EVERYTHING), model.range(EVERYTHING));
     if (latest !== null) return `at the newest revision ${model.revision}: ${latest}`;
-    for (const revision of revisionsToRead(model, isCertain ? READ_REVISIONS_MAX : Number.POSITIVE_INFINITY)) {
+    for (const revision of revisionsToRead(
+      model,
+      isCertain ? READ_REVISIONS_MAX : Number.POSITIVE_INFINITY,
+    )) {
       const request = { ...EVERYTHING, revision };
       const found = difference(observed.range(request), model.range(request));
       if (found !== null) return `at revision ${revision}: ${found}`;
@@ -332,8 +367,10 @@ export class Oracle {
     const held = new Set(observed.leases());
     for (const [id, lease] of model.leases) {
       const status = observed.leaseStatus(id);
-      if (!held.delete(id)) return `lease ${id} is gone${this.#isDue(lease) ? "" : ` ${lease.livesUntilMs - this.#nowMs()} ms too early`}`;
-      if (status.grantedTtlSeconds !== BigInt(lease.ttlSeconds)) return `lease ${id} has a TTL of ${status.grantedTtlSeconds}, not ${lease.ttlSeconds}`;
+      if (!held.delete(id))
+        return `lease ${id} is gone${this.#isDue(lease) ? "" : ` ${lease.livesUntilMs - this.#nowMs()} ms too early`}`;
+      if (status.grantedTtlSeconds !== BigInt(lease.ttlSeconds))
+        return `lease ${id} has a TTL of ${status.grantedTtlSeconds}, not ${lease.ttlSeconds}`;
       const keys = difference(status.keys, model.keyBytesOf(id));
       if (keys !== null) return `keys of lease ${id}${keys}`;
     }

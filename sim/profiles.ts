@@ -24,12 +24,24 @@ export function isProfile(name: string): name is ProfileName {
 }
 
 /** One scenario of the enumeration, by the seed. */
-export function runEnumerationSeed(seed: number, outcomesMax: number = EXHAUSTIVE_OUTCOMES): RunResult {
+export function runEnumerationSeed(
+  seed: number,
+  outcomesMax: number = EXHAUSTIVE_OUTCOMES,
+): RunResult {
   const scenario = SCENARIOS[seed % SCENARIOS.length] as (typeof SCENARIOS)[number];
   try {
-    const { crashes, points } = enumerate(scenario, seed, { powerLossesMax: outcomesMax, kills: 2 });
+    const { crashes, points } = enumerate(scenario, seed, {
+      powerLossesMax: outcomesMax,
+      kills: 2,
+    });
     return { seed, cycles: crashes, commands: points, hash: crashes, failure: null };
   } catch (error) {
-    return { seed, cycles: 0, commands: 0, hash: 0, failure: failureOf(error, new Trace(), scenario.name) };
+    return {
+      seed,
+      cycles: 0,
+      commands: 0,
+      hash: 0,
+      failure: failureOf(error, new Trace(), scenario.name),
+    };
   }
 }

@@ -16,7 +16,13 @@ export function runRaftSeed(seed: number): RunResult {
   setVerifying(true);
   try {
     const summary = new Chaos(seed, size).run(STEPS_PER_NODE * size);
-    return { seed, cycles: summary.crashes, commands: summary.committed, hash: summary.committed, failure: null };
+    return {
+      seed,
+      cycles: summary.crashes,
+      commands: summary.committed,
+      hash: summary.committed,
+      failure: null,
+    };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     return {

@@ -17,7 +17,10 @@ export function summaryLine(totals: SweepTotals): string {
   return `${profile.padEnd(9)} ${number(seeds)} seeds, ${number(cycles)} ${cycle} (${rate.toFixed(1)}/s), ${number(commands)} ${command}, ${seconds.toFixed(1)} s, ${failures.length} failed`;
 }
 
-export function failureText(profile: SweepTotals["profile"], { seed, failure }: FailedSeed): string {
+export function failureText(
+  profile: SweepTotals["profile"],
+  { seed, failure }: FailedSeed,
+): string {
   return [
     "",
     `FAILED: profile ${profile}, seed ${seed}, at event ${failure.event}`,
@@ -43,7 +46,17 @@ export function jsonReport(all: readonly SweepTotals[]): string {
     cycles: all
       .filter(({ profile }) => profile === "storage" || profile === "node")
       .reduce((sum, { cycles }) => sum + cycles, 0),
-    profiles: all.map((totals) => ({ ...totals, failures: totals.failures.map(({ seed, failure }) => ({ seed, check: failure.check, event: failure.event, message: failure.message, options: JSON.parse(show(failure.options)) as unknown, lines: failure.lines })) })),
+    profiles: all.map((totals) => ({
+      ...totals,
+      failures: totals.failures.map(({ seed, failure }) => ({
+        seed,
+        check: failure.check,
+        event: failure.event,
+        message: failure.message,
+        options: JSON.parse(show(failure.options)) as unknown,
+        lines: failure.lines,
+      })),
+    })),
   });
 }
 

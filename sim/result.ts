@@ -32,6 +32,7 @@ export function failureOf(error: unknown, trace: Trace, options: unknown): Failu
     : error instanceof AssertionError
       ? `assertion: ${error.message}`
       : `unexpected: ${String(error)}`;
-  const message = error instanceof Error && !isKnown ? (error.stack ?? error.message) : String(error);
+  const message =
+    error instanceof Error && !isKnown ? (error.stack ?? error.message) : String(error);
   return { check: rule, message, event: trace.count, options, lines: trace.lines() };
 }

@@ -111,11 +111,17 @@ export function decodeOps(data: Uint8Array): TreeOp[] {
 }
 
 /** Where two entries of the same index differ, or null. */
-export function entryDifference(actual: Entry | undefined, expected: Entry | undefined): string | null {
+export function entryDifference(
+  actual: Entry | undefined,
+  expected: Entry | undefined,
+): string | null {
   if (actual === undefined || expected === undefined)
-    return actual === expected ? null : `entry ${(actual ?? expected)?.index} is ${actual === undefined ? "missing" : "too much"}`;
+    return actual === expected
+      ? null
+      : `entry ${(actual ?? expected)?.index} is ${actual === undefined ? "missing" : "too much"}`;
   if (actual.index !== expected.index) return `index ${actual.index}, not ${expected.index}`;
-  if (actual.term !== expected.term) return `entry ${actual.index} has term ${actual.term}, not ${expected.term}`;
+  if (actual.term !== expected.term)
+    return `entry ${actual.index} has term ${actual.term}, not ${expected.term}`;
   if (actual.type !== expected.type) return `entry ${actual.index} has type ${actual.type}`;
   if (sameBytes(actual.data, expected.data)) return null;
   return `entry ${actual.index} holds ${showBytes(actual.data)}, not ${showBytes(expected.data)}`;

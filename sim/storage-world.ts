@@ -16,14 +16,44 @@ import { keyBytes } from "./model.ts";
 import { drive } from "./node-driver.ts";
 import { FailedWrite } from "./failed-write.ts";
 import { failureOf, type Failure, type RunResult } from "./result.ts";
-import { closeStorage, contentOf, createStorage, entriesOf, openStorage, ROOT, type Storage, NO_VOTE, type StorageOptions, TREES, voteOf, wasCreated } from "./storage.ts";
-import { contentAt, decodeOps, encodeOps, entryDifference, LogState, type ModelAppend, type TreeContent, type TreeOp } from "./storage-model.ts";
+import {
+  closeStorage,
+  contentOf,
+  createStorage,
+  entriesOf,
+  openStorage,
+  ROOT,
+  type Storage,
+  NO_VOTE,
+  type StorageOptions,
+  TREES,
+  voteOf,
+  wasCreated,
+} from "./storage.ts";
+import {
+  contentAt,
+  decodeOps,
+  encodeOps,
+  entryDifference,
+  LogState,
+  type ModelAppend,
+  type TreeContent,
+  type TreeOp,
+} from "./storage-model.ts";
 import { Trace } from "./trace.ts";
 import { check, difference, show, Violation } from "./violation.ts";
 
 /** Records that a life has to have written, in two groups at least, for its crash to count as a cycle. */
 const RECORDS_PER_CYCLE = 20;
-const MODES: readonly CrashMode[] = ["lose-all", "keep-all", "prefix", "subset", "sectors", "torn", "mixed"];
+const MODES: readonly CrashMode[] = [
+  "lose-all",
+  "keep-all",
+  "prefix",
+  "subset",
+  "sectors",
+  "torn",
+  "mixed",
+];
 const STREAM_OPTIONS = 21;
 const STREAM_WORLD = 22;
 
@@ -102,7 +132,8 @@ class StorageWorld {
   readonly #trees = new Map<GroupId, Trees>();
   /** The last acknowledged vote of a group, and one that may or may not have been saved. */
   readonly #votes = new Map<GroupId, { saved: VoteState; pending: VoteState | null }>();
-  #pins: { readonly group: GroupId; readonly version: Version; readonly content: TreeContent }[] = [];
+  #pins: { readonly group: GroupId; readonly version: Version; readonly content: TreeContent }[] =
+    [];
   #life = 0;
   #recordsInLife = 0;
   #groupsInLife = new Set<GroupId>();
@@ -120,9 +151,17 @@ class StorageWorld {
     this.#options = options;
     this.#random = new Random(hash32(seed, STREAM_WORLD));
     const { shortWritePercent, journaledNames, syncKeepsName } = options;
-    this.#machine = new SimEnv({ seed, disk: { shortWritePercent, journaledNames, syncKeepsName } });
+    this.#machine = new SimEnv({
+      seed,
+      disk: { shortWritePercent, journaledNames, syncKeepsName },
+    });
     for (const group of options.storage.groups)
-      this.#trees.set(group, { appliedIndex: 0, checkpointIndex: 0, releasedIndex: 0, checkpointing: false });
+      this.#trees.set(group, {
+        appliedIndex: 0,
+        checkpointIndex: 0,
+        releasedIndex: 0,
+        checkpointing: false,
+      });
     this.#machine.disk.observer = (moment, operation, ordinal): void => {
       if (moment === "before") this.#trace.operation(this.#nowMs, operation, ordinal);
       if (ordinal === this.#haltAt && moment === this.#haltMoment) {
@@ -140,7 +179,13 @@ class StorageWorld {
     } catch (error) {
       failure = failureOf(error, this.#trace, this.#options);
     }
-    return { seed: this.#seed, cycles: this.#cycles, commands: this.#commands, hash: this.#trace.hash, failure };
+    return {
+      seed: this.#seed,
+      cycles: this.#cycles,
+      commands: this.#commands,
+      hash: this.#trace.hash,
+      failure,
+    };
   }
 
   get #nowMs(): number {
@@ -183,11 +228,13 @@ class StorageWorld {
 
   #open(): Storage {
     for (let attempt = 0; ; attempt++) {
-      const crashes = attempt < 3 && this.#life > 0 && this.#options.crashInRecovery && this.#random.percent(40);
+      const crashes =
+        attempt < 3 && this.#life > 0 && this.#options.crashInRecovery && this.#random.percent(40);
       if (crashes) this.#planHalt(30);
       const storage = this.#tryToOpen(this.#machine, this.#life === 0);
       this.#haltAt = 0;
-      if (storage instanceof Error) throw new Violation("a directory opens again after a crash", `${storage.stack}`);
+      if (storage instanceof Error)
+        throw new Violation("a directory opens again after a crash", `${storage.stack}`);
       if (storage !== null) {
         this.#life++;
         this.#adopt(this.#compare(this.#machine, storage), storage);
@@ -210,7 +257,11 @@ class StorageWorld {
       }
       return yield* createStorage(env, options);
     };
-    const outcome: { isOver: boolean; error: unknown; storage: Storage | undefined } = { isOver: false, error: null, storage: undefined };
+    const outcome: { isOver: boolean; error: unknown; storage: Storage | undefined } = {
+      isOver: false,
+      error: null,
+      storage: undefined,
+    };
     runIo(steps(this.#options.storage), (error, storage) => {
       outcome.isOver = true;
       outcome.error = error;
@@ -282,7 +333,13 @@ class StorageWorld {
   }
 
   #settle(storage: Storage): void {
-    drive(this.#machine, "appends", () => this.#handed.length === 0 && ![...this.#trees.values()].some(({ checkpointing }) => checkpointing));
+    drive(
+      this.#machine,
+      "appends",
+      () =>
+        this.#handed.length === 0 &&
+        ![...this.#trees.values()].some(({ checkpointing }) => checkpointing),
+    );
     storage.wal.invariants();
   }
 
@@ -301,11 +358,23 @@ class StorageWorld {
     const count = random.percent(60) ? 1 : random.between(1, groups.length);
     const first = random.below(groups.length);
     const batch: ModelAppend[] = [];
-    for (let i = 0; i < count; i++) batch.push(this.#appendOf(groups[(first + i) % groups.length] as GroupId));
+    for (let i = 0; i < count; i++)
+      batch.push(this.#appendOf(groups[(first + i) % groups.length] as GroupId));
     const handed: Handed = { batch, after: this.#newest.after(batch) };
     this.#handed.push(handed);
-    this.#note("append", batch.length, batch.map(({ group, entries, hardState }) => ({ group, from: entries[0]?.index, count: entries.length, hardState })));
-    storage.wal.append(batch, (error) => this.#answered(storage, handed, error), { reserve: random.percent(20) });
+    this.#note(
+      "append",
+      batch.length,
+      batch.map(({ group, entries, hardState }) => ({
+        group,
+        from: entries[0]?.index,
+        count: entries.length,
+        hardState,
+      })),
+    );
+    storage.wal.append(batch, (error) => this.#answered(storage, handed, error), {
+      reserve: random.percent(20),
+    });
   }
 
   #appendOf(group: GroupId): ModelAppend {
@@ -314,7 +383,11 @@ class StorageWorld {
     const last = entries.length;
     if (random.percent(8)) {
       this.#term++;
-      return { group, entries: [], hardState: { ...hardState, term: this.#term, vote: random.between(1, 3) } };
+      return {
+        group,
+        entries: [],
+        hardState: { ...hardState, term: this.#term, vote: random.between(1, 3) },
+      };
     }
     const overwrites = this.#options.overwrites && last > hardState.commit && random.percent(30);
     if (overwrites) this.#term++;
@@ -327,17 +400,36 @@ class StorageWorld {
       data: random.percent(5) ? new Uint8Array(0) : encodeOps(this.#ops()),
     }));
     const end = from + added.length - 1;
-    const commit = random.percent(60) ? random.between(Math.min(hardState.commit, end), end) : hardState.commit;
+    const commit = random.percent(60)
+      ? random.between(Math.min(hardState.commit, end), end)
+      : hardState.commit;
     const isSaved = commit !== hardState.commit || term !== hardState.term || random.percent(20);
-    return { group, entries: added, hardState: isSaved ? { term, vote: term === hardState.term ? hardState.vote : 0, commit: Math.max(commit, hardState.commit) } : null };
+    return {
+      group,
+      entries: added,
+      hardState: isSaved
+        ? {
+            term,
+            vote: term === hardState.term ? hardState.vote : 0,
+            commit: Math.max(commit, hardState.commit),
+          }
+        : null,
+    };
   }
 
   #ops(): TreeOp[] {
     const random = this.#random;
     return Array.from({ length: random.between(1, 3) }, () => {
       const number = random.below(this.#options.keys);
-      const key = keyBytes(this.#options.large && number % 7 === 0 ? `${"long".repeat(300)}${number}` : `key${number}`);
-      const size = this.#options.large && random.percent(4) ? random.between(3000, 15_000) : random.percent(10) ? random.between(200, 900) : random.below(60);
+      const key = keyBytes(
+        this.#options.large && number % 7 === 0 ? `${"long".repeat(300)}${number}` : `key${number}`,
+      );
+      const size =
+        this.#options.large && random.percent(4)
+          ? random.between(3000, 15_000)
+          : random.percent(10)
+            ? random.between(200, 900)
+            : random.below(60);
       const value = keyBytes(`${this.#values++}${".".repeat(size)}`);
       return { tree: random.below(TREES), key, value: random.percent(25) ? null : value };
     });
@@ -349,8 +441,16 @@ class StorageWorld {
       this.#refused(storage, error);
       return;
     }
-    check(!this.#failed("log"), "nothing is acknowledged after a failed write", () => "an append was");
-    check(this.#handed[0] === handed, "appends are acknowledged in their order", () => "a later one came first");
+    check(
+      !this.#failed("log"),
+      "nothing is acknowledged after a failed write",
+      () => "an append was",
+    );
+    check(
+      this.#handed[0] === handed,
+      "appends are acknowledged in their order",
+      () => "a later one came first",
+    );
     this.#handed.shift();
     this.#acknowledged = handed.after;
     this.#commands++;
@@ -391,7 +491,12 @@ class StorageWorld {
     const life = this.#life;
     this.#note("checkpoint", appliedIndex, { group });
     runIo(
-      engine.checkpoint({ appliedIndex, appliedTerm, walLsn: storage.wal.durableLsn, payload: Uint8Array.of(group, appliedIndex & 255) }),
+      engine.checkpoint({
+        appliedIndex,
+        appliedTerm,
+        walLsn: storage.wal.durableLsn,
+        payload: Uint8Array.of(group, appliedIndex & 255),
+      }),
       (error) => {
         if (life !== this.#life) return;
         trees.checkpointing = false;
@@ -401,7 +506,11 @@ class StorageWorld {
           this.#failing = true;
           return;
         }
-        check(!this.#failed(group), "a checkpoint does not succeed after a failed write", () => `group ${group}`);
+        check(
+          !this.#failed(group),
+          "a checkpoint does not succeed after a failed write",
+          () => `group ${group}`,
+        );
         trees.checkpointIndex = appliedIndex;
         this.#note("checkpoint is durable", appliedIndex, { group });
         this.#release(storage, group);
@@ -417,7 +526,11 @@ class StorageWorld {
     trees.releasedIndex = older?.appliedIndex ?? 0;
     storage.wal.release(
       group,
-      { appliedIndex: newest.appliedIndex, appliedTerm: newest.appliedTerm, olderAppliedIndex: older?.appliedIndex ?? 0 },
+      {
+        appliedIndex: newest.appliedIndex,
+        appliedTerm: newest.appliedTerm,
+        olderAppliedIndex: older?.appliedIndex ?? 0,
+      },
       () => {},
     );
   }
@@ -425,7 +538,11 @@ class StorageWorld {
   #saveVote(storage: Storage, group: GroupId): void {
     const known = this.#votes.get(group);
     if (known !== undefined && known.pending !== null) return;
-    const vote: VoteState = { term: (known?.saved.term ?? 0) + this.#random.between(1, 3), vote: this.#random.between(0, 3), incarnation: 1 };
+    const vote: VoteState = {
+      term: (known?.saved.term ?? 0) + this.#random.between(1, 3),
+      vote: this.#random.between(0, 3),
+      incarnation: 1,
+    };
     const entry = known ?? { saved: NO_VOTE, pending: null };
     entry.pending = vote;
     this.#votes.set(group, entry);
@@ -435,7 +552,11 @@ class StorageWorld {
         this.#failing = true;
         return;
       }
-      check(!this.#failed("votes"), "nothing is acknowledged after a failed write", () => "a vote was");
+      check(
+        !this.#failed("votes"),
+        "nothing is acknowledged after a failed write",
+        () => "a vote was",
+      );
       entry.saved = vote;
       entry.pending = null;
       if (this.#random.percent(10)) this.#checkDurable();
@@ -447,14 +568,25 @@ class StorageWorld {
     const oldest = this.#pins.length > 3 ? this.#pins.shift() : undefined;
     if (oldest !== undefined) {
       const { version, content } = oldest;
-      const found = difference(Object.fromEntries(contentOf((id) => version.tree(id))), Object.fromEntries(content));
-      check(found === null, "a pinned version does not change", () => `group ${oldest.group}: ${found}`);
+      const found = difference(
+        Object.fromEntries(contentOf((id) => version.tree(id))),
+        Object.fromEntries(content),
+      );
+      check(
+        found === null,
+        "a pinned version does not change",
+        () => `group ${oldest.group}: ${found}`,
+      );
       version.release();
     }
     const engine = storage.engines.get(group);
     if (engine === undefined) return;
     const { appliedIndex } = this.#trees.get(group) as Trees;
-    this.#pins.push({ group, version: engine.pin(), content: contentAt(this.#acknowledged.of(group), appliedIndex) });
+    this.#pins.push({
+      group,
+      version: engine.pin(),
+      content: contentAt(this.#acknowledged.of(group), appliedIndex),
+    });
   }
 
   // ---- what must be there ----
@@ -473,7 +605,10 @@ class StorageWorld {
       // The first reason is the one that counts when nothing was under way.
       if (reason === "") reason = found;
     }
-    throw new Violation("every acknowledged append survives, and others whole or not at all", `${reason} (${this.#handed.length} appends were under way, machine at ${machine.scheduler.nowMs} ms)`);
+    throw new Violation(
+      "every acknowledged append survives, and others whole or not at all",
+      `${reason} (${this.#handed.length} appends were under way, machine at ${machine.scheduler.nowMs} ms)`,
+    );
   }
 
   #logMismatch({ wal, engines }: Storage, state: LogState): string | null {
@@ -483,15 +618,20 @@ class StorageWorld {
       const applied = engines.get(group)?.checkpoints.newest?.appliedIndex ?? 0;
       const older = engines.get(group)?.checkpoints.older?.appliedIndex ?? 0;
       const released = Math.max((this.#trees.get(group) as Trees).releasedIndex, older);
-      if (log.firstIndex() > released + 1) return `group ${group} begins at ${log.firstIndex()}, and only ${released} were released`;
-      if (log.lastIndex() !== Math.max(expected.entries.length, 0)) return `group ${group} ends at ${log.lastIndex()}, not ${expected.entries.length}`;
+      if (log.firstIndex() > released + 1)
+        return `group ${group} begins at ${log.firstIndex()}, and only ${released} were released`;
+      if (log.lastIndex() !== Math.max(expected.entries.length, 0))
+        return `group ${group} ends at ${log.lastIndex()}, not ${expected.entries.length}`;
       const entries = entriesOf(wal, group, this.#options.readBytes);
       for (const entry of entries) {
         const found = entryDifference(entry, expected.entries[entry.index - 1]);
         if (found !== null) return `group ${group}: ${found}`;
       }
       const hardState = wal.hardState(group);
-      const commit = Math.min(Math.max(expected.hardState.commit, applied), expected.entries.length);
+      const commit = Math.min(
+        Math.max(expected.hardState.commit, applied),
+        expected.entries.length,
+      );
       const found = difference(hardState, { ...expected.hardState, commit });
       if (found !== null) return `HardState of group ${group}: ${found}`;
     }
@@ -505,18 +645,41 @@ class StorageWorld {
       const newest = engine.checkpoints.newest;
       const applied = newest?.appliedIndex ?? 0;
       // With the newest checkpoint damaged the older one takes its place, and the log begins before it.
-      check(isDamaged || applied >= trees.checkpointIndex, "a checkpoint that was reported survives", () => `group ${group} is at ${applied}, not ${trees.checkpointIndex}`);
-      check(applied <= state.of(group).entries.length, "the log reaches the checkpoint", () => `group ${group} applied ${applied}`);
+      check(
+        isDamaged || applied >= trees.checkpointIndex,
+        "a checkpoint that was reported survives",
+        () => `group ${group} is at ${applied}, not ${trees.checkpointIndex}`,
+      );
+      check(
+        applied <= state.of(group).entries.length,
+        "the log reaches the checkpoint",
+        () => `group ${group} applied ${applied}`,
+      );
       if (newest !== null && applied > 0) {
         const payload = difference(newest.payload, Uint8Array.of(group, applied & 255));
-        check(payload === null, "a checkpoint carries its payload", () => `group ${group}: ${payload}`);
+        check(
+          payload === null,
+          "a checkpoint carries its payload",
+          () => `group ${group}: ${payload}`,
+        );
       }
-      const found = difference(Object.fromEntries(contentOf((id) => engine.tree(id))), Object.fromEntries(contentAt(state.of(group), applied)));
-      check(found === null, "the trees are those of the checkpoint", () => `group ${group} at ${applied}: ${found}`);
+      const found = difference(
+        Object.fromEntries(contentOf((id) => engine.tree(id))),
+        Object.fromEntries(contentAt(state.of(group), applied)),
+      );
+      check(
+        found === null,
+        "the trees are those of the checkpoint",
+        () => `group ${group} at ${applied}: ${found}`,
+      );
       for (const [name, value] of contentAt(state.of(group), applied)) {
         const got = engine.tree(Number(name.slice(0, 1))).get(keyBytes(name.slice(2)));
         const wrong = difference(got, value);
-        check(wrong === null, "a key that is there is found", () => `group ${group}, ${name}: ${wrong}`);
+        check(
+          wrong === null,
+          "a key that is there is found",
+          () => `group ${group}, ${name}: ${wrong}`,
+        );
       }
     }
   }
@@ -528,7 +691,12 @@ class StorageWorld {
       if (found === null && isDamaged) continue;
       const isSaved = difference(found, saved) === null;
       const isPending = pending !== null && difference(found, pending) === null;
-      check(isSaved || isPending, "a saved vote survives", () => `group ${group} has ${show(found)}, not ${show(saved)}${pending === null ? "" : ` or ${show(pending)}`}`);
+      check(
+        isSaved || isPending,
+        "a saved vote survives",
+        () =>
+          `group ${group} has ${show(found)}, not ${show(saved)}${pending === null ? "" : ` or ${show(pending)}`}`,
+      );
     }
   }
 
@@ -546,13 +714,24 @@ class StorageWorld {
       trees.checkpointing = false;
       this.#apply(storage, group);
       const found = difference(
-        Object.fromEntries(contentOf((id) => (storage.engines.get(group) as NonNullable<ReturnType<typeof storage.engines.get>>).tree(id))),
+        Object.fromEntries(
+          contentOf((id) =>
+            (
+              storage.engines.get(group) as NonNullable<ReturnType<typeof storage.engines.get>>
+            ).tree(id),
+          ),
+        ),
         Object.fromEntries(contentAt(state.of(group), trees.appliedIndex)),
       );
-      check(found === null, "checkpoint and log together give the state", () => `group ${group}: ${found}`);
+      check(
+        found === null,
+        "checkpoint and log together give the state",
+        () => `group ${group}: ${found}`,
+      );
     }
     for (const entry of this.#votes.values()) entry.pending = null;
-    for (const [group, entry] of this.#votes) entry.saved = voteOf(storage.votes, group) ?? entry.saved;
+    for (const [group, entry] of this.#votes)
+      entry.saved = voteOf(storage.votes, group) ?? entry.saved;
   }
 
   #checkDurable(): void {
@@ -560,11 +739,13 @@ class StorageWorld {
     fork.losePower("lose-all");
     fork.disk.quotaBytes = Number.POSITIVE_INFINITY;
     const storage = this.#tryToOpen(fork, false);
-    if (storage === null || storage instanceof Error) throw new Violation("what is durable can be opened", `${storage?.stack}`);
+    if (storage === null || storage instanceof Error)
+      throw new Violation("what is durable can be opened", `${storage?.stack}`);
     try {
       this.#compare(fork, storage);
     } catch (error) {
-      if (error instanceof Violation) throw new Violation("an acknowledgement does not precede its sync", error.message);
+      if (error instanceof Violation)
+        throw new Violation("an acknowledgement does not precede its sync", error.message);
       throw error;
     }
   }
@@ -579,8 +760,19 @@ class StorageWorld {
     const operation = random.pick(["write", "sync"] as const);
     const skip = random.below(operation === "write" ? 30 : 4);
     const target = random.pick(["log", "votes", ...this.#options.storage.groups]);
-    const paths = target === "log" ? /\/wal\/|\/next\.wal$/ : target === "votes" ? /\/VOTE$/ : new RegExp(`/db/${target}\\.`);
-    const fault = new FailedWrite(this.#machine, operation, (path) => paths.test(path), "EIO", skip);
+    const paths =
+      target === "log"
+        ? /\/wal\/|\/next\.wal$/
+        : target === "votes"
+          ? /\/VOTE$/
+          : new RegExp(`/db/${target}\\.`);
+    const fault = new FailedWrite(
+      this.#machine,
+      operation,
+      (path) => paths.test(path),
+      "EIO",
+      skip,
+    );
     this.#failed = (what) => what === target && fault.hasArrived;
     this.#note("a write will fail", skip, operation);
     this.#work(storage, 30);
@@ -599,18 +791,30 @@ class StorageWorld {
       this.#append(storage);
       this.#pass(2);
     }
-    check(storage.wal.failed === null, "a full disk does not stop the log", () => `${storage.wal.failed}`);
+    check(
+      storage.wal.failed === null,
+      "a full disk does not stop the log",
+      () => `${storage.wal.failed}`,
+    );
     this.#pass(this.#random.below(1500));
     disk.quotaBytes = Number.POSITIVE_INFINITY;
     this.#note("the disk has room", wanted);
     this.#pass(10_000);
-    check(!this.#machine.running || (storage.wal.space === "ok" && this.#handed.length === 0), "a full disk is forgotten once there is room", () => `space is ${storage.wal.space}, ${this.#handed.length} appends wait`);
+    check(
+      !this.#machine.running || (storage.wal.space === "ok" && this.#handed.length === 0),
+      "a full disk is forgotten once there is room",
+      () => `space is ${storage.wal.space}, ${this.#handed.length} appends wait`,
+    );
     this.#workUntilCrash(storage);
   }
 
   /** A bit changes in a directory that was closed: refused by name, or harmless. */
   #rot(): void {
-    const files = this.#machine.disk.paths().filter((path) => path.startsWith(`${ROOT}/`) && /\.(?:wal|hdb)$|\/(?:VOTE|MANIFEST)$/.test(path));
+    const files = this.#machine.disk
+      .paths()
+      .filter(
+        (path) => path.startsWith(`${ROOT}/`) && /\.(?:wal|hdb)$|\/(?:VOTE|MANIFEST)$/.test(path),
+      );
     for (let i = 0; i < 5; i++) {
       const fork = this.#machine.fork(hash32(this.#seed, i));
       const path = this.#random.pick(files);
@@ -621,10 +825,19 @@ class StorageWorld {
       this.#note("a bit flips", offset, path);
       try {
         const storage = this.#tryToOpen(fork, false);
-        if (storage instanceof Error) check(storage instanceof HarmonyError, "damage is refused by name", () => `${storage.stack}`);
+        if (storage instanceof Error)
+          check(
+            storage instanceof HarmonyError,
+            "damage is refused by name",
+            () => `${storage.stack}`,
+          );
         else if (storage !== null) this.#compare(fork, storage, true);
       } catch (error) {
-        if (error instanceof Violation) throw new Violation("damage is refused or harmless", `${path} at ${offset}: ${error.message}`);
+        if (error instanceof Violation)
+          throw new Violation(
+            "damage is refused or harmless",
+            `${path} at ${offset}: ${error.message}`,
+          );
         if (!(error instanceof CorruptionError)) throw error;
       }
     }

@@ -4,9 +4,23 @@
  */
 import { CorruptionError } from "../src/base/index.ts";
 import { BTreeEngine, type ReadTree } from "../src/btree/index.ts";
-import { closeFile, type Env, type Io, openFile, syncDirectory, makeDirectory, FileError } from "../src/env/index.ts";
+import {
+  closeFile,
+  type Env,
+  type Io,
+  openFile,
+  syncDirectory,
+  makeDirectory,
+  FileError,
+} from "../src/env/index.ts";
 import type { Entry, GroupId } from "../src/raft/index.ts";
-import { type GroupStart, VoteFile, type VoteState, Wal, type WalRecovery } from "../src/wal/index.ts";
+import {
+  type GroupStart,
+  VoteFile,
+  type VoteState,
+  Wal,
+  type WalRecovery,
+} from "../src/wal/index.ts";
 import { keyText } from "./model.ts";
 import { check } from "./violation.ts";
 
@@ -50,7 +64,10 @@ export function* createStorage(env: Env, options: StorageOptions): Io<Storage> {
   for (const group of options.groups) engines.set(group, (yield* openEngine(env, group)).engine);
   const votes = yield* VoteFile.create(env, { directory: ROOT }, identity);
   const wal = yield* Wal.create(env, walOptions(options), identity);
-  const marker = yield* openFile(env.files, `${ROOT}/CREATED`, { access: "readwrite", create: "exclusive" });
+  const marker = yield* openFile(env.files, `${ROOT}/CREATED`, {
+    access: "readwrite",
+    create: "exclusive",
+  });
   yield* closeFile(marker);
   yield* syncDirectory(env.files, ROOT);
   return { wal, votes, engines, recovery: null };
@@ -79,7 +96,11 @@ export function* openStorage(env: Env, options: StorageOptions): Io<Storage> {
   for (const group of onOlder) {
     const { newest } = (engines.get(group) as BTreeEngine).checkpoints;
     if (wal.groupLog(group).firstIndex() > (newest?.appliedIndex ?? 0) + 1)
-      throw new CorruptionError({ file: `${ROOT}/db/${group}.hdb`, offset: 0, what: "the log does not reach back to the older checkpoint" });
+      throw new CorruptionError({
+        file: `${ROOT}/db/${group}.hdb`,
+        offset: 0,
+        what: "the log does not reach back to the older checkpoint",
+      });
   }
   return { wal, votes, engines, recovery };
 }
@@ -119,7 +140,11 @@ export function contentOf(tree: (id: number) => ReadTree): Map<string, Uint8Arra
       content.set(`${id}:${keyText(cursor.key)}`, cursor.value.slice());
       count++;
     }
-    check(count === reader.count, "a tree counts its keys", () => `tree ${id} counts ${reader.count}, and has ${count}`);
+    check(
+      count === reader.count,
+      "a tree counts its keys",
+      () => `tree ${id} counts ${reader.count}, and has ${count}`,
+    );
   }
   return content;
 }
@@ -128,11 +153,15 @@ export function contentOf(tree: (id: number) => ReadTree): Map<string, Uint8Arra
 export function entriesOf(wal: Wal, group: GroupId, maxBytes: number): Entry[] {
   const log = wal.groupLog(group);
   const out: Entry[] = [];
-  for (let at = log.firstIndex(); at <= log.lastIndex(); ) {
+  for (let at = log.firstIndex(); at <= log.lastIndex();) {
     const piece = log.entries(at, log.lastIndex() + 1, maxBytes);
     check(piece.length > 0, "a log gives at least one entry", () => `group ${group} at ${at}`);
     for (const entry of piece) {
-      check(log.term(entry.index) === entry.term, "a log knows the term of its entries", () => `group ${group}, entry ${entry.index}`);
+      check(
+        log.term(entry.index) === entry.term,
+        "a log knows the term of its entries",
+        () => `group ${group}, entry ${entry.index}`,
+      );
       out.push(entry);
     }
     at += piece.length;
@@ -140,7 +169,11 @@ export function entriesOf(wal: Wal, group: GroupId, maxBytes: number): Entry[] {
   return out;
 }
 
-function walOptions({ segmentSizeBytes, cacheBytes }: StorageOptions): { directory: string; segmentSizeBytes: number; cacheBytes: number } {
+function walOptions({ segmentSizeBytes, cacheBytes }: StorageOptions): {
+  directory: string;
+  segmentSizeBytes: number;
+  cacheBytes: number;
+} {
   return { directory: ROOT, segmentSizeBytes, cacheBytes };
 }
 

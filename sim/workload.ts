@@ -64,12 +64,22 @@ export class Workload {
     const random = this.#random;
     const die = random.below(100);
     if (die < 55) return this.#put(this.#key(), true);
-    if (die < 65) return { kind: "deleteRange", key: this.#key(), rangeEnd: NO_END, prevKv: random.percent(30) };
+    if (die < 65)
+      return {
+        kind: "deleteRange",
+        key: this.#key(),
+        rangeEnd: NO_END,
+        prevKv: random.percent(30),
+      };
     if (die < 68) return { kind: "deleteRange", ...this.#span(), prevKv: random.percent(30) };
     if (die < 85) return this.#txn(around, 0);
     if (die < 91 && this.#options.compactions) {
       const revision = random.between(Math.max(1, around.compactRevision - 1), around.revision + 1);
-      return { kind: "compact", revision: random.percent(70) ? Math.max(1, revision - 8) : revision, physical: random.percent(20) };
+      return {
+        kind: "compact",
+        revision: random.percent(70) ? Math.max(1, revision - 8) : revision,
+        physical: random.percent(20),
+      };
     }
     if (die >= 91 && this.#options.leases) return this.#leaseRequest();
     return this.#put(this.#key(), true);
@@ -83,7 +93,9 @@ export class Workload {
       kind: "range",
       ...(isPoint ? { key: this.#key(), rangeEnd: NO_END } : this.#span()),
       limit: random.percent(30) ? random.between(1, 6) : 0,
-      revision: isOld ? random.between(Math.max(1, around.compactRevision - 1), around.revision + 1) : 0,
+      revision: isOld
+        ? random.between(Math.max(1, around.compactRevision - 1), around.revision + 1)
+        : 0,
       sortOrder: random.pick(["none", "ascend", "descend"]),
       sortTarget: random.percent(20) ? "value" : "key",
       serializable: false,
@@ -112,7 +124,10 @@ export class Workload {
     const random = this.#random;
     const ignoreValue = mayIgnore && random.percent(4);
     const ignoreLease = mayIgnore && random.percent(4);
-    const lease = !ignoreLease && this.#leases.length > 0 && random.percent(25) ? random.pick(this.#leases) : 0n;
+    const lease =
+      !ignoreLease && this.#leases.length > 0 && random.percent(25)
+        ? random.pick(this.#leases)
+        : 0n;
     return {
       kind: "put",
       key,
@@ -136,7 +151,8 @@ export class Workload {
         else {
           const [key] = free.splice(random.below(free.length), 1);
           if (key === undefined) return ops;
-          if (die < 40) ops.push({ kind: "deleteRange", key, rangeEnd: NO_END, prevKv: random.percent(20) });
+          if (die < 40)
+            ops.push({ kind: "deleteRange", key, rangeEnd: NO_END, prevKv: random.percent(20) });
           else ops.push(this.#put(key, random.percent(20)));
         }
       }
@@ -145,7 +161,10 @@ export class Workload {
     return {
       kind: "txn",
       compare: Array.from({ length: random.below(3) }, () => this.#compare(around)),
-      success: [...branch(random.between(1, 5)), this.#put(free.pop() ?? this.#privateKey(), false)],
+      success: [
+        ...branch(random.between(1, 5)),
+        this.#put(free.pop() ?? this.#privateKey(), false),
+      ],
       failure: branch(random.below(3)),
     };
   }
@@ -159,7 +178,10 @@ export class Workload {
       kind: "txn",
       compare: [this.#compare(around)],
       success: then === undefined ? [] : [this.#put(then, false)],
-      failure: otherwise === undefined ? [] : [{ kind: "deleteRange", key: otherwise, rangeEnd: NO_END, prevKv: false }],
+      failure:
+        otherwise === undefined
+          ? []
+          : [{ kind: "deleteRange", key: otherwise, rangeEnd: NO_END, prevKv: false }],
     };
   }
 
@@ -176,7 +198,11 @@ export class Workload {
       case 2:
         return { ...where, result, operand: { target: "mod", number } };
       case 3:
-        return { ...where, result, operand: { target: "value", bytes: keyBytes(`v${random.below(this.#values + 1)}`) } };
+        return {
+          ...where,
+          result,
+          operand: { target: "value", bytes: keyBytes(`v${random.below(this.#values + 1)}`) },
+        };
       default:
         return { ...where, result, operand: { target: "lease", lease: BigInt(random.below(4)) } };
     }
@@ -191,7 +217,11 @@ export class Workload {
       const id = this.#nextLease++ + (random.percent(50) ? 0x7000_0000_0000_0000n : 0n);
       if (isShort) this.#shortLease = id;
       this.#leases.push(id);
-      return { kind: "leaseGrant", ttlSeconds: BigInt(isShort ? random.between(1, 4) : LONG_LEASE_SECONDS), id };
+      return {
+        kind: "leaseGrant",
+        ttlSeconds: BigInt(isShort ? random.between(1, 4) : LONG_LEASE_SECONDS),
+        id,
+      };
     }
     const id = random.percent(90) ? random.pick(this.#leases) : 0x7fff_ffff_ffff_0000n;
     return die < 65 ? { kind: "leaseRevoke", id } : { kind: "leaseKeepAlive", id };
@@ -216,7 +246,12 @@ export class Workload {
     const random = this.#random;
     const name = `v${this.#values++}`;
     const die = random.below(100);
-    const size = this.#options.large && die < 3 ? random.between(3000, 20_000) : die < 20 ? random.between(100, 900) : random.below(40);
+    const size =
+      this.#options.large && die < 3
+        ? random.between(3000, 20_000)
+        : die < 20
+          ? random.between(100, 900)
+          : random.below(40);
     const out = new Uint8Array(name.length + 1 + size);
     out.fill(46);
     out.set(keyBytes(name));
@@ -225,8 +260,12 @@ export class Workload {
 
   #makeKey(i: number): Uint8Array {
     const random = this.#random;
-    if (this.#options.large && random.percent(8)) return keyBytes(`long/${"k".repeat(random.pick([1000, 1023, 1024, 1025, 4085]))}${String(i).padStart(4, "0")}`);
-    if (random.percent(10)) return Uint8Array.of(107, random.pick([0, 1, 254, 255]), i & 255, i >> 8);
+    if (this.#options.large && random.percent(8))
+      return keyBytes(
+        `long/${"k".repeat(random.pick([1000, 1023, 1024, 1025, 4085]))}${String(i).padStart(4, "0")}`,
+      );
+    if (random.percent(10))
+      return Uint8Array.of(107, random.pick([0, 1, 254, 255]), i & 255, i >> 8);
     return keyBytes(random.percent(50) ? `k${i}` : `dir/${i % 3}/k${i}`);
   }
 }

@@ -26,8 +26,7 @@ describe("the simulated worlds", () => {
 
   it("log, votes and data files of several groups hold what was acknowledged", () => {
     let cycles = 0;
-    for (let seed = 1; seed <= 20; seed++)
-      cycles += clean("storage", runStorageSeed(seed)).cycles;
+    for (let seed = 1; seed <= 20; seed++) cycles += clean("storage", runStorageSeed(seed)).cycles;
     expect(cycles).toBeGreaterThan(60);
   }, 60_000);
 
@@ -47,10 +46,14 @@ describe("the simulated worlds", () => {
 
 describe("a crash at every file operation", () => {
   for (const [i, scenario] of SCENARIOS.entries()) {
-    it(scenario.name, () => {
-      const { points, crashes } = enumerate(scenario, i, { powerLossesMax: 2, kills: 1 });
-      expect(points).toBeGreaterThan(4);
-      expect(crashes).toBeGreaterThan(points);
-    }, 60_000);
+    it(
+      scenario.name,
+      () => {
+        const { points, crashes } = enumerate(scenario, i, { powerLossesMax: 2, kills: 1 });
+        expect(points).toBeGreaterThan(4);
+        expect(crashes).toBeGreaterThan(points);
+      },
+      60_000,
+    );
   }
 });

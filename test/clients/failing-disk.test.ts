@@ -36,7 +36,21 @@ function writeUnderStrace(data: string, log: string, inject: string): Promise<En
   const call = inject.split(":")[0];
   const child = spawn(
     "strace",
-    ["-f", "-o", log, "-s", "24", "-e", `trace=write,${call}`, "-e", `inject=${inject}`, process.execPath, WRITER, data, String(CLIENTS)],
+    [
+      "-f",
+      "-o",
+      log,
+      "-s",
+      "24",
+      "-e",
+      `trace=write,${call}`,
+      "-e",
+      `inject=${inject}`,
+      process.execPath,
+      WRITER,
+      data,
+      String(CLIENTS),
+    ],
     { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, UV_THREADPOOL_SIZE: "1" } },
   );
   let said = "";
@@ -45,7 +59,9 @@ function writeUnderStrace(data: string, log: string, inject: string): Promise<En
   child.stderr.on("data", (chunk: Buffer) => (complaints += chunk.toString()));
   const late = setTimeout(() => child.kill("SIGKILL"), RUN_MS_MAX);
   return new Promise((resolve, reject) => {
-    child.on("error", (error) => reject(new Error(`strace cannot be run, and this test needs it: ${error.message}`)));
+    child.on("error", (error) =>
+      reject(new Error(`strace cannot be run, and this test needs it: ${error.message}`)),
+    );
     child.on("close", (code) => {
       clearTimeout(late);
       resolve({ code, said, complaints });
@@ -56,13 +72,15 @@ function writeUnderStrace(data: string, log: string, inject: string): Promise<En
 async function numbersIn(data: string): Promise<Map<string, number>> {
   await using db = await open(data);
   const found = new Map<string, number>();
-  for await (const { key, value } of db.scan()) found.set(key, Number(new TextDecoder().decode(value).trim().split(" ")[0]));
+  for await (const { key, value } of db.scan())
+    found.set(key, Number(new TextDecoder().decode(value).trim().split(" ")[0]));
   return found;
 }
 
 function acknowledgedIn(said: string): number[] {
   const last = Array.from({ length: CLIENTS }, () => 0);
-  for (const [, client, number] of said.matchAll(/^A (\d+) (\d+)$/gm)) last[Number(client)] = Number(number);
+  for (const [, client, number] of said.matchAll(/^A (\d+) (\d+)$/gm))
+    last[Number(client)] = Number(number);
   return last;
 }
 
@@ -99,7 +117,9 @@ describe("a full disk", () => {
     try {
       execFileSync("mount", ["-t", "tmpfs", "-o", "size=12m", "tmpfs", disk]);
     } catch (error) {
-      throw new Error("this test mounts a small tmpfs and has to be run by somebody who may", { cause: error });
+      throw new Error("this test mounts a small tmpfs and has to be run by somebody who may", {
+        cause: error,
+      });
     }
   });
 
@@ -116,9 +136,21 @@ describe("a full disk", () => {
     const value = await db.get("key0");
     expect(value?.length).toBe(64 * 1024);
     expect((await db.del("key0")).ok).toBe(true);
-    await expect(db.put("one more", "x".repeat(64 * 1024))).rejects.toMatchObject({ code: "DISK_FULL", maybeApplied: false });
+    await expect(db.put("one more", "x".repeat(64 * 1024))).rejects.toMatchObject({
+      code: "DISK_FULL",
+      maybeApplied: false,
+    });
     unlinkSync(ballast);
-    await expect.poll(() => db.put("again", "there is room").then(({ ok }) => ok, () => false), { timeout: 15_000, interval: 250 }).toBe(true);
+    await expect
+      .poll(
+        () =>
+          db.put("again", "there is room").then(
+            ({ ok }) => ok,
+            () => false,
+          ),
+        { timeout: 15_000, interval: 250 },
+      )
+      .toBe(true);
     expect(await db.get("key0")).toBeUndefined();
     expect((await db.get(`key${written - 1}`))?.length).toBe(64 * 1024);
   }, 60_000);

@@ -31,19 +31,26 @@ export function txnOf(client: number, number: number): Txn {
  * What is wrong with `found` (key to number) when `acknowledged[c]` is the last write that client c was told of, or
  * null. One more may have happened.
  */
-export function judge(found: ReadonlyMap<string, number>, acknowledged: readonly number[]): string | null {
+export function judge(
+  found: ReadonlyMap<string, number>,
+  acknowledged: readonly number[],
+): string | null {
   let keys = 0;
   for (const [client, last] of acknowledged.entries()) {
     const counter = found.get(`counter/${client}`) ?? 0;
-    if (counter < last) return `lost: client ${client} was told of write ${last}, and ${counter} is there`;
-    if (counter > last + 1) return `client ${client} never sent write ${counter}: its last acknowledged one is ${last}`;
+    if (counter < last)
+      return `lost: client ${client} was told of write ${last}, and ${counter} is there`;
+    if (counter > last + 1)
+      return `client ${client} never sent write ${counter}: its last acknowledged one is ${last}`;
     if (counter > 0) keys++;
     for (let pair = 0; pair < PAIRS; pair++) {
       const newest = counter - ((counter - pair + PAIRS) % PAIRS);
       const left = found.get(`left/${client}/${pair}`) ?? 0;
       const right = found.get(`right/${client}/${pair}`) ?? 0;
-      if (left !== right) return `half a transaction: pair ${pair} of client ${client} is ${left} and ${right}`;
-      if (left !== Math.max(newest, 0)) return `pair ${pair} of client ${client} is ${left}, and its counter ${counter}`;
+      if (left !== right)
+        return `half a transaction: pair ${pair} of client ${client} is ${left} and ${right}`;
+      if (left !== Math.max(newest, 0))
+        return `pair ${pair} of client ${client} is ${left}, and its counter ${counter}`;
       if (left > 0) keys += 2;
     }
   }

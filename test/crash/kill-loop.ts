@@ -35,7 +35,11 @@ export async function killAgainAndAgain(options: KillOptions): Promise<KillResul
   let unknownWrites = 0;
   for (let cycle = 0; cycle <= options.cycles; cycle++) {
     // The last round only looks.
-    const life = await liveAndDie(options, cycle === options.cycles ? 0 : random.below(KILL_AFTER_MS_MAX), acknowledged);
+    const life = await liveAndDie(
+      options,
+      cycle === options.cycles ? 0 : random.below(KILL_AFTER_MS_MAX),
+      acknowledged,
+    );
     const fault = life.error ?? judge(life.found, life.before);
     const sum = acknowledged.reduce((total, number) => total + number, 0);
     if (fault !== null) return { cycles: cycle, unknownWrites, acknowledged: sum, fault };
@@ -55,7 +59,11 @@ interface Life {
 }
 
 /** Kills it `killAfterMs` after it was ready. What it acknowledges goes into `acknowledged`. */
-function liveAndDie(options: KillOptions, killAfterMs: number, acknowledged: number[]): Promise<Life> {
+function liveAndDie(
+  options: KillOptions,
+  killAfterMs: number,
+  acknowledged: number[],
+): Promise<Life> {
   const before = [...acknowledged];
   const found = new Map<string, number>();
   const child: ChildProcessByStdio<null, Readable, Readable> = spawn(
@@ -83,7 +91,10 @@ function liveAndDie(options: KillOptions, killAfterMs: number, acknowledged: num
         clearTimeout(late);
         // A write that was under way at the last kill may have happened: the client goes on after it.
         for (const client of acknowledged.keys())
-          acknowledged[client] = Math.max(acknowledged[client] ?? 0, found.get(`counter/${client}`) ?? 0);
+          acknowledged[client] = Math.max(
+            acknowledged[client] ?? 0,
+            found.get(`counter/${client}`) ?? 0,
+          );
         setTimeout(() => child.kill("SIGKILL"), killAfterMs);
       }
     });

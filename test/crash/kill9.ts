@@ -32,9 +32,13 @@ const result = await killAgainAndAgain({
 const seconds = ((performance.now() - startedMs) / 1000).toFixed(0);
 if (result.fault === null) {
   rmSync(directory, { recursive: true });
-  process.stdout.write(`${result.acknowledged} writes acknowledged, ${result.unknownWrites} more were under way and happened, ${seconds} s\n`);
+  process.stdout.write(
+    `${result.acknowledged} writes acknowledged, ${result.unknownWrites} more were under way and happened, ${seconds} s\n`,
+  );
   process.stdout.write(`${result.cycles} cycles, 0 lost\n`);
 } else {
-  process.stdout.write(`after ${result.cycles} cycles: ${result.fault}\nthe directory is kept: ${directory}\n`);
+  process.stdout.write(
+    `after ${result.cycles} cycles: ${result.fault}\nthe directory is kept: ${directory}\n`,
+  );
   process.exitCode = 1;
 }

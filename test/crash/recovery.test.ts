@@ -1,5 +1,15 @@
 /** The four recovery tests that the project began with, on real files and through the public door. */
-import { closeSync, cpSync, mkdtempSync, openSync, readdirSync, readSync, rmSync, statSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  cpSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -46,9 +56,18 @@ describe("recovery from the log alone", () => {
   it("TestWALRecoveryMultipleEntries: hundreds of writes, deletes and transactions, in order", async () => {
     const data = join(directory, "data");
     await using db = await open(data, { ...WITHOUT_CHECKPOINTS, walSegmentBytes: 64 * 1024 });
-    await Promise.all(Array.from({ length: 500 }, (_, i) => db.put(`key${String(i).padStart(3, "0")}`, `value${i}`)));
+    await Promise.all(
+      Array.from({ length: 500 }, (_, i) =>
+        db.put(`key${String(i).padStart(3, "0")}`, `value${i}`),
+      ),
+    );
     await db.del("key007");
-    const last = await db.txn({ then: [{ type: "put", key: "key100", value: "changed" }, { type: "del", key: "key101" }] });
+    const last = await db.txn({
+      then: [
+        { type: "put", key: "key100", value: "changed" },
+        { type: "del", key: "key101" },
+      ],
+    });
     await db.close();
     await using again = await open(data, { ...WITHOUT_CHECKPOINTS, walSegmentBytes: 64 * 1024 });
     const entries = await collect(again.scan());
@@ -117,7 +136,10 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
 }
 
 function newestSegment(data: string): string {
-  const name = readdirSync(join(data, "wal")).filter((file) => file.endsWith(".wal")).toSorted().at(-1);
+  const name = readdirSync(join(data, "wal"))
+    .filter((file) => file.endsWith(".wal"))
+    .toSorted()
+    .at(-1);
   return join(data, "wal", name as string);
 }
 

@@ -38,5 +38,7 @@ for await (const { key, value } of db.scan()) {
 }
 say("R");
 await Promise.all(
-  Array.from({ length: Number(clients) }, (_, client) => write(db, client, (counters.get(`counter/${client}`) ?? 0) + 1)),
+  Array.from({ length: Number(clients) }, (_, client) =>
+    write(db, client, (counters.get(`counter/${client}`) ?? 0) + 1),
+  ),
 );
