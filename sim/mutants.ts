@@ -100,14 +100,6 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "if (this.#readOnly.hasWaiting)\n            this.#beginReads();",
     why: "a new leader does not know yet what is committed (R2)",
   },
-  {
-    name: "overwritten-entries-stay-stable",
-    layer: "raft",
-    file: "raft/unstable.js",
-    find: "for (const write of this.#writes)\n            write.last = Math.min(write.last, first - 1);",
-    replace: "",
-    why: "an entry counts as durable because an older one at its index was written",
-  },
   // ---- wal
   {
     name: "segments-are-written-without-sync",
@@ -142,12 +134,12 @@ export const MUTANTS: readonly Mutant[] = [
     why: "an idle group's vote goes with the old segments (D25)",
   },
   {
-    name: "segments-removed-before-the-manifest",
+    name: "recovered-segment-without-directory-sync",
     layer: "wal",
-    file: "wal/wal.js",
-    find: "yield* writeManifest(files, directory, manifest);\n        if (removable === 0)",
-    replace: "if (removable === 0)",
-    why: "the manifest names segments that are gone (D26)",
+    file: "wal/recovery.js",
+    find: "yield* renameFile(this.files, temporary, path);\n        yield* syncDirectory(this.files, this.directory);",
+    replace: "yield* renameFile(this.files, temporary, path);",
+    why: "what is acknowledged after a recovery stands in a segment that loses its name (D10, D30)",
   },
   {
     name: "acknowledged-in-spite-of-the-error",

@@ -63,6 +63,18 @@ export function contentAt(state: GroupState, appliedIndex: number): TreeContent 
   return content;
 }
 
+/** Where two contents differ, or null. */
+export function contentDifference(actual: TreeContent, expected: TreeContent): string | null {
+  for (const [name, value] of expected) {
+    const found = actual.get(name);
+    if (found === undefined) return `${name} is missing`;
+    if (!sameBytes(found, value)) return `${name} is ${showBytes(found)}, not ${showBytes(value)}`;
+  }
+  if (actual.size === expected.size) return null;
+  for (const name of actual.keys()) if (!expected.has(name)) return `${name} is too much`;
+  return null;
+}
+
 /** One change of a tree. A null value deletes. */
 export interface TreeOp {
   readonly tree: number;

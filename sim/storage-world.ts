@@ -10,38 +10,36 @@ import { CorruptionError, hash32, HarmonyError, Random } from "../src/base/index
 import type { Version } from "../src/btree/index.ts";
 import { FileError, type Io, runIo } from "../src/env/index.ts";
 import { type CrashMode, SimEnv } from "../src/env/sim/index.ts";
-import { type Entry, EntryType, type GroupId } from "../src/raft/index.ts";
+import type { Entry, GroupId } from "../src/raft/index.ts";
 import type { VoteState } from "../src/wal/index.ts";
-import { keyBytes } from "./model.ts";
-import { drive } from "./node-driver.ts";
 import { FailedWrite } from "./failed-write.ts";
+import { drive } from "./node-driver.ts";
 import { failureOf, type Failure, type RunResult } from "./result.ts";
 import {
   closeStorage,
   contentOf,
   createStorage,
-  entriesOf,
+  NO_VOTE,
   openStorage,
   ROOT,
   type Storage,
-  NO_VOTE,
   type StorageOptions,
-  TREES,
   voteOf,
   wasCreated,
 } from "./storage.ts";
+import { AppendSource } from "./storage-appends.ts";
+import { findState, type Handed, type Knowledge, type Trees, type Votes } from "./storage-judge.ts";
 import {
   contentAt,
+  contentDifference,
   decodeOps,
-  encodeOps,
-  entryDifference,
   LogState,
   type ModelAppend,
   type TreeContent,
-  type TreeOp,
 } from "./storage-model.ts";
+import { drawStorageOptions, type StorageWorldOptions } from "./storage-options.ts";
 import { Trace } from "./trace.ts";
-import { check, difference, show, Violation } from "./violation.ts";
+import { check, Violation } from "./violation.ts";
 
 /** Records that a life has to have written, in two groups at least, for its crash to count as a cycle. */
 const RECORDS_PER_CYCLE = 20;
@@ -54,84 +52,26 @@ const MODES: readonly CrashMode[] = [
   "torn",
   "mixed",
 ];
-const STREAM_OPTIONS = 21;
 const STREAM_WORLD = 22;
-
-interface WorldOptions {
-  readonly storage: StorageOptions;
-  readonly lives: number;
-  readonly shortWritePercent: number;
-  readonly journaledNames: boolean;
-  readonly syncKeepsName: boolean;
-  readonly powerLoss: boolean;
-  readonly crashInRecovery: boolean;
-  readonly failedWrites: boolean;
-  readonly fullDisk: boolean;
-  readonly bitRot: boolean;
-  readonly overwrites: boolean;
-  readonly large: boolean;
-  readonly keys: number;
-  readonly readBytes: number;
-}
-
-function draw(seed: number): WorldOptions {
-  const random = new Random(hash32(seed, STREAM_OPTIONS));
-  const groups = random.between(2, 5);
-  return {
-    storage: {
-      segmentSizeBytes: random.pick([4096, 4096, 8192, 16_384, 65_536]),
-      groups: Array.from({ length: groups }, (_, i) => i),
-      cacheBytes: random.pick([0, 500, 100_000]),
-    },
-    lives: random.between(4, 10),
-    shortWritePercent: random.percent(40) ? random.pick([3, 25]) : 0,
-    journaledNames: random.percent(50),
-    syncKeepsName: random.percent(50),
-    powerLoss: random.percent(85),
-    crashInRecovery: random.percent(40),
-    failedWrites: random.percent(25),
-    fullDisk: random.percent(15),
-    bitRot: random.percent(30),
-    overwrites: random.percent(60),
-    large: random.percent(20),
-    keys: random.pick([3, 20, 200]),
-    readBytes: random.pick([1, 400, 1_000_000]),
-  };
-}
+const STREAM_APPENDS = 23;
 
 export function runStorageSeed(seed: number): RunResult {
-  return new StorageWorld(seed, draw(seed)).run();
-}
-
-/** A batch that was handed in. */
-interface Handed {
-  readonly batch: readonly ModelAppend[];
-  /** The state of the log with it and all before it. */
-  readonly after: LogState;
-}
-
-/** What the trees of a group have been told. */
-interface Trees {
-  appliedIndex: number;
-  /** The applied index of the last checkpoint whose completion was reported. */
-  checkpointIndex: number;
-  /** What the log was told that it may forget. */
-  releasedIndex: number;
-  checkpointing: boolean;
+  return new StorageWorld(seed, drawStorageOptions(seed)).run();
 }
 
 class StorageWorld {
   readonly #seed: number;
-  readonly #options: WorldOptions;
+  readonly #options: StorageWorldOptions;
   readonly #machine: SimEnv;
   readonly #random: Random;
+  readonly #source: AppendSource;
   readonly #trace = new Trace();
   /** Everything that was acknowledged, and then what was handed in after it. */
   #acknowledged = new LogState();
   #handed: Handed[] = [];
   readonly #trees = new Map<GroupId, Trees>();
   /** The last acknowledged vote of a group, and one that may or may not have been saved. */
-  readonly #votes = new Map<GroupId, { saved: VoteState; pending: VoteState | null }>();
+  readonly #votes = new Map<GroupId, Votes>();
   #pins: { readonly group: GroupId; readonly version: Version; readonly content: TreeContent }[] =
     [];
   #life = 0;
@@ -143,13 +83,12 @@ class StorageWorld {
   #failing = false;
   #cycles = 0;
   #commands = 0;
-  #values = 0;
-  #term = 1;
 
-  constructor(seed: number, options: WorldOptions) {
+  constructor(seed: number, options: StorageWorldOptions) {
     this.#seed = seed;
     this.#options = options;
     this.#random = new Random(hash32(seed, STREAM_WORLD));
+    this.#source = new AppendSource(hash32(seed, STREAM_APPENDS), options);
     const { shortWritePercent, journaledNames, syncKeepsName } = options;
     this.#machine = new SimEnv({
       seed,
@@ -237,7 +176,7 @@ class StorageWorld {
         throw new Violation("a directory opens again after a crash", `${storage.stack}`);
       if (storage !== null) {
         this.#life++;
-        this.#adopt(this.#compare(this.#machine, storage), storage);
+        this.#adopt(this.#compare(storage), storage);
         this.#note("verified");
         if (this.#countsWhenVerified) this.#cycles++;
         this.#countsWhenVerified = false;
@@ -378,61 +317,7 @@ class StorageWorld {
   }
 
   #appendOf(group: GroupId): ModelAppend {
-    const random = this.#random;
-    const { entries, hardState } = this.#newest.of(group);
-    const last = entries.length;
-    if (random.percent(8)) {
-      this.#term++;
-      return {
-        group,
-        entries: [],
-        hardState: { ...hardState, term: this.#term, vote: random.between(1, 3) },
-      };
-    }
-    const overwrites = this.#options.overwrites && last > hardState.commit && random.percent(30);
-    if (overwrites) this.#term++;
-    const from = overwrites ? random.between(hardState.commit + 1, last) : last + 1;
-    const term = Math.max(this.#term, hardState.term);
-    const added: Entry[] = Array.from({ length: random.between(1, 4) }, (_, i) => ({
-      index: from + i,
-      term,
-      type: random.percent(5) ? EntryType.empty : EntryType.normal,
-      data: random.percent(5) ? new Uint8Array(0) : encodeOps(this.#ops()),
-    }));
-    const end = from + added.length - 1;
-    const commit = random.percent(60)
-      ? random.between(Math.min(hardState.commit, end), end)
-      : hardState.commit;
-    const isSaved = commit !== hardState.commit || term !== hardState.term || random.percent(20);
-    return {
-      group,
-      entries: added,
-      hardState: isSaved
-        ? {
-            term,
-            vote: term === hardState.term ? hardState.vote : 0,
-            commit: Math.max(commit, hardState.commit),
-          }
-        : null,
-    };
-  }
-
-  #ops(): TreeOp[] {
-    const random = this.#random;
-    return Array.from({ length: random.between(1, 3) }, () => {
-      const number = random.below(this.#options.keys);
-      const key = keyBytes(
-        this.#options.large && number % 7 === 0 ? `${"long".repeat(300)}${number}` : `key${number}`,
-      );
-      const size =
-        this.#options.large && random.percent(4)
-          ? random.between(3000, 15_000)
-          : random.percent(10)
-            ? random.between(200, 900)
-            : random.below(60);
-      const value = keyBytes(`${this.#values++}${".".repeat(size)}`);
-      return { tree: random.below(TREES), key, value: random.percent(25) ? null : value };
-    });
+    return this.#source.next(group, this.#newest.of(group));
   }
 
   #answered(storage: Storage, handed: Handed, error: HarmonyError | null): void {
@@ -568,9 +453,9 @@ class StorageWorld {
     const oldest = this.#pins.length > 3 ? this.#pins.shift() : undefined;
     if (oldest !== undefined) {
       const { version, content } = oldest;
-      const found = difference(
-        Object.fromEntries(contentOf((id) => version.tree(id))),
-        Object.fromEntries(content),
+      const found = contentDifference(
+        contentOf((id) => version.tree(id)),
+        content,
       );
       check(
         found === null,
@@ -591,113 +476,18 @@ class StorageWorld {
 
   // ---- what must be there ----
 
-  /** Finds the state that the opened storage is in, or throws. */
-  #compare(machine: SimEnv, storage: Storage, isDamaged = false): LogState {
-    const candidates = [this.#acknowledged, ...this.#handed.map(({ after }) => after)];
-    let reason = "";
-    for (const state of candidates) {
-      const found = this.#logMismatch(storage, state);
-      if (found === null) {
-        this.#compareTrees(storage, state, isDamaged);
-        this.#compareVotes(storage, isDamaged);
-        return state;
-      }
-      // The first reason is the one that counts when nothing was under way.
-      if (reason === "") reason = found;
-    }
-    throw new Violation(
-      "every acknowledged append survives, and others whole or not at all",
-      `${reason} (${this.#handed.length} appends were under way, machine at ${machine.scheduler.nowMs} ms)`,
-    );
+  #compare(storage: Storage, isDamaged = false): LogState {
+    return findState(storage, this.#knowledge(), isDamaged);
   }
 
-  #logMismatch({ wal, engines }: Storage, state: LogState): string | null {
-    for (const group of this.#options.storage.groups) {
-      const expected = state.of(group);
-      const log = wal.groupLog(group);
-      const applied = engines.get(group)?.checkpoints.newest?.appliedIndex ?? 0;
-      const older = engines.get(group)?.checkpoints.older?.appliedIndex ?? 0;
-      const released = Math.max((this.#trees.get(group) as Trees).releasedIndex, older);
-      if (log.firstIndex() > released + 1)
-        return `group ${group} begins at ${log.firstIndex()}, and only ${released} were released`;
-      if (log.lastIndex() !== Math.max(expected.entries.length, 0))
-        return `group ${group} ends at ${log.lastIndex()}, not ${expected.entries.length}`;
-      const entries = entriesOf(wal, group, this.#options.readBytes);
-      for (const entry of entries) {
-        const found = entryDifference(entry, expected.entries[entry.index - 1]);
-        if (found !== null) return `group ${group}: ${found}`;
-      }
-      const hardState = wal.hardState(group);
-      const commit = Math.min(
-        Math.max(expected.hardState.commit, applied),
-        expected.entries.length,
-      );
-      const found = difference(hardState, { ...expected.hardState, commit });
-      if (found !== null) return `HardState of group ${group}: ${found}`;
-    }
-    return null;
-  }
-
-  #compareTrees({ engines }: Storage, state: LogState, isDamaged: boolean): void {
-    for (const [group, trees] of this.#trees) {
-      const engine = engines.get(group);
-      if (engine === undefined) continue;
-      const newest = engine.checkpoints.newest;
-      const applied = newest?.appliedIndex ?? 0;
-      // With the newest checkpoint damaged the older one takes its place, and the log begins before it.
-      check(
-        isDamaged || applied >= trees.checkpointIndex,
-        "a checkpoint that was reported survives",
-        () => `group ${group} is at ${applied}, not ${trees.checkpointIndex}`,
-      );
-      check(
-        applied <= state.of(group).entries.length,
-        "the log reaches the checkpoint",
-        () => `group ${group} applied ${applied}`,
-      );
-      if (newest !== null && applied > 0) {
-        const payload = difference(newest.payload, Uint8Array.of(group, applied & 255));
-        check(
-          payload === null,
-          "a checkpoint carries its payload",
-          () => `group ${group}: ${payload}`,
-        );
-      }
-      const found = difference(
-        Object.fromEntries(contentOf((id) => engine.tree(id))),
-        Object.fromEntries(contentAt(state.of(group), applied)),
-      );
-      check(
-        found === null,
-        "the trees are those of the checkpoint",
-        () => `group ${group} at ${applied}: ${found}`,
-      );
-      for (const [name, value] of contentAt(state.of(group), applied)) {
-        const got = engine.tree(Number(name.slice(0, 1))).get(keyBytes(name.slice(2)));
-        const wrong = difference(got, value);
-        check(
-          wrong === null,
-          "a key that is there is found",
-          () => `group ${group}, ${name}: ${wrong}`,
-        );
-      }
-    }
-  }
-
-  #compareVotes({ votes }: Storage, isDamaged: boolean): void {
-    for (const [group, { saved, pending }] of this.#votes) {
-      const found = voteOf(votes, group);
-      // A damaged vote file says so: what it held is then decided from the log.
-      if (found === null && isDamaged) continue;
-      const isSaved = difference(found, saved) === null;
-      const isPending = pending !== null && difference(found, pending) === null;
-      check(
-        isSaved || isPending,
-        "a saved vote survives",
-        () =>
-          `group ${group} has ${show(found)}, not ${show(saved)}${pending === null ? "" : ` or ${show(pending)}`}`,
-      );
-    }
+  #knowledge(): Knowledge {
+    return {
+      acknowledged: this.#acknowledged,
+      handed: this.#handed,
+      trees: this.#trees,
+      votes: this.#votes,
+      readBytes: this.#options.readBytes,
+    };
   }
 
   /** What was found is from now on what everybody relies on. */
@@ -713,15 +503,11 @@ class StorageWorld {
       trees.releasedIndex = Math.max(trees.releasedIndex, older);
       trees.checkpointing = false;
       this.#apply(storage, group);
-      const found = difference(
-        Object.fromEntries(
-          contentOf((id) =>
-            (
-              storage.engines.get(group) as NonNullable<ReturnType<typeof storage.engines.get>>
-            ).tree(id),
-          ),
-        ),
-        Object.fromEntries(contentAt(state.of(group), trees.appliedIndex)),
+      const engine = storage.engines.get(group);
+      if (engine === undefined) continue;
+      const found = contentDifference(
+        contentOf((id) => engine.tree(id)),
+        contentAt(state.of(group), trees.appliedIndex),
       );
       check(
         found === null,
@@ -742,7 +528,7 @@ class StorageWorld {
     if (storage === null || storage instanceof Error)
       throw new Violation("what is durable can be opened", `${storage?.stack}`);
     try {
-      this.#compare(fork, storage);
+      this.#compare(storage);
     } catch (error) {
       if (error instanceof Violation)
         throw new Violation("an acknowledgement does not precede its sync", error.message);
@@ -831,7 +617,7 @@ class StorageWorld {
             "damage is refused by name",
             () => `${storage.stack}`,
           );
-        else if (storage !== null) this.#compare(fork, storage, true);
+        else if (storage !== null) this.#compare(storage, true);
       } catch (error) {
         if (error instanceof Violation)
           throw new Violation(
