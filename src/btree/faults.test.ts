@@ -251,3 +251,35 @@ describe("short writes", () => {
     expect(state(open(machine))).toBe(expected);
   });
 });
+
+describe("a meta that only the cache may have", () => {
+  it("is made durable when the file is opened, before the next checkpoint gives up the other one (D10)", () => {
+    for (let seed = 1; seed <= 6; seed++) {
+      const { machine, engine, random } = prepare(seed);
+      // The pages are synced, the meta is written, and its sync fails: the device has nothing of it, the cache all.
+      machine.disk.inject({ operation: "sync", skip: 1, times: 1, error: "EIO" });
+      expect(failureOf(() => runIoNow(machine, checkpoint(engine, 3)))).toBeInstanceOf(FileError);
+      machine.kill();
+      const again = open(machine);
+      expect(again.checkpoints.newest?.appliedIndex).toBe(3);
+      const third = state(again);
+      change(again, random, 40);
+      const fourth = state(again);
+      let images = 0;
+      const stop = sweepCrashes(
+        machine,
+        (crashed) => {
+          images++;
+          const reopened = open(crashed);
+          const index = reopened.checkpoints.newest?.appliedIndex;
+          expect([3, 4]).toContain(index);
+          expect(state(reopened)).toBe(index === 3 ? third : fourth);
+        },
+        { powerLossesMax: 24, kills: 1 },
+      );
+      runIoNow(machine, checkpoint(again, 4));
+      stop();
+      expect(images).toBeGreaterThan(20);
+    }
+  });
+});

@@ -71,11 +71,28 @@ export function* openDataFile(
     created = true;
   }
   try {
-    return { file, created, ...(yield* findCheckpoints(file, fileId)) };
+    const found = yield* findCheckpoints(file, fileId);
+    if (!created) yield* renew(file, found.newest.meta);
+    return { file, created, ...found };
   } catch (error) {
     yield* closeFile(file);
     throw error;
   }
+}
+
+/**
+ * Writes the newest meta again, as it is, and syncs it. A process whose sync of it failed has ended without knowing
+ * whether the disk has it, and the page that is read here may be the cache's alone; the next checkpoint overwrites the
+ * other meta, which may then be the only durable one (fault-rules D10). A torn write of the same bytes harms nothing
+ * that was durable. The pages below the meta were synced before it was first written.
+ */
+function* renew(file: File, meta: Meta): Io<void> {
+  const place = meta.number % FIRST_PAGE_ID;
+  const page = new Uint8Array(PAGE_SIZE);
+  yield* readFile(file, place * PAGE_SIZE, page);
+  assert(decodeMeta(page, place, undefined).kind === "valid", "the newest meta is still there");
+  yield* writeFile(file, place * PAGE_SIZE, page);
+  yield* syncFile(file);
 }
 
 /** Makes the file complete under another name, then renames it: a crash leaves no half file at `path`. */
