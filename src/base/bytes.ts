@@ -47,7 +47,11 @@ export function writeU16(b: Uint8Array, at: number, value: number): void {
 
 export function readU32(b: Uint8Array, at: number): number {
   return (
-    ((b[at] as number) | ((b[at + 1] as number) << 8) | ((b[at + 2] as number) << 16) | ((b[at + 3] as number) << 24)) >>> 0
+    ((b[at] as number) |
+      ((b[at + 1] as number) << 8) |
+      ((b[at + 2] as number) << 16) |
+      ((b[at + 3] as number) << 24)) >>>
+    0
   );
 }
 
@@ -66,14 +70,20 @@ export function readU64(b: Uint8Array, at: number): number {
 
 /** Writes a safe, non-negative integer as 64 bits, little endian. */
 export function writeU64(b: Uint8Array, at: number, value: number): void {
-  assert(Number.isSafeInteger(value) && value >= 0, "a 64-bit field takes a safe non-negative integer");
+  assert(
+    Number.isSafeInteger(value) && value >= 0,
+    "a 64-bit field takes a safe non-negative integer",
+  );
   writeU32(b, at, value % TWO_32);
   writeU32(b, at + 4, Math.floor(value / TWO_32));
 }
 
 /** Big-endian forms, for numbers inside keys whose byte order must be their numeric order. */
 export function writeU64BigEndian(b: Uint8Array, at: number, value: number): void {
-  assert(Number.isSafeInteger(value) && value >= 0, "a 64-bit field takes a safe non-negative integer");
+  assert(
+    Number.isSafeInteger(value) && value >= 0,
+    "a 64-bit field takes a safe non-negative integer",
+  );
   const high = Math.floor(value / TWO_32);
   const low = value % TWO_32;
   b[at] = high >>> 24;
@@ -87,8 +97,18 @@ export function writeU64BigEndian(b: Uint8Array, at: number, value: number): voi
 }
 
 export function readU64BigEndian(b: Uint8Array, at: number): number {
-  const high = (((b[at] as number) << 24) | ((b[at + 1] as number) << 16) | ((b[at + 2] as number) << 8) | (b[at + 3] as number)) >>> 0;
-  const low = (((b[at + 4] as number) << 24) | ((b[at + 5] as number) << 16) | ((b[at + 6] as number) << 8) | (b[at + 7] as number)) >>> 0;
+  const high =
+    (((b[at] as number) << 24) |
+      ((b[at + 1] as number) << 16) |
+      ((b[at + 2] as number) << 8) |
+      (b[at + 3] as number)) >>>
+    0;
+  const low =
+    (((b[at + 4] as number) << 24) |
+      ((b[at + 5] as number) << 16) |
+      ((b[at + 6] as number) << 8) |
+      (b[at + 7] as number)) >>>
+    0;
   return high > 0x1f_ffff ? Number.NaN : high * TWO_32 + low;
 }
 

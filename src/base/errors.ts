@@ -108,7 +108,11 @@ export class HarmonyError extends Error {
   /** True where the write may or may not have happened; false says that it certainly did not. */
   readonly maybeApplied: boolean;
 
-  constructor(code: ErrorCode, detail?: string, options: { readonly maybeApplied?: boolean; readonly cause?: unknown } = {}) {
+  constructor(
+    code: ErrorCode,
+    detail?: string,
+    options: { readonly maybeApplied?: boolean; readonly cause?: unknown } = {},
+  ) {
     const text = detail === undefined ? ERRORS[code].summary : `${ERRORS[code].summary}: ${detail}`;
     super(text, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;

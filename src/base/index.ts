@@ -24,5 +24,12 @@ export {
   writeU64BigEndian,
 } from "./bytes.ts";
 export { crc32c } from "./crc32c.ts";
-export { CorruptionError, type Damage, type ErrorCode, ERRORS, HarmonyError, type Reaction } from "./errors.ts";
+export {
+  CorruptionError,
+  type Damage,
+  type ErrorCode,
+  ERRORS,
+  HarmonyError,
+  type Reaction,
+} from "./errors.ts";
 export { hash32, Random } from "./random.ts";

@@ -5,7 +5,10 @@
 
 /** A well-mixed 32-bit hash of up to three integers: decision = hash32(seed, stream, ordinal). */
 export function hash32(a: number, b: number, c = 0): number {
-  let h = Math.imul(a ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(b + 0x165667b1, 0xc2b2ae35) ^ Math.imul(c ^ 0x27d4eb2f, 0x9e3779b1);
+  let h =
+    Math.imul(a ^ 0x9e3779b9, 0x85ebca6b) ^
+    Math.imul(b + 0x165667b1, 0xc2b2ae35) ^
+    Math.imul(c ^ 0x27d4eb2f, 0x9e3779b1);
   h ^= h >>> 16;
   h = Math.imul(h, 0x7feb352d);
   h ^= h >>> 15;

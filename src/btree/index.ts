@@ -37,12 +37,10 @@ export {
   type Engine,
   type EngineStats,
   KEY_SIZE_MAX,
-  PAYLOAD_SIZE_MAX,
   type ReadTree,
   type Tree,
   TREE_SLOTS,
   type TreeId,
-  VALUE_SIZE_MAX,
   type Version,
 } from "./engine.ts";
 export { MemoryEngine } from "./memory-engine.ts";

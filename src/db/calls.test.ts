@@ -8,7 +8,11 @@ function world(timeoutMs: number) {
   const calls = new Calls(machine.boot(), timeoutMs);
   const answers: string[] = [];
   const reply = (error: HarmonyError | null, value: string): void => {
-    answers.push(error === null ? value : `${error.code} maybe=${error.maybeApplied} at ${machine.scheduler.nowMs}`);
+    answers.push(
+      error === null
+        ? value
+        : `${error.code} maybe=${error.maybeApplied} at ${machine.scheduler.nowMs}`,
+    );
   };
   const run = (): void => {
     while (machine.scheduler.step());

@@ -11,7 +11,7 @@
  * 3. Applied index and data become durable together, in one checkpoint (fault-rules D20).
  */
 export type { CallOptions, Database, DatabaseStatus, Reply } from "./database.ts";
-export { type CheckpointTriggers, DEFAULT_CHECKPOINTS } from "./chores.ts";
+export type { CheckpointTriggers } from "./chores.ts";
 export { FORMAT_MAJOR, FORMAT_MINOR, lockDataDirectory, readVersion } from "./data-directory.ts";
 export {
   type Call,
@@ -37,4 +37,4 @@ export {
   stopNode,
 } from "./node.ts";
 export type * from "./requests.ts";
-export { DEFAULT_RETENTION, type RetentionSettings } from "./retention.ts";
+export type { RetentionSettings } from "./retention.ts";

@@ -74,7 +74,12 @@ export interface Compare extends KeyRange {
 }
 
 /** `unset`: an operation that names nothing, as the protocol allows one to be sent. Refused by validation. */
-export type RequestOp = RangeRequest | PutRequest | DeleteRangeRequest | TxnRequest | { readonly kind: "unset" };
+export type RequestOp =
+  | RangeRequest
+  | PutRequest
+  | DeleteRangeRequest
+  | TxnRequest
+  | { readonly kind: "unset" };
 
 export interface TxnRequest {
   readonly kind: "txn";

@@ -25,7 +25,8 @@ describe("how long history is kept", () => {
 
   it("keeps the given number of revisions however old they are", () => {
     const retention = new Retention({ retentionMs: MINUTE, retentionRevisions: 1_000 });
-    for (let minute = 0; minute < 60; minute++) expect(retention.due(minute * MINUTE, 500, 0)).toBe(0);
+    for (let minute = 0; minute < 60; minute++)
+      expect(retention.due(minute * MINUTE, 500, 0)).toBe(0);
   });
 
   it("compacts by count alone when no period is set, in steps and not with every write", () => {
