@@ -78,11 +78,14 @@ export function endingOf(error: unknown, dataDir: string): Ending {
           : "choose an address of this machine with --listen-client-urls",
     };
   }
-  const defect =
-    error instanceof AssertionError ? `broken invariant: ${error.message}` : describe(error);
+  return defectEnding(error);
+}
+
+function defectEnding(error: unknown): Ending {
   return {
     exit: Exit.defect,
-    message: defect,
+    message:
+      error instanceof AssertionError ? `broken invariant: ${error.message}` : describe(error),
     advice: "this is a defect: please report it with the log; restarting is safe",
   };
 }
@@ -110,7 +113,9 @@ function harmonyEnding(error: HarmonyError, dataDir: string): Ending {
     };
   }
   if (code === "IO" || code === "STOPPED") {
-    if (error.cause instanceof FileError) return fileEnding(error.cause, dataDir);
+    // A node stops for a failed write, for damage, and for an invariant that broke: the cause tells which.
+    const cause = rootCause(error);
+    if (cause !== error) return endingOf(cause, dataDir);
     return {
       exit: Exit.disk,
       message,
@@ -124,6 +129,13 @@ function harmonyEnding(error: HarmonyError, dataDir: string): Ending {
     advice = `${dataDir} needs a newer harmonydb than this one: install that, or choose another --data-dir`;
   }
   return { exit: Exit.refused, message, advice };
+}
+
+/** What lies at the bottom: errors are wrapped on their way from the disk to the process. */
+function rootCause(error: Error): unknown {
+  let cause: unknown = error;
+  while (cause instanceof Error && cause.cause !== undefined) cause = cause.cause;
+  return cause;
 }
 
 function lockedEnding(message: string, dataDir: string): Ending {

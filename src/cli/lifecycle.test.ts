@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CorruptionError, HarmonyError } from "../base/index.ts";
+import { AssertionError, CorruptionError, HarmonyError } from "../base/index.ts";
 import { FileError, type LogSink } from "../env/index.ts";
 import { Exit } from "./exit.ts";
 import {
@@ -217,6 +217,18 @@ describe("the life of a serving process", () => {
       "a failed sync",
       new HarmonyError("STOPPED", "wal", { cause: new FileError("EIO", "sync", "/d/wal/1.wal") }),
       74,
+    ],
+    [
+      "an invariant that broke while an entry was applied",
+      new HarmonyError("STOPPED", "apply", { cause: new AssertionError("entries have no gaps") }),
+      134,
+    ],
+    [
+      "damage that an entry ran into",
+      new HarmonyError("STOPPED", "apply", {
+        cause: new CorruptionError({ file: "/d/db/0.hdb", offset: 8192, what: "checksum" }),
+      }),
+      70,
     ],
     ["a full disk under an open file", new FileError("ENOSPC", "write", "/d/wal/1.wal"), 74],
     [

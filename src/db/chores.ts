@@ -60,6 +60,7 @@ export class Chores {
   #timer: Timer | null = null;
   #isStopped = false;
   #isExpiring = false;
+  #hasExpired = false;
   #isCompacting = false;
   #checkpointing = false;
   #whenCheckpointed: (() => void)[] = [];
@@ -133,7 +134,10 @@ export class Chores {
     const dueMs = this.#machine.nextDeadlineMs;
     if (dueMs === null || this.#isExpiring) return;
     const nowMs = this.#config.replica.clock.stamp();
-    if (dueMs > nowMs) return;
+    // The first one is proposed in any case: the time that leases are given after a change of leader begins with the
+    // first stamped entry of the term, and an idle group may not have another for long.
+    if (dueMs > nowMs && this.#hasExpired) return;
+    this.#hasExpired = true;
     this.#isExpiring = true;
     const command = encodeExpire({ upToClockMs: nowMs, limit: EXPIRE_LEASES_PER_COMMAND });
     this.#config.replica.propose(command, true, () => {
