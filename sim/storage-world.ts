@@ -260,8 +260,8 @@ class StorageWorld {
     for (let i = 0; i < batches && this.#machine.running; i++) {
       const die = random.below(100);
       if (die < 8) this.#checkpoint(storage, random.pick(this.#options.storage.groups));
-      else if (die < 12) this.#saveVote(storage, random.pick(this.#options.storage.groups));
-      else if (die < 16) this.#pin(storage, random.pick(this.#options.storage.groups));
+      else if (die < 22) this.#saveVote(storage, random.pick(this.#options.storage.groups));
+      else if (die < 26) this.#pin(storage, random.pick(this.#options.storage.groups));
       this.#append(storage);
       if (random.percent(3)) this.#pass(random.between(900, 2500));
       // Some appends share a frame, some come when the disk is idle.
