@@ -65,6 +65,8 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
   );
 }
 
+const KEEP_ALL_REVISIONS = Number.MAX_SAFE_INTEGER;
+
 /** The least history in periodic mode, so that a burst of writes does not outrun a watcher that reconnects. */
 const PERIODIC_REVISIONS_MIN = 10_000;
 
@@ -73,7 +75,8 @@ function retentionSettings(config: ServeConfig): {
   readonly retentionRevisions: number;
 } {
   const retention = retentionOf(config);
-  if (retention === null) return { retentionMs: 0, retentionRevisions: 0 };
+  // etcd's 0: never compacted. Both zero would mean that no history is kept at all.
+  if (retention === null) return { retentionMs: 0, retentionRevisions: KEEP_ALL_REVISIONS };
   return retention.mode === "periodic"
     ? { retentionMs: retention.ms, retentionRevisions: PERIODIC_REVISIONS_MIN }
     : { retentionMs: 0, retentionRevisions: retention.revisions };

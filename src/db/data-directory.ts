@@ -7,7 +7,7 @@
  * everything else is synced, so a directory without it has never acknowledged anything and its first start begins
  * again, unless its log holds entries: then somebody removed VERSION, and guessing would lose data.
  */
-import { assert, CorruptionError, HarmonyError, hex, text, utf8 } from "../base/index.ts";
+import { assert, CorruptionError, crc32c, HarmonyError, hex, text, utf8 } from "../base/index.ts";
 import {
   closeFile,
   type DirectoryLock,
@@ -168,7 +168,21 @@ interface VersionFile {
   readonly createdBy: string;
 }
 
+/** The checksum stands last in the line and covers all before it, so that no flipped bit is taken for a setting. */
+const SEALED = /^(\{.*),"checksum":"([0-9a-f]{8})"\}\n?$/;
+
+function seal(json: string): string {
+  const checksum = crc32c(utf8(json)).toString(16).padStart(8, "0");
+  return `${json.slice(0, -1)},"checksum":"${checksum}"}\n`;
+}
+
 function parseVersion(path: string, content: string): Identity {
+  const [, body, checksum] = SEALED.exec(content) ?? [];
+  const isSealed = body !== undefined && seal(`${body}}`).includes(`"checksum":"${checksum}"`);
+  if (body !== undefined && !isSealed) {
+    const what = "VERSION does not match its checksum";
+    throw new CorruptionError({ file: path, offset: 0, what });
+  }
   let parsed: Partial<VersionFile> | null;
   try {
     parsed = JSON.parse(content) as Partial<VersionFile> | null;
@@ -184,6 +198,7 @@ function parseVersion(path: string, content: string): Identity {
   }
   const { clusterId, memberId, walId, clusterTokenDigest } = parsed ?? {};
   if (
+    !isSealed ||
     major !== FORMAT_MAJOR ||
     !isId(clusterId) ||
     !isId(memberId) ||
@@ -219,7 +234,7 @@ export function* writeVersion(files: Files, directory: string, identity: Identit
   };
   const temporary = `${directory}/tmp/VERSION`;
   const file = yield* openFile(files, temporary, { access: "readwrite", create: "if-missing" });
-  const bytes = utf8(`${JSON.stringify(version)}\n`);
+  const bytes = utf8(seal(JSON.stringify(version)));
   // An earlier first start, cut short, may have left a longer one.
   yield* truncateFile(file, 0);
   yield* writeFile(file, 0, bytes);

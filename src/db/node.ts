@@ -551,6 +551,8 @@ function* openLocked(
   );
 }
 
+const AFTER_LOG: ReadonlySet<string> = new Set(["MANIFEST", "VOTE"]);
+
 /** Refuses a log that holds anything: then the directory is no new one, and only its VERSION is missing. */
 function* createLog(
   env: Env,
@@ -569,8 +571,9 @@ function* createLog(
       },
       { cause },
     );
-  // A first start makes its log before its data file, so data without a log was never left by one.
-  if (hadData && !hadLog) throw missing(undefined);
+  // A first start makes its log before anything else, so what stands without a log was never left by one.
+  const hadRest = (yield* listDirectory(env.files, directory)).some((name) => AFTER_LOG.has(name));
+  if ((hadData || hadRest) && !hadLog) throw missing(undefined);
   let wal: Wal;
   try {
     wal = yield* Wal.create(env, options, identity);

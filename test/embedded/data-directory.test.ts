@@ -41,9 +41,12 @@ describe("a data directory", () => {
     const path = join(directory, "VERSION");
     const version = JSON.parse(readFileSync(path, "utf8")) as {
       format: { major: number };
+      checksum?: string;
       createdBy: string;
     };
     version.format.major = 2;
+    // Whatever a later format puts in its place.
+    delete version.checksum;
     version.createdBy = "harmonydb 9.0.0";
     writeFileSync(path, JSON.stringify(version));
     await expect(open(directory, SMALL)).rejects.toMatchObject({
@@ -58,6 +61,30 @@ describe("a data directory", () => {
       writeFileSync(join(directory, "VERSION"), content);
       await expect(open(directory, SMALL)).rejects.toMatchObject({ code: "CORRUPT" });
     }
+  });
+
+  it("with any flipped bit in VERSION is refused as damaged", async () => {
+    const directory = await filled();
+    const path = join(directory, "VERSION");
+    const sound = readFileSync(path);
+    // The line's end says nothing.
+    for (let bit = 0; bit < (sound.length - 1) * 8; bit += 5) {
+      const damaged = Buffer.from(sound);
+      damaged[bit >> 3] = (damaged[bit >> 3] as number) ^ (1 << (bit & 7));
+      writeFileSync(path, damaged);
+      await expect(open(directory, SMALL), `bit ${bit}`).rejects.toMatchObject({
+        code: expect.stringMatching(/CORRUPT|NEWER_FORMAT/),
+      });
+    }
+    writeFileSync(path, sound);
+    await (await open(directory, SMALL)).close();
+  });
+
+  it("of which all is gone but votes and manifest is refused, never begun anew", async () => {
+    const directory = await filled();
+    rmSync(join(directory, "VERSION"));
+    for (const inner of ["wal", "db"]) rmSync(join(directory, inner), { recursive: true });
+    await expect(open(directory, SMALL)).rejects.toMatchObject({ code: "CORRUPT" });
   });
 
   it("whose VERSION is missing although its log holds entries is refused, never begun anew", async () => {

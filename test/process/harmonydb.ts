@@ -129,9 +129,10 @@ export class TinyClient {
     await this.#call("Put", Buffer.concat([field(1, key), field(2, value)]));
   }
 
-  /** Whether the key is there with this value: the answer holds both as they are. */
-  async has(key: string, value: string): Promise<boolean> {
-    const answer = await this.#call("Range", field(1, key));
+  /** Whether the key is there with this value, now or at a small revision: the answer holds both as they are. */
+  async has(key: string, value: string, revision = 0): Promise<boolean> {
+    const at = revision === 0 ? Buffer.alloc(0) : Buffer.from([(4 << 3) | 0, revision]);
+    const answer = await this.#call("Range", Buffer.concat([field(1, key), at]));
     return answer.includes(field(1, key)) && answer.includes(field(5, value));
   }
 
