@@ -106,6 +106,8 @@ export class Wal {
   #releasing = false;
   #manifestWanted = false;
   #manifestGeneration: number;
+  /** What the manifest on the disk says of `durableLsn`: at most that. */
+  #manifestLsn: Lsn;
   /** Something durable is not yet proven by a later frame or header. */
   #unproven = false;
   #lastFrameMs = 0;
@@ -130,6 +132,8 @@ export class Wal {
     this.#chain = tail.chain;
     this.#durableLsn = tail.segment.endLsn;
     this.#manifestGeneration = log.manifestGeneration;
+    // Creation and recovery end with a manifest of this state.
+    this.#manifestLsn = tail.segment.endLsn;
     this.#supply = new SegmentSupply(
       env,
       options,
@@ -294,7 +298,10 @@ export class Wal {
     this.#runReleases();
   }
 
-  /** Waits for what was handed in, proves it with a Mark, and closes the files. Never throws for a log that has failed. */
+  /**
+   * Waits for what was handed in, proves it with a Mark and, outside of the segment, with a manifest, and closes the
+   * files. Never throws for a log that has failed.
+   */
   *close(): Io<void> {
     if (this.#closing) return;
     this.#closing = true;
@@ -305,6 +312,8 @@ export class Wal {
       this.#addMark();
       yield* this.#drain();
     }
+    this.#proveOutside();
+    yield* this.#drain();
     this.#supply.stop();
     yield* this.#until(() => this.#supply.idle);
     yield* this.#supply.close();
@@ -330,6 +339,7 @@ export class Wal {
       assert(before.sequence + 1 === segment.sequence, "sequences have no gap");
       assert(before.endLsn === segment.firstLsn, "LSNs have no gap");
     }
+    assert(this.#manifestLsn <= this.#durableLsn, "the manifest asks for no more than is durable");
     for (const state of this.#groups.all()) state.log.invariants();
   }
 
@@ -405,7 +415,20 @@ export class Wal {
     this.#supply.filled(this.#offset);
     for (const done of waiters) done(null);
     this.#armMark();
+    // Behind a Mark nothing happens for a while. Closing sees to it by itself.
+    if (!this.#unproven && !this.#closing) this.#proveOutside();
     this.#checkSettled();
+  }
+
+  /**
+   * A Mark stands in the segment that it speaks of: whatever cuts or wipes the end of that file takes the Mark along.
+   * So how far the log reaches is also said elsewhere, where the end of the log is known and nobody waits for it: at
+   * most once for each time that the log falls idle. On a full disk the old manifest stays, which is right but says less.
+   */
+  #proveOutside(): void {
+    if (this.#manifestLsn === this.#durableLsn) return;
+    this.#manifestWanted = true;
+    this.#runReleases();
   }
 
   /**
@@ -553,6 +576,7 @@ export class Wal {
       this.#groups,
     );
     yield* writeManifest(files, directory, manifest);
+    this.#manifestLsn = manifest.durableLsn;
     if (removable === 0) return;
     const removed = this.#segments.splice(0, removable);
     const beginLsn = (this.#segments[0] as LiveSegment).firstLsn;
