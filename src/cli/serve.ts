@@ -2,7 +2,7 @@
 import { startNode, stopNode } from "../db/index.ts";
 import type { LogSink } from "../env/index.ts";
 import { nodeEnv } from "../platform/index.ts";
-import { serveEtcd } from "../server/index.ts";
+import { checkListenable, serveEtcd } from "../server/index.ts";
 import { advertisedUrls, type ResolvedConfig, retentionOf } from "./config.ts";
 import { type Host, runServer } from "./lifecycle.ts";
 import { createLog, stderrSink } from "./log.ts";
@@ -21,6 +21,8 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
     },
     {
       startNode: async () => {
+        // A port in use is told before a directory is made, which would keep its ids for good.
+        await checkListenable(config.listenClientUrls);
         const node = await startNode(env, {
           dataDir: config.dataDir,
           name: config.name,
@@ -37,7 +39,7 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
             intervalMs: config.checkpointIntervalMs,
             operations: config.checkpointOperations,
           },
-          retention: retentionSettings(config),
+          retention: retentionSettings(config, origins.autoCompactionRetention === "default"),
           quotaBytes: quotaBytes(config),
           maxRequestBytes: config.maxRequestBytes,
           maxTxnOps: config.maxTxnOps,
@@ -67,10 +69,13 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
 
 const KEEP_ALL_REVISIONS = Number.MAX_SAFE_INTEGER;
 
-/** The least history in periodic mode, so that a burst of writes does not outrun a watcher that reconnects. */
+/** What the default keeps whatever its age. A period that somebody names is taken at its word, as by etcd. */
 const PERIODIC_REVISIONS_MIN = 10_000;
 
-function retentionSettings(config: ServeConfig): {
+function retentionSettings(
+  config: ServeConfig,
+  isDefault: boolean,
+): {
   readonly retentionMs: number;
   readonly retentionRevisions: number;
 } {
@@ -78,7 +83,7 @@ function retentionSettings(config: ServeConfig): {
   // etcd's 0: never compacted. Both zero would mean that no history is kept at all.
   if (retention === null) return { retentionMs: 0, retentionRevisions: KEEP_ALL_REVISIONS };
   return retention.mode === "periodic"
-    ? { retentionMs: retention.ms, retentionRevisions: PERIODIC_REVISIONS_MIN }
+    ? { retentionMs: retention.ms, retentionRevisions: isDefault ? PERIODIC_REVISIONS_MIN : 0 }
     : { retentionMs: 0, retentionRevisions: retention.revisions };
 }
 

@@ -21,6 +21,7 @@
 export {
   checkEmptyRequest,
   decodeAlarmRequest,
+  encodeAlarms,
   decodeMemberListRequest,
   encodeMemberListResponse,
   encodeStatusResponse,

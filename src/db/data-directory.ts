@@ -131,7 +131,7 @@ export function* lockDataDirectory(files: Files, directory: string): Io<Director
     if (error instanceof FileError && error.code === "ELOCKED") {
       throw new HarmonyError(
         "DIRECTORY_LOCKED",
-        `${directory}: stop the other process or choose another directory`,
+        `${directory}, ${error.message}: stop the other process or choose another directory`,
         { cause: error },
       );
     }

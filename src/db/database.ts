@@ -34,6 +34,7 @@ export interface DatabaseStatus {
   readonly sizeBytes: number;
   readonly sizeInUseBytes: number;
   readonly quotaBytes: number;
+  readonly alarms: readonly "NOSPACE"[];
   /** Reasons for concern, in etcd's words where it has them: "etcdserver: no leader", alarms. */
   readonly errors: readonly string[];
 }

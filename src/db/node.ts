@@ -402,6 +402,9 @@ function* openLocked(
   }
   const incarnation = Math.max(voted.incarnation, payload?.incarnation ?? 1);
   if (votes.lost) {
+    env.log("warn", "node", "VOTE cannot be read: it is made anew from the log, in the next term", {
+      file: `${dataDir}/VOTE`,
+    });
     yield* votes.close();
     votes = yield* VoteFile.create(
       env,

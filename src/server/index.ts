@@ -19,6 +19,8 @@ import type { LogSink } from "../env/index.ts";
 import { etcdMethods } from "./grpc/etcd-methods.ts";
 import { listenGrpc } from "./grpc/transport-grpc-js.ts";
 
+export { checkListenable } from "./listener.ts";
+
 export interface EtcdLimits {
   /** Of one request, as the database checks it; the transport takes 512 KiB more, as etcd does. Default 1.5 MiB. */
   readonly maxRequestBytes?: number | undefined;

@@ -25,6 +25,13 @@ export interface Listeners {
   cut(): void;
 }
 
+/** Fails as listening would, and takes none of the URLs: asked before anything is made or changed. */
+export async function checkListenable(urls: readonly string[]): Promise<void> {
+  const listeners = await listenOn(urls, (socket) => socket.destroy());
+  listeners.stop();
+  listeners.cut();
+}
+
 /** Listens on each of `urls` (`http://host:port`, port 0 lets the system choose) or on none of them. */
 export async function listenOn(
   urls: readonly string[],

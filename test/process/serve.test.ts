@@ -1,5 +1,5 @@
 /** The server as a process: what it prints, how it ends, what it refuses. Needs the build, which `npm test` makes. */
-import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync, existsSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -104,6 +104,7 @@ describe("harmonydb serve", { timeout: 30_000 }, () => {
     expect([exit, out]).toEqual([1, ""]);
     expect(err).toMatch(/--listen-client-urls/);
     expect(err).toContain(String(port));
+    expect(existsSync(bench.dataDir)).toBe(false);
   });
 
   it("refuses a wrong option with exit code 1, before it touches the directory", async () => {

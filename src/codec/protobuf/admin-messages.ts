@@ -98,3 +98,17 @@ export function encodeStatusResponse(header: ResponseHeader, status: WireStatus)
   writeHeader(writer, header);
   return writer.finish();
 }
+
+const ALARM_NUMBERS: Readonly<Record<"NOSPACE", number>> = { NOSPACE: 1 };
+
+/** An AlarmResponse without a header, as etcd sends it. */
+export function encodeAlarms(memberId: bigint, alarms: readonly "NOSPACE"[]): Uint8Array {
+  const writer = responseWriter.begin();
+  for (const alarm of alarms.toReversed()) {
+    const before = writer.size;
+    writer.counter(2, ALARM_NUMBERS[alarm]);
+    writer.int64(1, memberId);
+    writer.embed(2, before);
+  }
+  return writer.finish();
+}

@@ -3,6 +3,7 @@ import { EMPTY_BYTES } from "../../base/index.ts";
 import {
   checkEmptyRequest,
   decodeAlarmRequest,
+  encodeAlarms,
   decodeMemberListRequest,
   encodeMemberListResponse,
   encodeStatusResponse,
@@ -91,8 +92,9 @@ export function maintenanceService(context: ServiceContext, versions: Versions):
       path: "/etcdserverpb.Maintenance/Alarm",
       handle: (request, _call, reply) => {
         const { action } = decodeAlarmRequest(request);
-        // No alarm can be raised yet, so the list is empty; etcd's answer to that is the empty message, headerless.
-        if (action === ALARM_GET) reply(null, EMPTY_BYTES);
+        const { alarms, memberId } = database.status();
+        // Alarms end with their reason, so there is nothing to clear. An empty list is an empty message, as etcd's.
+        if (action === ALARM_GET) reply(null, encodeAlarms(memberId, alarms));
         else reply(unimplemented("raising and clearing alarms"), EMPTY_BYTES);
       },
     },

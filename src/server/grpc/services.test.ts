@@ -483,8 +483,14 @@ describe("Cluster, Maintenance, health", () => {
     });
   });
 
-  it("Alarm lists nothing, without a header, and raises nothing", () => {
+  it("Alarm lists what is wrong, without a header, and raises nothing", () => {
     expect(ask("/etcdserverpb.Maintenance/Alarm")).toEqual({ status: null, response: NONE });
+    const status = database.status();
+    database.status = () => ({ ...status, alarms: ["NOSPACE"] });
+    expect(pb.AlarmResponse.decode(ask("/etcdserverpb.Maintenance/Alarm").response)).toEqual({
+      header: undefined,
+      alarms: [{ memberID: status.memberId, alarm: 1 }],
+    });
     expect(
       ask("/etcdserverpb.Maintenance/Alarm", Uint8Array.of(0x08, 1, 0x18, 1)).status?.code,
     ).toBe(12);
