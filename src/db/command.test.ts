@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Random } from "../base/index.ts";
+import { HarmonyError, Random } from "../base/index.ts";
 import { arbWrite } from "./arbitrary.suite.ts";
 import { type Command, decodeCommand, encodeCommand, encodeExpire } from "./command.ts";
 import { bytes } from "./model.suite.ts";
@@ -97,6 +97,97 @@ describe("a command", () => {
   });
 });
 
+describe("encodeCommand", () => {
+  const put = {
+    kind: "put",
+    key: bytes("k"),
+    value: bytes("v"),
+    lease: 0n,
+    prevKv: false,
+    ignoreValue: false,
+    ignoreLease: false,
+  } as const;
+  const range: RangeRequest = {
+    kind: "range",
+    key: bytes("a"),
+    rangeEnd: bytes(""),
+    limit: 0,
+    revision: 0,
+    sortOrder: "none",
+    sortTarget: "key",
+    serializable: false,
+    keysOnly: false,
+    countOnly: false,
+    minModRevision: 0,
+    maxModRevision: 0,
+    minCreateRevision: 0,
+    maxCreateRevision: 0,
+  };
+  const codeOf = (request: unknown, lengthMax?: number): string => {
+    try {
+      encodeCommand(request as WriteRequest, {
+        leaseTtlSecondsMin: TTL_MIN,
+        ...(lengthMax === undefined ? {} : { lengthMax }),
+      });
+      return "encoded";
+    } catch (error) {
+      return error instanceof HarmonyError ? error.code : String(error);
+    }
+  };
+  const txn = (compare: unknown[], success: unknown[] = []): unknown => ({
+    kind: "txn",
+    compare,
+    success,
+    failure: [],
+  });
+  const compare = { key: bytes("a"), rangeEnd: bytes(""), result: "equal" };
+  const version = { target: "version", number: 1 };
+
+  it("refuses whatever no command can hold, so that it never gets into a log", () => {
+    const gone = new Uint8Array(3);
+    structuredClone(gone, { transfer: [gone.buffer] });
+    const wrong: unknown[] = [
+      { kind: "toString" },
+      { ...put, key: gone },
+      { ...put, key: "k" },
+      { ...put, value: undefined },
+      { ...put, value: Object.defineProperty(new Uint8Array(3), "length", { value: 99 }) },
+      { ...put, lease: 2n ** 63n },
+      { ...put, lease: -(2n ** 63n) - 1n },
+      { ...put, lease: 7 },
+      { kind: "leaseRevoke", id: 2n ** 70n },
+      { kind: "leaseKeepAlive", id: undefined },
+      { kind: "compact", revision: 1.5, physical: false },
+      { kind: "compact", revision: Number.NaN, physical: false },
+      { kind: "compact", revision: 5n, physical: false },
+      txn([{ ...compare, operand: { target: "toString", number: 1 } }]),
+      txn([{ ...compare, operand: { target: "version", number: Number.NaN } }]),
+      txn([{ ...compare, operand: { target: "lease", lease: 2n ** 70n } }]),
+      txn([{ ...compare, operand: version, result: "toString" }]),
+      txn([{ ...compare, operand: version, result: {} }]),
+      txn([{ ...compare, operand: version, result: undefined }]),
+      txn([], [{ kind: "constructor" }]),
+      txn([], [{ ...range, sortOrder: "constructor" }]),
+      txn([], [{ ...range, sortTarget: "__proto__" }]),
+      ...["limit", "revision", "minModRevision", "maxModRevision"].flatMap((field) =>
+        [1.5, Number.NaN, Number.POSITIVE_INFINITY, "1", 1n, undefined].map((value) =>
+          txn([], [{ ...range, [field]: value }]),
+        ),
+      ),
+    ];
+    expect(wrong.map((request) => codeOf(request))).toEqual(wrong.map(() => "INVALID_ARGUMENT"));
+    expect(codeOf(txn([{ ...compare, operand: version }], [range, put]))).toBe("encoded");
+  });
+
+  it("makes nothing longer than it may", () => {
+    const length = encode(put).length;
+    expect(codeOf(put, length)).toBe("encoded");
+    expect(codeOf(put, length - 1)).toBe("TOO_LARGE");
+    // Refused before it is copied: no buffer has to be found for it.
+    expect(codeOf({ ...put, value: new Uint8Array(64 * 1024 * 1024) }, 1000)).toBe("TOO_LARGE");
+  });
+});
+
 describe("decodeCommand", () => {
   it("says malformed for every proper prefix and for every command that something follows", () => {
     fc.assert(
@@ -138,7 +229,11 @@ describe("decodeCommand", () => {
 
   it("follows nesting to its limit and no deeper", () => {
     expect(decodeCommand(encode(nested(TXN_DEPTH_MAX))).kind).toBe("txn");
-    expect(decodeCommand(encode(nested(TXN_DEPTH_MAX + 1))).kind).toBe("malformed");
+    const deepest = encode(nested(TXN_DEPTH_MAX));
+    expect(decodeCommand(Uint8Array.of(1, 3, 0, 1, 0, ...deepest.subarray(1))).kind).toBe(
+      "malformed",
+    );
+    expect(() => encode(nested(TXN_DEPTH_MAX + 1))).toThrow("nested too deep");
     const bottomless = new Uint8Array(1_000_000);
     bottomless[0] = 1;
     for (let at = 1; at + 4 <= bottomless.length; at += 4) bottomless.set([3, 0, 1, 0], at);
@@ -155,15 +250,21 @@ describe("decodeCommand", () => {
       ignoreLease: false,
     } as const;
     expect(decodeCommand(encode({ ...put, key: new Uint8Array(4096) })).kind).toBe("put");
-    expect(decodeCommand(encode({ ...put, key: new Uint8Array(4097) })).kind).toBe("malformed");
-    expect(decodeCommand(encode({ ...put, key: bytes("") })).kind).toBe("malformed");
-    const range = { kind: "deleteRange", key: bytes("a"), prevKv: false } as const;
-    expect(decodeCommand(encode({ ...range, rangeEnd: new Uint8Array(4097) })).kind).toBe(
-      "deleteRange",
-    );
-    expect(decodeCommand(encode({ ...range, rangeEnd: new Uint8Array(4098) })).kind).toBe(
-      "malformed",
-    );
+    expect(() => encode({ ...put, key: new Uint8Array(4097) })).toThrow("no command holds it");
+    expect(() => encode({ ...put, key: bytes("") })).toThrow("no command holds it");
+    expect(decodeCommand(Uint8Array.of(1, 1, 0, 0, 1, 118)).kind).toBe("malformed");
+    const [long, longer] = [0x81, 0x82].map((low) => [low, 32, ...new Uint8Array(3968 + low)]) as [
+      number[],
+      number[],
+    ];
+    const decoded = (...at: number[]): string => decodeCommand(Uint8Array.from(at)).kind;
+    expect(decoded(1, 1, 0, ...long, 1, 118)).toBe("malformed");
+    expect(decoded(1, 2, 0, 1, 97, ...long)).toBe("deleteRange");
+    expect(decoded(1, 2, 0, 1, 97, ...longer)).toBe("malformed");
+    // A range may begin right after the longest key, but that is no key of its own.
+    expect(decoded(1, 2, 0, ...long, 1, 97)).toBe("deleteRange");
+    expect(decoded(1, 2, 0, ...long, 0)).toBe("malformed");
+    expect(decoded(1, 2, 0, ...longer, 1, 97)).toBe("malformed");
   });
 
   it("knows no other format, op code or flag", () => {

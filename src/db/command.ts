@@ -10,8 +10,11 @@
  * What apply must not decide is decided before encoding: the id of a new lease and the least TTL that the node grants.
  * Decoding is total: hostile bytes give `malformed`, never an exception, deep recursion or a large allocation; what it
  * accepts can be applied (keys have a legal length, every operation names something).
+ *
+ * Encoding refuses what does not fit. A command that cannot be decoded would stop every replica that applies it, now
+ * and at every start, so what was written is decoded again before anybody proposes it.
  */
-import { assert, ByteReader, ByteWriter } from "../base/index.ts";
+import { assert, ByteReader, ByteWriter, HarmonyError } from "../base/index.ts";
 import { KEY_LENGTH_MAX, LEASE_ID_BYTES, readLeaseId, writeLeaseId } from "../mvcc/index.ts";
 import type {
   Compare,
@@ -31,6 +34,8 @@ import type {
 import { TXN_DEPTH_MAX } from "./validate.ts";
 
 const FORMAT = 1;
+
+const RANGE_KEY_MAX: number = KEY_LENGTH_MAX + 1;
 
 const Op = {
   put: 1,
@@ -81,6 +86,8 @@ export interface Malformed {
 export interface EncodeOptions {
   /** A grant's TTL is raised to this. Needed for grants only. */
   readonly leaseTtlSecondsMin: number;
+  /** No longer command is made. Undefined: as long as memory lets it be. */
+  readonly lengthMax?: number;
 }
 
 const SORT_ORDERS: readonly SortOrder[] = ["none", "ascend", "descend"];
@@ -110,11 +117,26 @@ const RANGE_FLAGS: number = FLAG_SERIALIZABLE | FLAG_KEYS_ONLY | FLAG_COUNT_ONLY
 const SIGNED_MAX: number = 2 ** 52 - 1;
 const SIGNED_MAX_BIGINT = BigInt(SIGNED_MAX);
 
+const LEASE_ID_MIN: bigint = -(2n ** 63n);
+const LEASE_ID_MAX: bigint = 2n ** 63n - 1n;
+
+/** Gets the true length of a typed array, whatever a subclass or an own property says. */
+const LENGTH: PropertyDescriptor | undefined = Object.getOwnPropertyDescriptor(
+  Object.getPrototypeOf(Uint8Array.prototype),
+  "length",
+);
+
 const writer = new ByteWriter(4096);
 const leaseId = new Uint8Array(LEASE_ID_BYTES);
+/** Of the command that is being written: bytes that would pass it are refused before they are copied. */
+let lengthMax: number = Number.POSITIVE_INFINITY;
 
-/** The bytes of a request that `validateWrite` accepts. */
+/**
+ * The bytes of a request that `validateWrite` accepts. Throws INVALID_ARGUMENT for a request that no command can hold
+ * and TOO_LARGE for one that is longer than `lengthMax`.
+ */
 export function encodeCommand(request: WriteRequest, options?: EncodeOptions): Uint8Array {
+  lengthMax = options?.lengthMax ?? Number.POSITIVE_INFINITY;
   writer.reset();
   writer.u8(FORMAT);
   switch (request.kind) {
@@ -128,7 +150,7 @@ export function encodeCommand(request: WriteRequest, options?: EncodeOptions): U
       break;
     case "txn":
       writer.u8(Op.txn);
-      writeTxn(writer, request);
+      writeTxn(writer, request, 1);
       break;
     case "compact":
       writer.u8(Op.compact);
@@ -148,8 +170,18 @@ export function encodeCommand(request: WriteRequest, options?: EncodeOptions): U
       writer.u8(Op[request.kind]);
       writeLease(writer, request.id);
       break;
+    default:
+      refuse(`a command is no ${String((request satisfies never as WriteRequest).kind)}`);
   }
-  return writer.copy();
+  if (writer.length > lengthMax) throw new HarmonyError("TOO_LARGE");
+  const bytes = writer.copy();
+  const decoded = decodeCommand(bytes);
+  if (decoded.kind === "malformed") refuse(`no command holds it: ${decoded.what}`);
+  return bytes;
+}
+
+function refuse(what: string): never {
+  throw new HarmonyError("INVALID_ARGUMENT", what);
 }
 
 export function encodeExpire(command: Omit<ExpireCommand, "kind">): Uint8Array {
@@ -218,8 +250,8 @@ function writePut(out: ByteWriter, request: PutRequest): void {
       (hasLease ? FLAG_LEASE : 0),
   );
   if (hasLease) writeLease(out, request.lease);
-  out.lengthAndBytes(request.key);
-  out.lengthAndBytes(request.value);
+  writeBytes(out, request.key);
+  writeBytes(out, request.value);
 }
 
 function readPut(reader: ByteReader): PutRequest | null {
@@ -241,15 +273,15 @@ function readPut(reader: ByteReader): PutRequest | null {
 
 function writeDeleteRange(out: ByteWriter, request: DeleteRangeRequest): void {
   out.u8(request.prevKv ? FLAG_PREV_KV : 0);
-  out.lengthAndBytes(request.key);
-  out.lengthAndBytes(request.rangeEnd);
+  writeBytes(out, request.key);
+  writeBytes(out, request.rangeEnd);
 }
 
 function readDeleteRange(reader: ByteReader): DeleteRangeRequest | null {
   const flags = reader.u8();
   const key = reader.lengthAndBytes();
   const rangeEnd = reader.lengthAndBytes();
-  if (flags > FLAG_PREV_KV || !isKey(key) || !isEnd(rangeEnd)) return null;
+  if (flags > FLAG_PREV_KV || !isRange(key, rangeEnd)) return null;
   return { kind: "deleteRange", key, rangeEnd, prevKv: flags === FLAG_PREV_KV };
 }
 
@@ -266,7 +298,8 @@ function writeRange(out: ByteWriter, request: RangeRequest): void {
       (request.countOnly ? FLAG_COUNT_ONLY : 0) |
       (hasFilters ? FLAG_FILTERS : 0),
   );
-  out.u8((SORT_ORDERS.indexOf(request.sortOrder) << 4) | SORT_TARGETS.indexOf(request.sortTarget));
+  const order = codeOf(SORT_ORDERS, request.sortOrder, "sort order");
+  out.u8((order << 4) | codeOf(SORT_TARGETS, request.sortTarget, "sort target"));
   writeUnsigned(out, request.limit);
   writeUnsigned(out, request.revision);
   if (hasFilters) {
@@ -275,8 +308,8 @@ function writeRange(out: ByteWriter, request: RangeRequest): void {
     writeSigned(out, minCreateRevision);
     writeSigned(out, maxCreateRevision);
   }
-  out.lengthAndBytes(request.key);
-  out.lengthAndBytes(request.rangeEnd);
+  writeBytes(out, request.key);
+  writeBytes(out, request.rangeEnd);
 }
 
 function readRange(reader: ByteReader): RangeRequest | null {
@@ -294,7 +327,7 @@ function readRange(reader: ByteReader): RangeRequest | null {
   const key = reader.lengthAndBytes();
   const rangeEnd = reader.lengthAndBytes();
   if (flags > RANGE_FLAGS || sortOrder === undefined || sortTarget === undefined) return null;
-  if (!isKey(key) || !isEnd(rangeEnd)) return null;
+  if (!isRange(key, rangeEnd)) return null;
   return {
     kind: "range",
     key,
@@ -313,13 +346,14 @@ function readRange(reader: ByteReader): RangeRequest | null {
   };
 }
 
-function writeTxn(out: ByteWriter, request: TxnRequest): void {
+function writeTxn(out: ByteWriter, request: TxnRequest, depth: number): void {
+  if (depth > TXN_DEPTH_MAX) refuse("transactions are nested too deep");
   out.varint(request.compare.length);
   out.varint(request.success.length);
   out.varint(request.failure.length);
   for (const compare of request.compare) writeCompare(out, compare);
-  for (const op of request.success) writeOp(out, op);
-  for (const op of request.failure) writeOp(out, op);
+  for (const op of request.success) writeOp(out, op, depth);
+  for (const op of request.failure) writeOp(out, op, depth);
 }
 
 function readTxn(reader: ByteReader, depth: number): TxnRequest | null {
@@ -346,18 +380,24 @@ function readList<T>(count: number, read: () => T | null): readonly T[] | null {
   return items;
 }
 
-function writeOp(out: ByteWriter, op: RequestOp): void {
-  assert(op.kind !== "unset", "an operation that names nothing is refused before it is encoded");
-  out.u8(Op[op.kind]);
+function writeOp(out: ByteWriter, op: RequestOp, depth: number): void {
   switch (op.kind) {
     case "range":
+      out.u8(Op.range);
       return writeRange(out, op);
     case "put":
+      out.u8(Op.put);
       return writePut(out, op);
     case "deleteRange":
+      out.u8(Op.deleteRange);
       return writeDeleteRange(out, op);
     case "txn":
-      return writeTxn(out, op);
+      out.u8(Op.txn);
+      return writeTxn(out, op, depth + 1);
+    case "unset":
+      return refuse("an operation names nothing");
+    default:
+      return refuse(`an operation is no ${String((op satisfies never as RequestOp).kind)}`);
   }
 }
 
@@ -378,10 +418,11 @@ function readOp(reader: ByteReader, depth: number): RequestOp | null {
 
 function writeCompare(out: ByteWriter, compare: Compare): void {
   const { operand } = compare;
-  out.u8((COMPARE_RESULTS.indexOf(compare.result) << 4) | COMPARE_TARGETS.indexOf(operand.target));
-  out.lengthAndBytes(compare.key);
-  out.lengthAndBytes(compare.rangeEnd);
-  if (operand.target === "value") out.lengthAndBytes(operand.bytes);
+  const result = codeOf(COMPARE_RESULTS, compare.result, "compare result");
+  out.u8((result << 4) | codeOf(COMPARE_TARGETS, operand.target, "compare target"));
+  writeBytes(out, compare.key);
+  writeBytes(out, compare.rangeEnd);
+  if (operand.target === "value") writeBytes(out, operand.bytes);
   else if (operand.target === "lease") writeLease(out, operand.lease);
   else writeSigned(out, operand.number);
 }
@@ -392,7 +433,7 @@ function readCompare(reader: ByteReader): Compare | null {
   const target = COMPARE_TARGETS[code & 15];
   const key = reader.lengthAndBytes();
   const rangeEnd = reader.lengthAndBytes();
-  if (result === undefined || target === undefined || !isKey(key) || !isEnd(rangeEnd)) return null;
+  if (result === undefined || target === undefined || !isRange(key, rangeEnd)) return null;
   if (target === "value")
     return { key, rangeEnd, result, operand: { target, bytes: reader.lengthAndBytes() } };
   if (target === "lease")
@@ -400,7 +441,30 @@ function readCompare(reader: ByteReader): Compare | null {
   return { key, rangeEnd, result, operand: { target, number: readSigned(reader) } };
 }
 
+/** Where `value` stands in `known`: what is not there has no code. */
+function codeOf<T extends string>(known: readonly T[], value: T, what: string): number {
+  const code = known.indexOf(value);
+  return code >= 0 ? code : refuse(`${what} ${String(value)} is unknown`);
+}
+
+/** The length as a varint, then the bytes. */
+function writeBytes(out: ByteWriter, value: Uint8Array): void {
+  if (!(value instanceof Uint8Array)) refuse("keys and values are bytes");
+  const length = LENGTH?.get?.call(value) as number;
+  if (value.length !== length) refuse("bytes say another length than they have");
+  if (length > lengthMax - out.length) throw new HarmonyError("TOO_LARGE");
+  out.varint(length);
+  try {
+    out.bytes(value);
+  } catch (cause) {
+    throw new HarmonyError("INVALID_ARGUMENT", "memory of bytes was given away", { cause });
+  }
+}
+
 function writeLease(out: ByteWriter, id: bigint): void {
+  // Sixty-four bits would be cut from a greater id without a word, and another lease would be meant.
+  if (typeof id !== "bigint" || id < LEASE_ID_MIN || id > LEASE_ID_MAX)
+    refuse("a lease id is an integer of 64 bits");
   writeLeaseId(leaseId, id);
   out.bytes(leaseId);
 }
@@ -412,10 +476,12 @@ function readLease(reader: ByteReader): bigint {
 
 /** Limits and revisions to read: what is not positive means none, and what no store can reach may be cut. */
 function writeUnsigned(out: ByteWriter, value: number): void {
+  if (!Number.isInteger(value)) refuse("limits and revisions are whole numbers");
   out.varint(value > 0 ? Math.min(value, SIGNED_MAX) : 0);
 }
 
 function writeSigned(out: ByteWriter, value: number): void {
+  if (!Number.isInteger(value)) refuse("revisions, versions and TTLs are whole numbers");
   const cut = Math.max(-SIGNED_MAX, Math.min(value, SIGNED_MAX));
   out.varint(cut < 0 ? -2 * cut - 1 : 2 * cut);
 }
@@ -434,6 +500,8 @@ function isKey(key: Uint8Array): boolean {
   return key.length > 0 && key.length <= KEY_LENGTH_MAX;
 }
 
-function isEnd(rangeEnd: Uint8Array): boolean {
-  return rangeEnd.length <= KEY_LENGTH_MAX + 1;
+/** Both ends of a range may be the longest key and one byte: the first key after it. */
+function isRange(key: Uint8Array, rangeEnd: Uint8Array): boolean {
+  if (rangeEnd.length === 0) return isKey(key);
+  return key.length > 0 && key.length <= RANGE_KEY_MAX && rangeEnd.length <= RANGE_KEY_MAX;
 }

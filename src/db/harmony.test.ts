@@ -116,6 +116,65 @@ describe("the door in process", () => {
     await settled(world, db.close());
   });
 
+  it("stops for a defect of its own, and for no request", async () => {
+    const { world, db } = opened();
+    const codes: (string | undefined)[] = [];
+    const request = {
+      kind: "txn",
+      compare: [],
+      success: [{ kind: "put", key: new Uint8Array(1), value: "text" }],
+      failure: [],
+    };
+    // What a door lets through by mistake is answered as a mistake of the caller.
+    world.node.database.write(request as never, {}, (error) => codes.push(error?.code));
+    expect(codes).toEqual(["INVALID_ARGUMENT"]);
+    expect(await settled(world, db.put("a", "1"))).toMatchObject({ rev: 2 });
+    expect(world.fatal).toBe(null);
+    // A command that apply could not run, made of what the node itself has to choose.
+    const grant = { kind: "leaseGrant", ttlSeconds: 5n, id: null };
+    Object.defineProperty(grant, "id", {
+      get: () => {
+        throw new Error("a broken invariant");
+      },
+    });
+    world.node.database.write(grant as never, {}, (error) => codes.push(error?.code));
+    expect(codes[1]).toBe("STOPPED");
+    expect(world.fatal?.message).toContain("a broken invariant");
+  });
+
+  it("reads keys and bounds as they are at the call, whoever changes them afterwards", async () => {
+    const { world, db } = opened();
+    const puts = Array.from({ length: 300 }, (_, i) =>
+      db.put(`k${String(i).padStart(3, "0")}`, String(i)),
+    );
+    await settled(world, Promise.all(puts));
+    const key = new TextEncoder().encode("k007");
+    const get = db.get(key);
+    const read = db.txn({
+      if: [{ key, target: "value", is: "=", operand: "7" }],
+      then: [{ type: "get", key }],
+    });
+    structuredClone(key, { transfer: [key.buffer] });
+    expect(text((await settled(world, get)) as Uint8Array)).toBe("7");
+    expect(await settled(world, read)).toMatchObject({
+      succeeded: true,
+      answers: [{ entries: [{ key: "k007" }] }],
+    });
+    const [gte, lt] = [new TextEncoder().encode("k010"), new TextEncoder().encode("k290")];
+    const scan = db.scan({ gte, lt });
+    gte.fill(0xff);
+    lt.fill(0);
+    const seen: string[] = [];
+    for await (const entry of scan) {
+      seen.push(entry.key);
+      entry.rawKey.fill(seen.length % 2 === 0 ? 0 : 0xff);
+    }
+    expect(seen).toEqual(
+      Array.from({ length: 280 }, (_, i) => `k${String(i + 10).padStart(3, "0")}`),
+    );
+    await settled(world, db.close());
+  });
+
   it("gives values that nobody changes afterwards, and takes keys that may be changed at once", async () => {
     const { world, db } = opened();
     const key = new Uint8Array([1, 2, 3]);

@@ -97,13 +97,14 @@ export class KvDatabase implements Database {
     try {
       command = encodeCommand(this.#complete(request), {
         leaseTtlSecondsMin: this.#config.leaseTtlSecondsMin,
+        lengthMax: this.#config.limits.maxRequestBytes,
       });
     } catch (thrown) {
-      reply(this.#defect(thrown), undefined as never);
-      return;
-    }
-    if (command.length > this.#config.limits.maxRequestBytes) {
-      reply(null, this.#refuse("TOO_LARGE"));
+      // A request that no command can hold is its caller's mistake; anything else is one of the node.
+      const code = thrown instanceof HarmonyError ? thrown.code : null;
+      if (code === "TOO_LARGE") reply(null, this.#refuse(code));
+      else if (code === "INVALID_ARGUMENT") reply(thrown as HarmonyError, undefined as never);
+      else reply(this.#defect(thrown), undefined as never);
       return;
     }
     const call = this.#calls.open(options, reply);

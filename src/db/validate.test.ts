@@ -100,6 +100,41 @@ describe("a range", () => {
   });
 });
 
+describe("a range that goes on after the longest key", () => {
+  it("begins one byte later, with an end, and for compares and deletes alike", () => {
+    const after = "a".repeat(4096) + "\0";
+    const end = { rangeEnd: bytes("b") };
+    expect(validateRange(range(after, end))).toBe(null);
+    expect(validateRange(range(after))).toBe("KEY_TOO_LARGE");
+    expect(validateRange(range(`${after}\0`, end))).toBe("KEY_TOO_LARGE");
+    expect(check(del(after, "b"))).toBe(null);
+    expect(check(del(after))).toBe("KEY_TOO_LARGE");
+    expect(check(txn([], [], [{ ...COMPARE, key: bytes(after), ...end }]))).toBe(null);
+    expect(check(txn([], [], [{ ...COMPARE, key: bytes(after) }]))).toBe("KEY_TOO_LARGE");
+  });
+});
+
+describe("a request that its types do not allow", () => {
+  it("is refused before anything is read or proposed for it", () => {
+    for (const value of [1.5, Number.NaN, "1", 1n, Symbol("1"), undefined]) {
+      for (const field of ["limit", "revision", "minModRevision", "maxCreateRevision"])
+        expect(validateRange(range("a", { [field]: value }))).toBe("INVALID_ARGUMENT");
+      const operand = { target: "mod", number: value } as never;
+      expect(check(txn([], [], [{ ...COMPARE, operand }]))).toBe("INVALID_ARGUMENT");
+    }
+    for (const wrong of [
+      { result: "toString" },
+      { result: undefined },
+      { operand: { target: "constructor", number: 0 } },
+      { operand: { target: "value", bytes: "text" } },
+      { operand: { target: "lease", lease: 2n ** 70n } },
+      { operand: { target: "lease", lease: 7 } },
+    ])
+      expect(check(txn([], [], [{ ...COMPARE, ...(wrong as object) }]))).toBe("INVALID_ARGUMENT");
+    expect(check(txn([{ kind: "toString" } as never]))).toBe("INVALID_ARGUMENT");
+  });
+});
+
 describe("a transaction", () => {
   it("may have as many operations as the limit says, in each list", () => {
     expect(check(txn(times(128, range("q"))))).toBe(null);

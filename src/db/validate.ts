@@ -8,6 +8,8 @@ import { KEY_LENGTH_MAX } from "../mvcc/index.ts";
 import { KeyRanges } from "./key-ranges.ts";
 import { KeySet } from "./key-set.ts";
 import type {
+  Compare,
+  CompareResult,
   DeleteRangeRequest,
   KeyRange,
   PutRequest,
@@ -61,9 +63,16 @@ export function validateRange(request: RangeRequest): Refused {
   const refused = validateKeyRange(request);
   if (refused !== null) return refused;
   // The types allow no other value; a number from the wire that stands for none arrives here all the same.
-  return SORT_ORDERS.has(request.sortOrder) && SORT_TARGETS.has(request.sortTarget)
+  if (!SORT_ORDERS.has(request.sortOrder) || !SORT_TARGETS.has(request.sortTarget))
+    return "INVALID_SORT";
+  return Number.isInteger(request.limit) &&
+    Number.isInteger(request.revision) &&
+    Number.isInteger(request.minModRevision) &&
+    Number.isInteger(request.maxModRevision) &&
+    Number.isInteger(request.minCreateRevision) &&
+    Number.isInteger(request.maxCreateRevision)
     ? null
-    : "INVALID_SORT";
+    : "INVALID_ARGUMENT";
 }
 
 /** True when no operation of any branch writes: such a transaction is answered as a read. */
@@ -80,11 +89,50 @@ function validateKey(key: Uint8Array): Refused {
   return key.length > KEY_LENGTH_MAX ? "KEY_TOO_LARGE" : null;
 }
 
-/** The end of a range may be the longest key and one byte: the range of that key alone ends there. */
-function validateKeyRange(range: KeyRange): Refused {
-  return (
-    validateKey(range.key) ?? (range.rangeEnd.length > KEY_LENGTH_MAX + 1 ? "KEY_TOO_LARGE" : null)
-  );
+/**
+ * Both ends of a range may be the longest key and one byte, which is the first key after it: the range of that key
+ * alone ends there, and who reads page by page goes on from there.
+ */
+function validateKeyRange({ key, rangeEnd }: KeyRange): Refused {
+  if (rangeEnd.length === 0) return validateKey(key);
+  if (key.length === 0) return "KEY_EMPTY";
+  return key.length > KEY_LENGTH_MAX + 1 || rangeEnd.length > KEY_LENGTH_MAX + 1
+    ? "KEY_TOO_LARGE"
+    : null;
+}
+
+const COMPARE_RESULTS: ReadonlySet<CompareResult> = new Set<CompareResult>([
+  "equal",
+  "greater",
+  "less",
+  "notEqual",
+]);
+
+/** The types allow nothing else, but a compare that is none would hold or not by chance. */
+function validateCompare(compare: Compare): Refused {
+  const refused = validateKeyRange(compare);
+  if (refused !== null) return refused;
+  return COMPARE_RESULTS.has(compare.result) && isOperand(compare.operand)
+    ? null
+    : "INVALID_ARGUMENT";
+}
+
+function isOperand(operand: Compare["operand"]): boolean {
+  switch (operand.target) {
+    case "version":
+    case "create":
+    case "mod":
+      return Number.isInteger(operand.number);
+    case "value":
+      return operand.bytes instanceof Uint8Array;
+    case "lease":
+      return (
+        typeof operand.lease === "bigint" && BigInt.asIntN(64, operand.lease) === operand.lease
+      );
+    default:
+      operand satisfies never;
+      return false;
+  }
 }
 
 function validatePut(request: PutRequest): Refused {
@@ -123,7 +171,7 @@ class TxnCost {
       return own;
     }
     for (const compare of request.compare) {
-      this.refused = validateKeyRange(compare);
+      this.refused = validateCompare(compare);
       if (this.refused !== null) return own;
     }
     const success = this.#branch(request.success, budget - own, depth);
@@ -152,6 +200,9 @@ function validateOp(op: Exclude<RequestOp, TxnRequest>): Refused {
       return validateDeleteRange(op);
     case "unset":
       return "KEY_NOT_FOUND";
+    default:
+      op satisfies never;
+      return "INVALID_ARGUMENT";
   }
 }
 

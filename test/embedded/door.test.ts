@@ -104,6 +104,130 @@ describe("an embedded database", () => {
     expect(show(await db.get("a"))).toBe("1");
   });
 
+  it("answers every wrong argument by code, goes on, and opens again", async () => {
+    const directory = temporaryDirectory();
+    const db = await open(directory, SMALL);
+    await db.put("a", "1");
+    const gone = new Uint8Array(3);
+    structuredClone(gone, { transfer: [gone.buffer] });
+    const noBytes: unknown[] = [
+      gone,
+      Object.create(Uint8Array.prototype),
+      Object.defineProperty(new Uint8Array(3), "length", { value: -1 }),
+      new Proxy(new Uint8Array(1), {}),
+      new Uint16Array(1),
+      new ArrayBuffer(1),
+      Symbol("a"),
+      1n,
+      null,
+    ];
+    const noCount: unknown[] = [1.5, Number.NaN, -1, "1", 1n, Symbol("1"), null, Infinity, {}];
+    const put = { type: "put", key: "b", value: "2" };
+    const compare = { key: "a", target: "version", is: "=", operand: 1 };
+    const txn = (part: unknown): Promise<unknown> => db.txn(part as never);
+    const wrong: [string, () => Promise<unknown>][] = [];
+    const add = (what: string, call: () => Promise<unknown>): void => {
+      wrong.push([what, call]);
+    };
+    for (const [i, value] of noBytes.entries()) {
+      add(`get ${i}`, () => db.get(value as never));
+      add(`put key ${i}`, () => db.put(value as never, "x"));
+      add(`put value ${i}`, () => db.put("a", value as never));
+      add(`del ${i}`, () => db.del(value as never));
+      add(`scan ${i}`, () => keys(db.scan({ prefix: value as never })));
+      add(`txn put ${i}`, () => txn({ then: [{ ...put, value }] }));
+      add(`txn get ${i}`, () => txn({ then: [{ type: "get", key: value }] }));
+      add(`compare ${i}`, () => txn({ if: [{ ...compare, key: value }], then: [put] }));
+      add(`operand ${i}`, () => txn({ if: [{ ...compare, target: "value", operand: value }] }));
+    }
+    for (const [i, value] of noCount.entries()) {
+      add(`rev ${i}`, () => db.get("a", { rev: value as never }));
+      add(`local rev ${i}`, () => db.get("a", { rev: value as never, consistency: "local" }));
+      add(`scan limit ${i}`, () => keys(db.scan({ limit: value as never })));
+      for (const then of [[], [put]]) {
+        const scan = { type: "scan", range: { limit: value } };
+        add(`txn limit ${i} ${then.length}`, () => txn({ then: [scan, ...then] }));
+      }
+    }
+    for (const is of ["toString", "__proto__", "constructor", "", undefined, Symbol("="), null])
+      for (const then of [[], [put]])
+        add(`is ${String(is)}`, () => txn({ if: [{ ...compare, is }], then }));
+    for (const target of ["toString", "__proto__", "mod", undefined, Symbol("x")])
+      add(`target ${String(target)}`, () => txn({ if: [{ ...compare, target }], then: [put] }));
+    const operands = ["x", "1", 2 ** 53, Symbol("1"), undefined, {}, 1.5, 2n ** 70n];
+    for (const [i, operand] of operands.entries())
+      for (const target of ["version", "rev", "createRev", "lease"])
+        add(`${target} ${i}`, () => txn({ if: [{ ...compare, target, operand }], then: [put] }));
+    for (const operand of [-1, -1n, 2n ** 63n, 2n ** 64n])
+      add(`lease ${operand}`, () => txn({ if: [{ ...compare, target: "lease", operand }] }));
+    for (const signal of [{}, null, 1, { aborted: false }]) {
+      add("signal of a put", () => db.put("a", "x", { signal: signal as never }));
+      add("signal of a get", () => db.get("a", { signal: signal as never }));
+    }
+    add("consistency", () => db.get("a", { consistency: "toString" as never }));
+    for (const none of [null, "x", 5]) {
+      add("put options", () => db.put("a", "x", none as never));
+      add("get options", () => db.get("a", none as never));
+      add("scan options", () => keys(db.scan({}, none as never)));
+      add("scan range", () => keys(db.scan(none as never)));
+      add("txn", () => txn(none));
+      add("txn then", () => txn({ then: none }));
+      add("txn if", () => txn({ if: [none] }));
+      add("txn op", () => txn({ then: [none] }));
+      add("txn scan range", () => txn({ then: [{ type: "scan", range: none }] }));
+    }
+    add("scan without range", () => txn({ then: [{ type: "scan" }] }));
+    add("a hole", () => txn({ then: Array.from({ length: 1 }) }));
+    add("delRange with limit", () => txn({ then: [{ type: "delRange", range: { limit: 1 } }] }));
+    const codes: Record<string, string> = {};
+    for (const [what, call] of wrong) codes[what] = await codeOf(call());
+    expect(Object.entries(codes).filter(([, code]) => code !== "INVALID_ARGUMENT")).toEqual([]);
+
+    const cyclic: { type: "txn"; then: unknown[] } = { type: "txn", then: [] };
+    cyclic.then.push(cyclic, cyclic);
+    let deep: unknown = {};
+    for (let depth = 0; depth < 100_000; depth++) deep = { type: "txn", then: [deep] };
+    let wide: unknown = { type: "txn" };
+    for (let depth = 0; depth < 60; depth++) wide = { type: "txn", then: [wide], else: [wide] };
+    for (const endless of [cyclic, deep, wide, { then: Object.assign([], { length: 1e9 }) }])
+      expect(await codeOf(txn(endless))).toBe("TOO_MANY_OPS");
+
+    expect(db.status).toBe("open");
+    expect((await db.put("a", "2")).rev).toBe(3);
+    await db.close();
+    const again = await opened(directory);
+    expect(show(await again.get("a"))).toBe("2");
+  });
+
+  it("takes subclasses for the bytes that they have, and leases over their whole range", async () => {
+    const db = await opened();
+    await db.put(Buffer.from("key"), Buffer.from("value"));
+    expect(show(await db.get(Buffer.from("key")))).toBe("value");
+    for (const operand of [0, 0n, 1, 2n ** 63n - 1n, 2 ** 53 - 1]) {
+      const compare = { key: "key", target: "lease", is: "=", operand } as const;
+      const { succeeded } = await db.txn({ if: [compare], then: [{ type: "del", key: "no" }] });
+      expect(succeeded).toBe(BigInt(operand) === 0n);
+    }
+  });
+
+  it("scans over keys of the greatest length, page by page, and nothing for a limit of 0", async () => {
+    const db = await opened();
+    const names = Array.from({ length: 200 }, (_, i) => String(i).padStart(4096, "0"));
+    await Promise.all(names.map((name) => db.put(name, "x")));
+    expect(await keys(db.scan())).toEqual(names);
+    const { rev } = await db.put("later", "x");
+    expect(await keys(db.scan({}, { rev: rev - 1 }))).toEqual(names);
+    expect(await keys(db.scan({ gt: names[197] as string, lt: "1" }))).toEqual(names.slice(198));
+    const scan = (limit: number | undefined): Promise<unknown> =>
+      db.txn({ then: [{ type: "scan", range: { gte: names[198] as string, limit } }] });
+    expect(await scan(0)).toMatchObject({ answers: [{ entries: [] }] });
+    expect(await scan(1)).toMatchObject({ answers: [{ entries: [{ key: names[198] }] }] });
+    expect(await scan(undefined)).toMatchObject({ answers: [{ entries: { length: 3 } }] });
+    const gt = names[197] as string;
+    const removed = await db.txn({ then: [{ type: "delRange", range: { gt, lt: "1" } }] });
+    expect(removed.answers).toEqual([{ type: "deleted", deleted: 2 }]);
+  });
+
   it("scans ranges in byte order, whatever their bounds", async () => {
     const db = await opened();
     for (const key of ["a", "b", "ba", "bb", "c", "d"]) await db.put(key, key);
