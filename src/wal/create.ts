@@ -26,9 +26,9 @@ import {
   segmentHeaderBytes,
   segmentName,
 } from "./segment.ts";
-import { SegmentReader } from "./segment-reader.ts";
+import { type FrameCheck, SegmentReader } from "./segment-reader.ts";
 import type { WalIdentity } from "./types.ts";
-import { fillZeros, initialSizeBytes, NEXT_SEGMENT } from "./zeros.ts";
+import { attempt, fillZeros, initialSizeBytes, NEXT_SEGMENT } from "./zeros.ts";
 
 /**
  * Makes the directories, the first segment and the manifest, in this order. What a creation that a crash cut short has
@@ -73,11 +73,18 @@ export function* createLog(
     create: "exclusive",
     durableWrites: true,
   });
-  yield* writeFile(file, 0, header);
-  yield* fillZeros(file, headerBytes, initialSizeBytes(options));
-  yield* renameFile(files, temporary, path);
-  yield* syncDirectory(files, `${directory}/wal`);
-  yield* syncDirectory(files, `${directory}/tmp`);
+  try {
+    yield* writeFile(file, 0, header);
+    yield* fillZeros(file, headerBytes, initialSizeBytes(options));
+    yield* renameFile(files, temporary, path);
+    yield* syncDirectory(files, `${directory}/wal`);
+    yield* syncDirectory(files, `${directory}/tmp`);
+  } catch (error) {
+    // A disk without room for a log should not keep half of one.
+    yield* attempt(closeFile(file));
+    yield* attempt(unlinkFile(files, temporary));
+    throw error;
+  }
   const segment = newSegment(1, 0, path, file, header);
   segment.sizeBytes = initialSizeBytes(options);
 
@@ -85,14 +92,21 @@ export function* createLog(
   const cold = new ColdReader(segments);
   const groups = new GroupTable(new EntryCache(options.cacheBytes), cold.read.bind(cold));
   const manifest = manifestOf(identity, 1, segment.endLsn, segments, groups);
-  yield* writeManifest(files, directory, manifest);
+  try {
+    yield* writeManifest(files, directory, manifest);
+  } catch (error) {
+    yield* attempt(closeFile(file));
+    throw error;
+  }
   const tail = {
     segment,
     offset: headerBytes,
     preparedBytes: segment.sizeBytes,
     chain: segment.seed,
+    full: false,
   };
-  return { identity, segments, groups, tail, manifestGeneration: 1 };
+  const manifestLsn = segment.endLsn;
+  return { identity, segments, groups, tail, manifestGeneration: 1, manifestLsn };
 }
 
 /** Removes a first segment without a frame, as a creation that was cut short leaves it. Anything else is refused. */
@@ -100,8 +114,12 @@ function* removeEmpty(env: Env, directory: string, name: string): Io<void> {
   const path = `${directory}/${name}`;
   if (parseSegmentName(name)?.sequence === 1) {
     const reader = yield* SegmentReader.open(env.files, path);
-    const check = yield* reader.check(reader.header.sizeBytes, reader.header.crc);
-    yield* closeFile(reader.file);
+    let check: FrameCheck;
+    try {
+      check = yield* reader.check(reader.header.sizeBytes, reader.header.crc);
+    } finally {
+      yield* closeFile(reader.file);
+    }
     if (!check.valid) {
       yield* unlinkFile(env.files, path);
       return;

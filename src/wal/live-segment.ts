@@ -21,7 +21,11 @@ export interface LiveSegment {
 }
 
 /** Says that a frame in `segment` touched a group's log up to `index`. */
-export function noteIndex(segment: LiveSegment, group: GroupId, index: LogIndex): void {
+export function noteIndex(
+  segment: Pick<LiveSegment, "highest">,
+  group: GroupId,
+  index: LogIndex,
+): void {
   const before = segment.highest.get(group);
   if (before === undefined || before < index) segment.highest.set(group, index);
 }

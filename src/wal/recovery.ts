@@ -18,7 +18,7 @@
  *
  * A crash at any point leaves a directory of which all this can be done again.
  */
-import { assert, CorruptionError, type Damage } from "../base/index.ts";
+import { assert, CorruptionError, type Damage, readU32 } from "../base/index.ts";
 import {
   closeFile,
   type Env,
@@ -38,6 +38,7 @@ import {
 } from "../env/index.ts";
 import { ColdReader } from "./cold-reader.ts";
 import { EntryCache } from "./entry-cache.ts";
+import { alignUp } from "./format.ts";
 import { type FrameHeader, type FrameRow, placeFrame } from "./frame.ts";
 import { GroupTable } from "./group-state.ts";
 import { type LiveSegment, newSegment } from "./live-segment.ts";
@@ -62,11 +63,13 @@ import {
   openNeeded,
 } from "./segment-set.ts";
 import type { GroupStart, LostRange, Lsn, WalIdentity, WalRecovery } from "./types.ts";
-import { fillZeros, initialSizeBytes, NEXT_SEGMENT } from "./zeros.ts";
+import { attempt, fillZeros, initialSizeBytes, NEXT_SEGMENT } from "./zeros.ts";
 
 /** A segment whose frames take less is written again as a whole at a start, so that restarts do not pile up small files. */
 const REWRITE_WHOLE_BYTES = 4 * 1024 * 1024;
 const COPY_CHUNK_BYTES = 1024 * 1024;
+/** On a full disk a tail with so much room for frames will do: for a vote, a first entry, and deletes. */
+const SMALL_ROOM_BYTES = 64 * 1024;
 
 /** Damage to what was proven durable, with what is known of the loss. */
 export class WalCorruptionError extends CorruptionError {
@@ -87,6 +90,8 @@ export interface OpenTail {
   /** Zeros are written up to here. */
   readonly preparedBytes: number;
   readonly chain: number;
+  /** The disk had no room for what a segment begins with: the log comes up with `space` "full". */
+  readonly full: boolean;
 }
 
 export interface OpenedLog {
@@ -96,6 +101,8 @@ export interface OpenedLog {
   readonly groups: GroupTable;
   readonly tail: OpenTail;
   readonly manifestGeneration: number;
+  /** What the manifest on the disk says of the log's end. */
+  readonly manifestLsn: Lsn;
   readonly recovery: WalRecovery;
 }
 
@@ -115,6 +122,8 @@ interface TailFindings {
   >;
 }
 
+type TailPlan = Omit<DecodedSegmentHeader, "provenLsn" | "sizeBytes" | "crc">;
+
 class Recovery {
   readonly files: Files;
   readonly options: ResolvedOptions;
@@ -126,6 +135,8 @@ class Recovery {
   bytesScanned = 0;
   /** What is open and would leak if the log is refused. */
   readonly #files: Set<File> = new Set();
+  /** Why the last attempt to build the new tail found no room. */
+  #noRoom: FileError | null = null;
 
   constructor(files: Files, options: ResolvedOptions, starts: readonly GroupStart[]) {
     this.files = files;
@@ -138,6 +149,11 @@ class Recovery {
     }
   }
 
+  /** Where the new tail is built. */
+  get #temporary(): string {
+    return `${this.options.directory}/tmp/${NEXT_SEGMENT}`;
+  }
+
   get directory(): string {
     return `${this.options.directory}/wal`;
   }
@@ -146,7 +162,8 @@ class Recovery {
     try {
       return yield* this.#open(expected);
     } catch (error) {
-      for (const file of this.#files) yield* closeFile(file);
+      for (const file of this.#files) yield* attempt(closeFile(file));
+      yield* attempt(unlinkFile(this.files, this.#temporary));
       throw error;
     }
   }
@@ -222,13 +239,23 @@ class Recovery {
 
     const obsolete = named.filter((segment) => segment.sequence < first.header.sequence);
     const generation = (manifest?.generation ?? 0) + 1;
-    yield* writeManifest(
-      this.files,
-      this.options.directory,
-      manifestOf(identity, generation, tail.segment.endLsn, this.segments, this.groups),
+    const renewed = manifestOf(
+      identity,
+      generation,
+      tail.segment.endLsn,
+      this.segments,
+      this.groups,
     );
-    for (const segment of obsolete) yield* unlinkFile(this.files, segment.path);
-    if (obsolete.length > 0) yield* syncDirectory(this.files, this.directory);
+    let manifestLsn = renewed.durableLsn;
+    try {
+      yield* writeManifest(this.files, this.options.directory, renewed);
+      for (const segment of obsolete) yield* unlinkFile(this.files, segment.path);
+      if (obsolete.length > 0) yield* syncDirectory(this.files, this.directory);
+    } catch (error) {
+      // The old one is right, but says less. What it may still name stays until a later one is durable.
+      if (!isFull(error)) throw error;
+      manifestLsn = manifest?.durableLsn ?? 0;
+    }
 
     let entriesFound = 0;
     for (const state of this.groups.all()) entriesFound += state.log.count;
@@ -250,11 +277,12 @@ class Recovery {
       groups: this.groups,
       tail,
       manifestGeneration: generation,
+      manifestLsn,
       recovery,
     };
   }
 
-  /** A segment that was being prepared when the process ended. */
+  /** Removes what was being made when the process ended, before anything needs its room. The manifest's spare stays. */
   *#clearTemporary(): Io<void> {
     const directory = `${this.options.directory}/tmp`;
     let names: readonly string[];
@@ -266,7 +294,8 @@ class Recovery {
       yield* syncDirectory(this.files, this.options.directory);
       return;
     }
-    if (names.includes(NEXT_SEGMENT)) yield* unlinkFile(this.files, `${directory}/${NEXT_SEGMENT}`);
+    for (const name of [NEXT_SEGMENT, "VOTE"])
+      if (names.includes(name)) yield* unlinkFile(this.files, `${directory}/${name}`);
   }
 
   /** Replays a segment that has a successor. Returns its footer when that has to be written anew. */
@@ -388,38 +417,21 @@ class Recovery {
   }
 
   /**
-   * Builds the segment that the log goes on in, with the frames of `source` from LSN `from` to the end of the valid
+   * Makes the segment that the log goes on in, with the frames of `source` from LSN `from` to the end of the valid
    * chain, and replays them from their new places. It appears whole or not at all.
    */
   *#writeTail(
     source: SegmentReader,
-    plan: Omit<DecodedSegmentHeader, "provenLsn" | "sizeBytes" | "crc">,
+    plan: TailPlan,
     from: Lsn,
     sourceChain: number,
     findings: TailFindings,
   ): Io<{ tail: OpenTail; dataRewritten: boolean }> {
     const headerBytes = segmentHeaderBytes(plan.groups.length);
-    const copyBytes = findings.endLsn - from;
-    const header = encodeSegmentHeader({
-      ...plan,
-      provenLsn: plan.firstLsn + headerBytes + copyBytes,
-    });
-    const temporary = `${this.options.directory}/tmp/${NEXT_SEGMENT}`;
-    const path = `${this.directory}/${segmentName(plan.sequence, plan.firstLsn)}`;
-    const file = yield* openFile(this.files, temporary, {
-      access: "readwrite",
-      create: "exclusive",
-      durableWrites: true,
-    });
-    this.#files.add(file);
-    yield* writeFile(file, 0, header);
-    const segment = newSegment(plan.sequence, plan.firstLsn, path, file, header);
-
+    const highest: LiveSegment["highest"] = new Map();
+    const frames: { readonly header: FrameHeader; readonly offset: number }[] = [];
     let dataRewritten = false;
-    let chain = segment.seed;
     let offset = headerBytes;
-    let chunk: Uint8Array[] = [];
-    let chunkAt = offset;
     let readAt = from - source.firstLsn;
     let readChain = sourceChain;
     const end = findings.endLsn - source.firstLsn;
@@ -427,38 +439,132 @@ class Recovery {
       const check = yield* source.check(readAt, readChain);
       if (!check.valid)
         throw lostData({ file: source.path, offset: readAt, what: check.what }, check.rows);
-      const lsn = plan.firstLsn + offset;
-      const frame = source.copyFrame(readAt, check.header);
-      this.replay.frame(source.records(readAt, check.header), lsn, segment);
-      chain = placeFrame(frame, 0, {
-        lsn,
-        durableLsn: plan.firstLsn,
-        previousCrc: chain,
-        seed: segment.seed,
-      });
-      if (check.header.rows > 0 && source.firstLsn + readAt >= findings.durableLsn)
-        dataRewritten = true;
-      chunk.push(frame);
-      offset += frame.length;
-      readAt += frame.length;
-      readChain = check.header.crc;
-      if (offset - chunkAt >= COPY_CHUNK_BYTES || readAt >= end) {
-        yield* writeFile(file, chunkAt, concat(chunk, offset - chunkAt));
-        chunk = [];
-        chunkAt = offset;
-      }
+      const { header } = check;
+      this.replay.frame(source.records(readAt, header), plan.firstLsn + offset, { highest });
+      if (header.rows > 0 && source.firstLsn + readAt >= findings.durableLsn) dataRewritten = true;
+      frames.push({ header, offset: readAt });
+      offset += header.frameBytes;
+      readAt += header.frameBytes;
+      readChain = header.crc;
     }
     assert(plan.firstLsn + offset >= findings.endLsn, "the log's end never goes back");
-    const preparedBytes = Math.max(initialSizeBytes(this.options), offset + FOOTER_BYTES);
-    yield* fillZeros(file, offset, preparedBytes);
     this.#judge();
-    yield* renameFile(this.files, temporary, path);
+
+    const header = encodeSegmentHeader({ ...plan, provenLsn: plan.firstLsn + offset });
+    const fullBytes = Math.max(initialSizeBytes(this.options), offset + FOOTER_BYTES);
+    const smallBytes = Math.min(fullBytes, offset + FOOTER_BYTES + SMALL_ROOM_BYTES);
+    const build = (sizeBytes: number): Io<{ file: File; chain: number } | null> =>
+      this.#buildTail(source, header, plan.firstLsn, sourceChain, frames, sizeBytes);
+    let preparedBytes = fullBytes;
+    let built = yield* build(fullBytes);
+    const full = built === null;
+    if (built === null) {
+      preparedBytes = smallBytes;
+      built = yield* build(smallBytes);
+    }
+    if (built === null) {
+      yield* this.#giveBackZeros(source, findings);
+      built = yield* build(smallBytes);
+    }
+    if (built === null) {
+      preparedBytes = offset + FOOTER_BYTES;
+      built = yield* build(preparedBytes);
+    }
+    if (built === null) throw this.#noRoom as FileError;
+    const { file, chain } = built;
+    const path = `${this.directory}/${segmentName(plan.sequence, plan.firstLsn)}`;
+    yield* renameFile(this.files, this.#temporary, path);
     yield* syncDirectory(this.files, this.directory);
     yield* syncDirectory(this.files, `${this.options.directory}/tmp`);
+    const made = newSegment(plan.sequence, plan.firstLsn, path, file, header);
+    const segment: LiveSegment = { ...made, highest };
     segment.endLsn = plan.firstLsn + offset;
     segment.sizeBytes = preparedBytes;
     this.segments.push(segment);
-    return { tail: { segment, offset, preparedBytes, chain }, dataRewritten };
+    return { tail: { segment, offset, preparedBytes, chain, full }, dataRewritten };
+  }
+
+  /**
+   * Writes the new tail under `tmp/`: the header, copies of `frames`, zeros up to `sizeBytes`. Null, and no file, when
+   * the disk has no room for it: the next attempt begins with a new file, because nothing is known of a write that
+   * failed.
+   */
+  *#buildTail(
+    source: SegmentReader,
+    header: Uint8Array,
+    firstLsn: Lsn,
+    sourceChain: number,
+    frames: readonly { readonly header: FrameHeader; readonly offset: number }[],
+    sizeBytes: number,
+  ): Io<{ file: File; chain: number } | null> {
+    const seed = readU32(header, 20);
+    let file: File | null = null;
+    try {
+      file = yield* openFile(this.files, this.#temporary, {
+        access: "readwrite",
+        create: "exclusive",
+        durableWrites: true,
+      });
+      this.#files.add(file);
+      yield* writeFile(file, 0, header);
+      let chain = seed;
+      let offset = header.length;
+      let chunk: Uint8Array[] = [];
+      let chunkAt = offset;
+      let readChain = sourceChain;
+      for (const [number, frame] of frames.entries()) {
+        // Read again, so checked again.
+        const check = yield* source.check(frame.offset, readChain);
+        if (!check.valid || check.header.crc !== frame.header.crc) {
+          const what = check.valid ? "the frame has changed" : check.what;
+          throw lostData({ file: source.path, offset: frame.offset, what }, null);
+        }
+        const copy = source.copyFrame(frame.offset, check.header);
+        chain = placeFrame(copy, 0, {
+          lsn: firstLsn + offset,
+          durableLsn: firstLsn,
+          previousCrc: chain,
+          seed,
+        });
+        readChain = frame.header.crc;
+        chunk.push(copy);
+        offset += copy.length;
+        if (offset - chunkAt >= COPY_CHUNK_BYTES || number === frames.length - 1) {
+          yield* writeFile(file, chunkAt, concat(chunk, offset - chunkAt));
+          chunk = [];
+          chunkAt = offset;
+        }
+      }
+      yield* fillZeros(file, offset, sizeBytes);
+      return { file, chain };
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      this.#noRoom = error;
+      if (file !== null) {
+        this.#files.delete(file);
+        yield* closeFile(file);
+        yield* unlinkFile(this.files, this.#temporary);
+      }
+      return null;
+    }
+  }
+
+  /**
+   * On a disk that is full to the last byte, the zeros that were written ahead in the old tail are the room that the
+   * new one needs. They prove nothing and hold nothing; what is not zero stays, and so does the place of the footer.
+   */
+  *#giveBackZeros(source: SegmentReader, findings: TailFindings): Io<void> {
+    if (findings.sealed) return;
+    const end = findings.endLsn - source.firstLsn;
+    const keep = Math.max(end + FOOTER_BYTES, alignUp(end + findings.tornBytes));
+    if (keep >= source.sizeBytes) return;
+    const file = yield* openFile(this.files, source.path, { access: "readwrite" });
+    try {
+      yield* truncateFile(file, keep);
+      yield* syncFile(file);
+    } finally {
+      yield* closeFile(file);
+    }
   }
 
   /** Ends a segment at `offset`: what is behind it belongs to its successor. Can be repeated after a crash. */
@@ -480,7 +586,7 @@ class Recovery {
   }
 
   /**
-   * All is replayed and nothing is changed yet: the last place to refuse. The log must hold what the checkpoints lack
+   * All is replayed and nothing is changed or built yet: the last place to refuse. The log must hold what the checkpoints lack
    * and reach what they hold.
    */
   #judge(): void {
@@ -538,6 +644,10 @@ export function recoverLog(
   starts: readonly GroupStart[],
 ): Io<OpenedLog> {
   return new Recovery(env.files, options, starts).run(expected);
+}
+
+function isFull(error: unknown): error is FileError {
+  return error instanceof FileError && error.isFull;
 }
 
 function liveSegment(reader: SegmentReader, endLsn: Lsn): LiveSegment {

@@ -53,7 +53,7 @@ export class Replay {
   }
 
   /** Applies one frame. The records' entries stand in the frame at `lsn`. */
-  frame(records: RecordCursor, lsn: Lsn, segment: LiveSegment): void {
+  frame(records: RecordCursor, lsn: Lsn, segment: Pick<LiveSegment, "highest">): void {
     while (records.next()) {
       switch (records.type) {
         case RecordType.entries:
@@ -114,7 +114,7 @@ export class Replay {
     return null;
   }
 
-  #entries(records: RecordCursor, lsn: Lsn, segment: LiveSegment): void {
+  #entries(records: RecordCursor, lsn: Lsn, segment: Pick<LiveSegment, "highest">): void {
     const { log, hardState } = this.#state(records);
     const cursor = new EntryCursor(records);
     const { firstIndex } = cursor;
@@ -146,7 +146,7 @@ export class Replay {
     noteIndex(segment, records.group, firstIndex + cursor.count - 1);
   }
 
-  #relocated(records: RecordCursor, lsn: Lsn, segment: LiveSegment): void {
+  #relocated(records: RecordCursor, lsn: Lsn, segment: Pick<LiveSegment, "highest">): void {
     const { log } = this.#state(records);
     const cursor = new EntryCursor(records);
     while (cursor.next()) log.relocate(cursor.index, cursor.term, lsn);

@@ -74,6 +74,7 @@ export class SegmentSupply {
     file: File,
     preparedBytes: number,
     offset: number,
+    full: boolean,
   ) {
     this.#env = env;
     this.#options = options;
@@ -85,6 +86,7 @@ export class SegmentSupply {
     };
     this.#nextTargetBytes = options.segmentSizeBytes;
     this.#offset = offset;
+    if (full) this.#becameFull();
   }
 
   get space(): "ok" | "full" {

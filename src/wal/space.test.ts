@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { setVerifying } from "../base/index.ts";
-import type { Wal } from "./index.ts";
-import { batch, Lab } from "./testing/lab.ts";
+import { equalBytes, HarmonyError, setVerifying } from "../base/index.ts";
+import { verifyWal, Wal } from "./index.ts";
+import { batch, IDENTITY, Lab } from "./testing/lab.ts";
 
 setVerifying(true);
 
@@ -171,4 +171,130 @@ describe("preparing ahead", () => {
       setVerifying(true);
     }
   }, 30_000);
+});
+
+describe("a start on a full disk", () => {
+  /** A log with `count` entries whose process was killed. What it waits for is not known. */
+  function killed(seed: number, count: number): Lab {
+    const lab = new Lab(seed, { segmentSizeBytes: 4 * 1024 * 1024 });
+    const wal = lab.create();
+    for (let i = 1; i <= count; i++)
+      lab.append(wal, [batch(0, 1, i, i, { term: 1, vote: 7, commit: i }, 900)]);
+    lab.kill();
+    return lab;
+  }
+
+  it("comes up with a small tail and `full`, takes what may use the reserve, and ends by itself", () => {
+    const lab = killed(20, 100);
+    lab.machine.disk.quotaBytes = lab.machine.disk.usedBytes + 300 * 1024;
+    const { wal } = lab.open();
+    expect(wal.space).toBe("full");
+    expect(lab.matching(wal)).toBe(100);
+    expect(wal.stats.bytesOnDisk).toBeLessThan(300 * 1024);
+    const vital = lab.submit(wal, [batch(0, 1, 101, 110)], true);
+    lab.wait(() => vital.error !== undefined);
+    expect(vital.error).toBeNull();
+    lab.machine.disk.quotaBytes = Number.POSITIVE_INFINITY;
+    lab.idle(20_000);
+    expect(wal.space).toBe("ok");
+    lab.append(wal, [batch(0, 1, 111, 140, null, 900)]);
+    lab.losePower("lose-all");
+    expect(lab.matching(lab.open().wal)).toBe(lab.states.length - 1);
+  });
+
+  it("with not one byte left takes the zeros of the old tail", () => {
+    const lab = killed(21, 100);
+    lab.machine.disk.quotaBytes = lab.machine.disk.usedBytes;
+    const { wal } = lab.open();
+    expect(wal.space).toBe("full");
+    expect(lab.matching(wal)).toBe(100);
+    const vital = lab.submit(wal, [batch(0, 1, 101, 101)], true);
+    lab.wait(() => vital.error !== undefined);
+    expect(vital.error).toBeNull();
+    lab.run(wal.close());
+    lab.kill();
+    expect(lab.matching(lab.open().wal)).toBe(101);
+  });
+
+  it("without room for the log itself says so, and leaves nothing behind but what it found", () => {
+    const lab = killed(22, 700);
+    const path = lab.machine.disk.paths().find((it) => it.startsWith("data/wal/")) as string;
+    const held = lab.machine.disk.contents(path);
+    // Somebody else has taken what is free, and more.
+    lab.machine.disk.quotaBytes = lab.machine.disk.usedBytes / 2;
+    for (let attempt = 0; attempt < 3; attempt++) {
+      expect(() => lab.open()).toThrow(expect.objectContaining({ code: "ENOSPC" }));
+      expect(lab.machine.disk.paths()).not.toContain("data/tmp/next.wal");
+      expect(lab.machine.disk.quiet).toBe(true);
+    }
+    const left = lab.machine.disk.contents(path);
+    expect(equalBytes(left, held.subarray(0, left.length))).toBe(true);
+    expect(held.subarray(left.length).every((byte) => byte === 0)).toBe(true);
+    lab.machine.disk.quotaBytes = Number.POSITIVE_INFINITY;
+    expect(lab.matching(lab.open().wal)).toBe(700);
+  });
+
+  it("uses the room of what an earlier attempt has left", () => {
+    const lab = killed(23, 100);
+    lab.writeFile("data/tmp/next.wal", new Uint8Array(500 * 1024));
+    lab.writeFile("data/tmp/VOTE", new Uint8Array(600 * 1024));
+    lab.machine.disk.quotaBytes = lab.machine.disk.usedBytes;
+    const { wal } = lab.open();
+    expect(wal.space).toBe("ok");
+    expect(lab.matching(wal)).toBe(100);
+  });
+
+  it("without room for a new manifest goes on with the old one", () => {
+    const lab = killed(24, 20);
+    lab.machine.disk.inject({ operation: "write", path: "data/tmp/MANIFEST", error: "ENOSPC" });
+    const { wal } = lab.open();
+    expect(lab.matching(wal)).toBe(20);
+    lab.run(wal.close());
+    expect(lab.run(verifyWal(lab.env.files, "data"))).toMatchObject({
+      manifest: "ok",
+      durableLsn: wal.durableLsn,
+    });
+  });
+
+  it("leaves nothing of a tail whose writing failed", () => {
+    const lab = killed(25, 20);
+    lab.machine.disk.inject({ operation: "write", path: "data/tmp/next.wal", error: "EIO" });
+    expect(() => lab.open()).toThrow(expect.objectContaining({ code: "EIO" }));
+    expect(lab.machine.disk.paths()).not.toContain("data/tmp/next.wal");
+    expect(lab.machine.disk.quiet).toBe(true);
+    expect(lab.matching(lab.open().wal)).toBe(20);
+  });
+
+  it("a log that cannot be created leaves neither a file nor a handle", () => {
+    const lab = new Lab(26, { segmentSizeBytes: 4 * 1024 * 1024 });
+    lab.machine.disk.quotaBytes = 200_000;
+    expect(() => lab.create()).toThrow(expect.objectContaining({ code: "ENOSPC" }));
+    expect(lab.machine.disk.usedBytes).toBe(0);
+    expect(lab.machine.disk.quiet).toBe(true);
+    lab.machine.disk.quotaBytes = Number.POSITIVE_INFINITY;
+    lab.append(lab.create(), [batch(0, 1, 1, 1)]);
+  });
+});
+
+describe("a refused start", () => {
+  it("closes every file that it opened, whichever segment's header is damaged, and however", () => {
+    const lab = new Lab(30, { segmentSizeBytes: 4096 });
+    const wal = lab.create();
+    for (let i = 1; i <= 12; i++) lab.append(wal, [batch(0, 1, i, i, null, 600)]);
+    lab.run(wal.close());
+    lab.machine.kill();
+    const paths = lab.machine.disk.paths().filter((path) => path.startsWith("data/wal/"));
+    expect(paths.length).toBeGreaterThan(3);
+    for (const path of paths) {
+      for (const offset of [0, 9, 17, 21, 30, 75, 85, 200]) {
+        const machine = lab.machine.fork();
+        machine.disk.flipBit(path, offset, 1);
+        const env = machine.boot();
+        expect(() => lab.runOn(machine, Wal.open(env, lab.options, IDENTITY, []))).toThrow(
+          HarmonyError,
+        );
+        expect(machine.disk.quiet, `${path} at ${offset}`).toBe(true);
+      }
+    }
+  });
 });

@@ -132,8 +132,7 @@ export class Wal {
     this.#chain = tail.chain;
     this.#durableLsn = tail.segment.endLsn;
     this.#manifestGeneration = log.manifestGeneration;
-    // Creation and recovery end with a manifest of this state.
-    this.#manifestLsn = tail.segment.endLsn;
+    this.#manifestLsn = log.manifestLsn;
     this.#supply = new SegmentSupply(
       env,
       options,
@@ -149,6 +148,7 @@ export class Wal {
       tail.segment.file,
       tail.preparedBytes,
       tail.offset,
+      tail.full,
     );
   }
 
