@@ -473,7 +473,8 @@ class Recovery {
     if (built === null) throw this.#noRoom as FileError;
     const { file, chain } = built;
     const path = `${this.directory}/${segmentName(plan.sequence, plan.firstLsn)}`;
-    yield* renameFile(this.files, this.#temporary, path);
+    const temporary = this.#temporary;
+    yield* renameFile(this.files, temporary, path);
     yield* syncDirectory(this.files, this.directory);
     yield* syncDirectory(this.files, `${this.options.directory}/tmp`);
     const made = newSegment(plan.sequence, plan.firstLsn, path, file, header);
