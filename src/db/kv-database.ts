@@ -154,8 +154,8 @@ export class KvDatabase implements Database {
     const { raft } = this.#replica;
     const errors: string[] = [];
     if (raft.leader === 0) errors.push("etcdserver: no leader");
-    if (isDiskFull() || this.#isOverQuota())
-      errors.push(`memberID:${identity.memberId} alarm:NOSPACE`);
+    const alarms: "NOSPACE"[] = isDiskFull() || this.#isOverQuota() ? ["NOSPACE"] : [];
+    for (const alarm of alarms) errors.push(`memberID:${identity.memberId} alarm:${alarm}`);
     return {
       clusterId: this.clusterId,
       memberId: this.memberId,
@@ -168,9 +168,11 @@ export class KvDatabase implements Database {
       raftAppliedIndex: this.#machine.appliedIndex,
       revision: this.#machine.revision,
       compactRevision: this.#machine.compactRevision,
-      sizeBytes: engine.stats.bytesTotal,
+      // Pages wait in memory for the next checkpoint: what is in use may be more than the file holds.
+      sizeBytes: Math.max(engine.stats.bytesTotal, engine.stats.bytesInUse),
       sizeInUseBytes: engine.stats.bytesInUse,
       quotaBytes,
+      alarms,
       errors,
     };
   }
