@@ -28,6 +28,9 @@ export interface KillResult {
 
 const START_MS_MAX = 20_000;
 const KILL_AFTER_MS_MAX = 120;
+/** Some lives are long enough for checkpoints and the removal of segments. */
+const LONG_LIFE_MS_MAX = 500;
+const LONG_LIVES_PERCENT = 20;
 
 export async function killAgainAndAgain(options: KillOptions): Promise<KillResult> {
   const random = new Random(options.seed);
@@ -35,9 +38,10 @@ export async function killAgainAndAgain(options: KillOptions): Promise<KillResul
   let unknownWrites = 0;
   for (let cycle = 0; cycle <= options.cycles; cycle++) {
     // The last round only looks.
+    const lifeMsMax = random.percent(LONG_LIVES_PERCENT) ? LONG_LIFE_MS_MAX : KILL_AFTER_MS_MAX;
     const life = await liveAndDie(
       options,
-      cycle === options.cycles ? 0 : random.below(KILL_AFTER_MS_MAX),
+      cycle === options.cycles ? 0 : random.below(lifeMsMax),
       acknowledged,
     );
     const fault = life.error ?? judge(life.found, life.before);
