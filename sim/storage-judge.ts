@@ -145,8 +145,8 @@ function compareTrees(
 function compareVotes({ votes }: Storage, known: Knowledge, isDamaged: boolean): void {
   for (const [group, { saved, pending }] of known.votes) {
     const found = voteOf(votes, group);
-    // A damaged vote file says so: what it held is then decided from the log.
-    if (found === null && isDamaged) continue;
+    // With a slot damaged the file says so or knows the vote before: the log is the second copy of the newest.
+    if (isDamaged && (found === null || found.term <= saved.term)) continue;
     const isSaved = difference(found, saved) === null;
     const isPending = pending !== null && difference(found, pending) === null;
     check(
