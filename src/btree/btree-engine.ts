@@ -107,6 +107,8 @@ export class BTreeEngine implements Engine {
   #moveFrom: Uint8Array = EMPTY_BYTES;
   #checkpointing = false;
   #failure: unknown = null;
+  /** The last checkpoint found no room for its pages: the next one uses the lowest places there are. */
+  #isShortOfRoom = false;
   #fileSizeBytes: number;
 
   private constructor(opened: OpenedFile, slabSizeBytes: number) {
@@ -225,6 +227,7 @@ export class BTreeEngine implements Engine {
 
   *#writeCheckpoint(checkpoint: CheckpointMeta): Io<void> {
     const file = this.#file;
+    if (this.#isShortOfRoom) this.#moveDirtyDown();
     // In the call itself: the state and the applied index in `checkpoint` belong together (fault-rules D20).
     const captured = this.#capture();
     const end = (captured.dirty.highest + 1) * PAGE_SIZE;
@@ -233,9 +236,13 @@ export class BTreeEngine implements Engine {
       yield* writePages(file, this.#pager, captured.dirty);
       yield* syncFile(file);
     } catch (error) {
-      if (error instanceof FileError && error.isFull) this.#takeBack(captured);
+      if (error instanceof FileError && error.isFull) {
+        this.#isShortOfRoom = true;
+        this.#takeBack(captured);
+      }
       throw error;
     }
+    this.#isShortOfRoom = false;
     const meta = this.#describe(captured, checkpoint);
     try {
       yield* writeFile(file, (meta.number % 2) * PAGE_SIZE, encodeMeta(meta));
@@ -273,6 +280,39 @@ export class BTreeEngine implements Engine {
       }
       if (leaves % MOVE_LEAVES_PER_TURN === 0) yield* breathe(this.#file);
     }
+  }
+
+  /**
+   * On a full disk only the places count that the file already has, and those are the lowest ones. Changed pages that
+   * were given a place beyond them, when much was changed, move down once others have become free (fault-rules D11).
+   * Bounded, for it belongs to the turn of the capture; what is left is moved by the next attempt.
+   */
+  #moveDirtyDown(): void {
+    const pager = this.#pager;
+    const { free } = pager.freelist;
+    // As many of the lowest free places as there are changed pages: nothing has to stand behind them.
+    let limit = 0;
+    for (let i = 0; i < pager.dirty.size; i++) {
+      const place = free.next(limit);
+      if (place < 0) break;
+      limit = place + 1;
+    }
+    if (pager.dirty.highest < limit || limit === 0) return;
+    // Pinned, so that a change copies every page, each of them once.
+    const pinned = this.#endEpoch();
+    this.#latest = pinned;
+    this.#map.relocate(pager, limit);
+    let left = MOVE_LEAVES;
+    for (const tree of this.#trees) {
+      if (left <= 0) break;
+      for (const from of tree.changedParts(left)) {
+        const place = free.next(0);
+        if (place < 0 || place >= limit) break;
+        tree.relocate(from, limit);
+        left--;
+      }
+    }
+    pager.freelist.unpin(pinned.pin);
   }
 
   /** Ends the epoch and takes what belongs to it. From here on writes belong to the next checkpoint. */

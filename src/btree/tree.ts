@@ -14,7 +14,15 @@
  * not moved between full neighbours: whoever cannot be merged has a neighbour more than half full, so the space is
  * bounded without it.
  */
-import { assert, compareBytes, concatBytes, readU32, writeU16, writeU32 } from "../base/index.ts";
+import {
+  assert,
+  compareBytes,
+  concatBytes,
+  EMPTY_BYTES,
+  readU32,
+  writeU16,
+  writeU32,
+} from "../base/index.ts";
 import { TreeCursor } from "./cursor.ts";
 import { KEY_SIZE_MAX, type Tree, VALUE_SIZE_MAX } from "./engine.ts";
 import {
@@ -176,6 +184,34 @@ export class LiveTree extends TreeReader implements Tree {
     }
     pager.changing = false;
     return next;
+  }
+
+  /**
+   * For each end of the part of the tree that was changed after the last checkpoint the key where it begins, at most
+   * `limit` of them. Whatever leads to a changed page was changed too, so nothing else is walked.
+   */
+  changedParts(limit: number): Uint8Array[] {
+    const { pager, root } = this;
+    const found: Uint8Array[] = [];
+    const walk = (id: number, level: number, from: Uint8Array): void => {
+      let isEnd = true;
+      if (level > 0) {
+        const slot = pager.slotOfLoaded(id);
+        const b = pager.slab(slot);
+        const base = pager.base(slot);
+        const count = cellCount(b, base);
+        for (let i = 0; i < count && found.length < limit; i++) {
+          const cell = cellAt(b, base, i);
+          const child = childId(b, cell);
+          if (!pager.dirty.has(child)) continue;
+          isEnd = false;
+          walk(child, level - 1, i === 0 ? from : cellKey(pager, b, cell, level, slot).slice());
+        }
+      }
+      if (isEnd) found.push(from);
+    };
+    if (pager.dirty.has(root.id)) walk(root.id, root.level, EMPTY_BYTES);
+    return found;
   }
 
   /** Walks to the leaf of `key`, remembers the path, and returns what `search` found there. */

@@ -148,6 +148,37 @@ describe("a full disk", () => {
     expect(world.get("k0")).toBe("x".repeat(1_000));
   });
 
+  it("is made emptier by deleting everything, though the next checkpoint has nowhere to grow", () => {
+    const world = new World().open({
+      checkpoints: { ...NEVER, operations: 100 },
+      walSegmentBytes: 2 * SEGMENT,
+    });
+    const { disk } = world.machine;
+    disk.quotaBytes = 4 * 1024 * 1024;
+    let puts = 0;
+    for (let isFull = false; !isFull; puts++) {
+      const put = world.put(`k${String(puts).padStart(5, "0")}`, "x".repeat(3_000));
+      world.until(() => put.isThere);
+      world.pass(5);
+      isFull = outcomeOf(put) !== "ok";
+      expect(puts).toBeLessThan(2_000);
+    }
+    world.pass(12_000);
+    for (let i = 0; i < 100; i++)
+      world.now(world.write(deleteRequest(`k${String(i).padStart(5, "0")}`)));
+    expect(outcomeOf(world.now(world.write(deleteRequest("k", "l"))))).toBe("ok");
+    const revision = world.node.database.status().revision;
+    const compaction = world.write({ kind: "compact", revision, physical: true });
+    world.until(() => compaction.isThere);
+    expect(outcomeOf(compaction)).toBe("ok");
+    world.pass(20_000);
+    world.putNow("again", "1");
+    expect(world.node.database.status().errors).toEqual([]);
+    world.close();
+    world.losePower().open();
+    expect([world.get("again"), world.get("k00500")]).toEqual(["1", undefined]);
+  });
+
   it("that has no room for a checkpoint keeps the old one and the log, and makes it later", () => {
     const world = new World().open({ checkpoints: NEVER, walSegmentBytes: 1024 * 1024 });
     for (let i = 0; i < 100; i++) world.putNow(`k${i}`, "x".repeat(1_000));
