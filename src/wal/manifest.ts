@@ -182,9 +182,12 @@ export function* replaceFile(
     yield* writeFile(file, 0, bytes);
     yield* truncateFile(file, bytes.length);
     yield* syncFile(file);
-  } finally {
-    yield* closeFile(file);
+  } catch (error) {
+    // A failed sync ends the node: it hears of it now, and not behind a close that waits its turn.
+    file.close(() => {});
+    throw error;
   }
+  yield* closeFile(file);
   yield* renameFile(files, temporary, `${directory}/${name}`);
   yield* syncDirectory(files, directory);
   if (spareBytes > 0) yield* makeSpare(files, temporary, spareBytes);
