@@ -206,6 +206,14 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "if (youngest !== undefined && birth < youngest.epoch - 1) {",
     why: "a page is given out again while a checkpoint still reaches it",
   },
+  {
+    name: "newest-meta-is-not-renewed",
+    layer: "btree",
+    file: "btree/open.js",
+    find: "yield* renew(file, found.newest.meta);",
+    replace: "{ }",
+    why: "after a failed sync the cache shows a meta that the disk does not have (D10)",
+  },
   // ---- mvcc
   {
     name: "compact-revision-is-unreadable",

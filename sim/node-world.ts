@@ -147,7 +147,8 @@ class NodeWorld {
     const { faults } = this.#options;
     this.#commandsInLife = 0;
     const plan = this.#random.below(100);
-    if (faults.failedWrites && plan < 35) this.#workUntilFailedWrite(node);
+    if (this.#isCacheDoubtful && this.#random.percent(60)) this.#workOnDoubtfulCache(node);
+    else if (faults.failedWrites && plan < 35) this.#workUntilFailedWrite(node);
     else if (faults.fullDisk && plan < 60) this.#workOnFullDisk(node);
     else {
       const slow = faults.slowDisk && plan < 75 ? this.#slowDown() : null;
@@ -209,6 +210,8 @@ class NodeWorld {
 
   #closedCleanly = false;
   #failedInLife = false;
+  /** The process ended after a failed write, and the machine has been up since. */
+  #isCacheDoubtful = false;
   /** The last crash counts as a cycle once what it left is verified. */
   #pending = false;
 
@@ -408,7 +411,23 @@ class NodeWorld {
     this.#failedInLife ||= fault.wasAsked;
     this.#fault = null;
     // Without a restart of the machine its cache still shows what the device never got (fault-rules D10).
-    if (fault.hasArrived && this.#random.percent(60)) this.#machine.kill();
+    if (fault.hasArrived && this.#random.percent(60)) {
+      this.#machine.kill();
+      this.#isCacheDoubtful = true;
+    }
+  }
+
+  /** Only the process began anew after the failure: a checkpoint now, and the power fails around it (D10). */
+  #workOnDoubtfulCache(node: Node): void {
+    this.#isCacheDoubtful = false;
+    this.#work(node, this.#random.between(1, 10));
+    if (!this.#machine.running) return;
+    node.checkpoint(() => {});
+    this.#planHalt(12);
+    this.#work(node, 200);
+    this.#haltAt = 0;
+    this.#note("power loss after a failed write");
+    if (this.#options.faults.powerLoss) this.#machine.losePower(this.#random.pick(MODES));
   }
 
   /** No room for a while: refusals say so, reads go on, and afterwards writes work again without a restart. */
