@@ -4,7 +4,7 @@
  *
  *     --only name      one of them
  *     --layer layer    those of one layer
- *     --seconds N      how long to look for each (default 300)
+ *     --seconds N      how long to look for each (default 900)
  *     --workers N      how many at a time (default 2)
  *
  * Exit code 0: every planted bug was found.
@@ -38,7 +38,7 @@ const { values } = parseArgs({
   options: {
     only: { type: "string" },
     layer: { type: "string" },
-    seconds: { type: "string", default: "300" },
+    seconds: { type: "string", default: "900" },
     workers: { type: "string", default: "2" },
     write: { type: "boolean" },
     json: { type: "boolean" },

@@ -65,6 +65,8 @@ class NodeWorld {
   #commandsInLife = 0;
   #haltAt = 0;
   #haltMoment: "before" | "after" = "before";
+  /** Ends the process at this operation on the data file from now, when above 0. */
+  #haltInDataFile = 0;
 
   constructor(seed: number, options: NodeWorldOptions) {
     this.#seed = seed;
@@ -128,6 +130,8 @@ class NodeWorld {
 
   #observe(moment: "before" | "after", operation: Operation, ordinal: number): void {
     if (moment === "before") this.#trace.operation(this.#nowMs, operation, ordinal);
+    if (this.#haltInDataFile > 0 && moment === "before" && operation.path.endsWith(".hdb"))
+      if (--this.#haltInDataFile === 0) this.#machine.halt();
     if (ordinal === this.#haltAt && moment === this.#haltMoment) {
       this.#note(`the process ends ${moment} this operation`);
       this.#machine.halt();
@@ -222,13 +226,13 @@ class NodeWorld {
   }
 
   /** The process dies, or the power fails. True when there were changes that were not durable. */
-  #crashNow(): boolean {
+  #crashNow(wanted: CrashMode | null = null): boolean {
     const { disk } = this.#machine;
     this.#machine.halt();
     const { files, directories } = disk.unsynced();
     const unsynced = !disk.quiet || files.length > 0 || directories.length > 0;
-    if (this.#options.faults.powerLoss && this.#random.percent(70)) {
-      const mode = this.#random.pick(MODES);
+    if (wanted !== null || (this.#options.faults.powerLoss && this.#random.percent(70))) {
+      const mode = wanted ?? this.#random.pick(MODES);
       this.#note("power loss", 0, mode);
       this.#machine.losePower(mode);
     } else {
@@ -422,12 +426,11 @@ class NodeWorld {
     this.#isCacheDoubtful = false;
     this.#work(node, this.#random.between(1, 10));
     if (!this.#machine.running) return;
+    this.#haltInDataFile = this.#random.between(1, 6);
     node.checkpoint(() => {});
-    this.#planHalt(12);
     this.#work(node, 200);
-    this.#haltAt = 0;
-    this.#note("power loss after a failed write");
-    if (this.#options.faults.powerLoss) this.#machine.losePower(this.#random.pick(MODES));
+    this.#haltInDataFile = 0;
+    if (this.#options.faults.powerLoss) this.#crashNow(this.#random.pick(["sectors", "torn"]));
   }
 
   /** No room for a while: refusals say so, reads go on, and afterwards writes work again without a restart. */
