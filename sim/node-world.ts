@@ -23,7 +23,7 @@ import {
 import { FailedWrite } from "./failed-write.ts";
 import { close, observe, open, tryToOpen } from "./node-driver.ts";
 import { type Issued, Oracle } from "./oracle.ts";
-import { type Failure, failureOf, type RunResult } from "./result.ts";
+import { type Failure, failureOf, type RunResult, NO_MARKS } from "./result.ts";
 import { Trace } from "./trace.ts";
 import { check, show, Violation } from "./violation.ts";
 import { Workload } from "./workload.ts";
@@ -100,6 +100,7 @@ class NodeWorld {
       cycles: this.#cycles,
       commands: this.#commands,
       hash: this.#trace.hash,
+      marks: NO_MARKS,
       failure,
     };
   }

@@ -2,7 +2,7 @@
 import { SCENARIOS, enumerate } from "./enumerate.ts";
 import { runNodeSeed } from "./node-world.ts";
 import { runRaftSeed } from "./raft-world.ts";
-import { failureOf, type RunResult } from "./result.ts";
+import { failureOf, NO_MARKS, type RunResult } from "./result.ts";
 import { runStorageSeed } from "./storage-world.ts";
 import { Trace } from "./trace.ts";
 
@@ -34,13 +34,21 @@ export function runEnumerationSeed(
       powerLossesMax: outcomesMax,
       kills: 2,
     });
-    return { seed, cycles: crashes, commands: points, hash: crashes, failure: null };
+    return {
+      seed,
+      cycles: crashes,
+      commands: points,
+      hash: crashes,
+      marks: NO_MARKS,
+      failure: null,
+    };
   } catch (error) {
     return {
       seed,
       cycles: 0,
       commands: 0,
       hash: 0,
+      marks: NO_MARKS,
       failure: failureOf(error, new Trace(), scenario.name),
     };
   }

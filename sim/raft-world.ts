@@ -7,7 +7,8 @@ import { setVerifying } from "../src/base/index.ts";
 // The schedule belongs to the tests of the core and is no part of its door.
 // oxlint-disable-next-line no-restricted-imports
 import { Chaos } from "../src/raft/testing/chaos.ts";
-import type { RunResult } from "./result.ts";
+
+import { NO_MARKS, type RunResult } from "./result.ts";
 
 const STEPS_PER_NODE = 1500;
 
@@ -21,6 +22,7 @@ export function runRaftSeed(seed: number): RunResult {
       cycles: summary.crashes,
       commands: summary.committed,
       hash: summary.committed,
+      marks: NO_MARKS,
       failure: null,
     };
   } catch (error) {
@@ -30,12 +32,14 @@ export function runRaftSeed(seed: number): RunResult {
       cycles: 0,
       commands: 0,
       hash: 0,
+      marks: NO_MARKS,
       failure: {
         check: message.slice(0, 80),
         message: error instanceof Error ? (error.stack ?? message) : message,
         event: 0,
         options: { size },
         lines: [],
+        script: null,
       },
     };
   }

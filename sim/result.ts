@@ -1,5 +1,6 @@
 /** What the run of one seed says of itself. */
 import { AssertionError } from "../src/base/index.ts";
+import type { Script } from "./play.ts";
 import type { Trace } from "./trace.ts";
 import { Violation } from "./violation.ts";
 
@@ -11,6 +12,8 @@ export interface RunResult {
   readonly commands: number;
   /** Over all events: equal for every run of the seed. */
   readonly hash: number;
+  /** Rare paths that the run came along, and how often. */
+  readonly marks: ReadonlyMap<string, number>;
   readonly failure: Failure | null;
 }
 
@@ -23,9 +26,18 @@ export interface Failure {
   readonly options: unknown;
   /** The last events before. */
   readonly lines: readonly string[];
+  /** Plays the failure again, and can be shrunk and kept. Null for a world that is not played by steps. */
+  readonly script: Script | null;
 }
 
-export function failureOf(error: unknown, trace: Trace, options: unknown): Failure {
+export const NO_MARKS: ReadonlyMap<string, number> = new Map();
+
+export function failureOf(
+  error: unknown,
+  trace: Trace,
+  options: unknown,
+  script: Script | null = null,
+): Failure {
   const isKnown = error instanceof Violation;
   const rule = isKnown
     ? error.check
@@ -34,5 +46,5 @@ export function failureOf(error: unknown, trace: Trace, options: unknown): Failu
       : `unexpected: ${String(error)}`;
   const message =
     error instanceof Error && !isKnown ? (error.stack ?? error.message) : String(error);
-  return { check: rule, message, event: trace.count, options, lines: trace.lines() };
+  return { check: rule, message, event: trace.count, options, lines: trace.lines(), script };
 }

@@ -14,7 +14,7 @@ import type { Entry, GroupId } from "../src/raft/index.ts";
 import type { VoteState } from "../src/wal/index.ts";
 import { FailedWrite } from "./failed-write.ts";
 import { drive } from "./node-driver.ts";
-import { failureOf, type Failure, type RunResult } from "./result.ts";
+import { failureOf, type Failure, type RunResult, NO_MARKS } from "./result.ts";
 import {
   closeStorage,
   contentOf,
@@ -123,6 +123,7 @@ class StorageWorld {
       cycles: this.#cycles,
       commands: this.#commands,
       hash: this.#trace.hash,
+      marks: NO_MARKS,
       failure,
     };
   }
