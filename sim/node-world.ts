@@ -96,6 +96,7 @@ class NodeWorld {
       failure = failureOf(this.#thrown ?? error, this.#trace, this.#options);
     }
     return {
+      world: "node",
       seed: this.#seed,
       cycles: this.#cycles,
       commands: this.#commands,

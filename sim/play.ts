@@ -63,30 +63,40 @@ export interface Script {
 }
 
 /** Plays what the seed leads to. The script of a run that failed comes with its failure. */
-export function playSeed(world: AnyWorld, seed: number, style: Style = "default"): RunResult {
+export function playSeed(
+  world: AnyWorld,
+  seed: number,
+  style: Style = "default",
+  trace: Trace = new Trace(),
+): RunResult {
   const options = world.drawOptions(seed, style) as Plain;
   const steps: Plain[] = [];
   return run(
     world,
     seed,
     options,
+    trace,
     (play) => {
       for (let step = play.draw(); step !== null; step = play.draw()) {
         steps.push(step);
         play.perform(step);
       }
-      return steps;
     },
     steps,
   );
 }
 
 /** Plays what a script says, and then nothing more. */
-export function playScript(world: AnyWorld, { seed, options, steps }: Script): RunResult {
+export function playScript(
+  world: AnyWorld,
+  { seed, options, steps }: Script,
+  trace: Trace = new Trace(),
+): RunResult {
   return run(
     world,
     seed,
     options,
+    trace,
     (play) => {
       for (const step of steps) play.perform(step);
     },
@@ -98,10 +108,10 @@ function run(
   world: AnyWorld,
   seed: number,
   options: Plain,
+  trace: Trace,
   drive: (play: Play<Plain>) => void,
   steps: readonly Plain[],
 ): RunResult {
-  const trace = new Trace();
   const marks = new Marks();
   let play: Play<Plain> | null = null;
   let failure: Failure | null = null;
@@ -117,6 +127,7 @@ function run(
     });
   }
   return {
+    world: world.name,
     seed,
     cycles: play?.cycles ?? 0,
     commands: play?.commands ?? 0,

@@ -1,6 +1,10 @@
-/** The worlds that a seed can be run in. */
+/**
+ * What a seed can be played in. A world plays steps (play.ts), so its failures can be shrunk and kept; the others are
+ * just run.
+ */
 import { SCENARIOS, enumerate } from "./enumerate.ts";
 import { runNodeSeed } from "./node-world.ts";
+import { type AnyWorld, playSeed, type Style } from "./play.ts";
 import { runRaftSeed } from "./raft-world.ts";
 import { failureOf, NO_MARKS, type RunResult } from "./result.ts";
 import { runStorageSeed } from "./storage-world.ts";
@@ -8,16 +12,45 @@ import { Trace } from "./trace.ts";
 
 export type ProfileName = "storage" | "node" | "raft" | "enumerate";
 
+export interface Profile {
+  /** What its cycles and commands are called in summaries. */
+  readonly units: readonly [cycles: string, commands: string];
+  run(seed: number, trace?: Trace): RunResult;
+}
+
 /** At most so many outcomes of one crash point in a seed of the enumeration; `--exhaustive` asks for all. */
 const DRAWN_OUTCOMES = 6;
 const EXHAUSTIVE_OUTCOMES = 4096;
 
-export const PROFILES: Readonly<Record<ProfileName, (seed: number) => RunResult>> = {
-  storage: runStorageSeed,
-  node: runNodeSeed,
-  raft: runRaftSeed,
-  enumerate: (seed) => runEnumerationSeed(seed, DRAWN_OUTCOMES),
+/** By the name that stands in scripts and fixtures. */
+export const WORLDS: ReadonlyMap<string, AnyWorld> = new Map<string, AnyWorld>();
+
+export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
+  storage: { units: ["cycles", "appends"], run: runStorageSeed },
+  node: { units: ["cycles", "commands"], run: runNodeSeed },
+  raft: { units: ["crashes", "entries committed"], run: runRaftSeed },
+  enumerate: {
+    units: ["crashes", "crash points"],
+    run: (seed) => runEnumerationSeed(seed, DRAWN_OUTCOMES),
+  },
 };
+
+/** What a nightly run of a profile must have come along (marks.ts). */
+export const RARE_PATHS: Readonly<Record<ProfileName, readonly string[]>> = {
+  storage: [],
+  node: [],
+  raft: [],
+  enumerate: [],
+};
+
+/** A profile that plays a world. */
+export function played(
+  world: AnyWorld,
+  units: Profile["units"],
+  style: Style = "default",
+): Profile {
+  return { units, run: (seed, trace) => playSeed(world, seed, style, trace) };
+}
 
 export function isProfile(name: string): name is ProfileName {
   return Object.hasOwn(PROFILES, name);
@@ -29,27 +62,15 @@ export function runEnumerationSeed(
   outcomesMax: number = EXHAUSTIVE_OUTCOMES,
 ): RunResult {
   const scenario = SCENARIOS[seed % SCENARIOS.length] as (typeof SCENARIOS)[number];
+  const result = { world: "enumerate", seed, marks: NO_MARKS };
   try {
     const { crashes, points } = enumerate(scenario, seed, {
       powerLossesMax: outcomesMax,
       kills: 2,
     });
-    return {
-      seed,
-      cycles: crashes,
-      commands: points,
-      hash: crashes,
-      marks: NO_MARKS,
-      failure: null,
-    };
+    return { ...result, cycles: crashes, commands: points, hash: crashes, failure: null };
   } catch (error) {
-    return {
-      seed,
-      cycles: 0,
-      commands: 0,
-      hash: 0,
-      marks: NO_MARKS,
-      failure: failureOf(error, new Trace(), scenario.name),
-    };
+    const failure = failureOf(error, new Trace(), scenario.name);
+    return { ...result, cycles: 0, commands: 0, hash: 0, failure };
   }
 }

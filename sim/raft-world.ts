@@ -18,6 +18,7 @@ export function runRaftSeed(seed: number): RunResult {
   try {
     const summary = new Chaos(seed, size).run(STEPS_PER_NODE * size);
     return {
+      world: "raft",
       seed,
       cycles: summary.crashes,
       commands: summary.committed,
@@ -28,6 +29,7 @@ export function runRaftSeed(seed: number): RunResult {
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     return {
+      world: "raft",
       seed,
       cycles: 0,
       commands: 0,

@@ -1,26 +1,43 @@
 /** What a sweep tells people and programs. */
+import { PROFILES, type ProfileName } from "./profiles.ts";
 import type { RunResult } from "./result.ts";
-import type { FailedSeed, SweepTotals } from "./sweep.ts";
+import { countedCycles, type FailedSeed, type SweepTotals } from "./sweep.ts";
 import { show } from "./violation.ts";
 
-const UNIT: Readonly<Record<SweepTotals["profile"], readonly [string, string]>> = {
-  storage: ["cycles", "appends"],
-  node: ["cycles", "commands"],
-  raft: ["crashes", "entries committed"],
-  enumerate: ["crashes", "crash points"],
-};
+/** A failure in the middle of a sweep shows fewer events than one that is asked for. */
+const SHOWN_EVENTS = 60;
 
-export function summaryLine(totals: SweepTotals): string {
-  const { profile, seeds, cycles, commands, seconds, failures } = totals;
-  const [cycle, command] = UNIT[profile];
-  const rate = seconds > 0 ? cycles / seconds : 0;
-  return `${profile.padEnd(9)} ${number(seeds)} seeds, ${number(cycles)} ${cycle} (${rate.toFixed(1)}/s), ${number(commands)} ${command}, ${seconds.toFixed(1)} s, ${failures.length} failed`;
+export function summaryLine(totals: SweepTotals, wallSeconds: number): string {
+  const { profile, seeds, cycles, commands, failures } = totals;
+  const [cycle, command] = PROFILES[profile].units;
+  return `${profile.padEnd(9)} ${number(seeds)} seeds, ${number(cycles)} ${cycle}${rate(cycles, wallSeconds)}, ${number(commands)} ${command}, ${failures.length} failed`;
+}
+
+function rate(count: number, seconds: number): string {
+  return seconds > 0 ? ` (${(count / seconds).toFixed(1)}/s)` : "";
+}
+
+/** The last line: cycles as the goal counts them. */
+export function cyclesLine(all: readonly SweepTotals[], wallSeconds: number): string {
+  const { storage, node } = countedCycles(all);
+  const failed = all.reduce((sum, { failures }) => sum + failures.length, 0);
+  return `${number(storage + node)} cycles: ${number(storage)} of storage, ${number(node)} of nodes; ${wallSeconds.toFixed(0)} s${rate(storage + node, wallSeconds)}, ${failed} failed`;
+}
+
+/** For a terminal, while it runs. */
+export function progressLine(all: readonly SweepTotals[], wallSeconds: number): string {
+  const { storage, node } = countedCycles(all);
+  const parts = all.map(({ profile, seeds }) => `${profile} ${number(seeds)}`);
+  const failed = all.reduce((sum, { failures }) => sum + failures.length, 0);
+  return `${wallSeconds.toFixed(0)} s  seeds: ${parts.join(", ")}  cycles: ${number(storage + node)}${rate(storage + node, wallSeconds)}  failed: ${failed}`;
 }
 
 export function failureText(
-  profile: SweepTotals["profile"],
+  profile: ProfileName,
   { seed, failure }: FailedSeed,
+  events: number = SHOWN_EVENTS,
 ): string {
+  const { script } = failure;
   return [
     "",
     `FAILED: profile ${profile}, seed ${seed}, at event ${failure.event}`,
@@ -28,24 +45,61 @@ export function failureText(
     `  what:    ${failure.message.split("\n").join("\n           ")}`,
     `  options: ${show(failure.options)}`,
     `  replay:  npm run sim -- --profile ${profile} --seed ${seed}`,
+    `  with:    Node.js ${process.version}`,
+    ...(script === null
+      ? []
+      : [
+          `  steps:   ${script.steps.length}, the last of them`,
+          ...script.steps.slice(-events).map((step) => `    ${show(step)}`),
+        ]),
     "  last events:",
-    ...failure.lines.map((line) => `    ${line}`),
+    ...failure.lines.slice(-events).map((line) => `    ${line}`),
   ].join("\n");
 }
 
-export function replayText(profile: SweepTotals["profile"], result: RunResult): string {
+export function replayText(
+  profile: ProfileName,
+  result: RunResult,
+  lines: readonly string[],
+): string {
   if (result.failure !== null)
-    return failureText(profile, { seed: result.seed, failure: result.failure });
-  return `profile ${profile}, seed ${result.seed}: ${result.cycles} ${UNIT[profile][0]}, ${result.commands} ${UNIT[profile][1]}, hash ${result.hash.toString(16)}, nothing found`;
+    return failureText(profile, { seed: result.seed, failure: result.failure }, lines.length);
+  const [cycles, commands] = PROFILES[profile].units;
+  return [
+    ...lines,
+    `profile ${profile}, seed ${result.seed}: ${result.cycles} ${cycles}, ${result.commands} ${commands}, hash ${result.hash.toString(16)}, nothing found`,
+  ].join("\n");
 }
 
-export function jsonReport(all: readonly SweepTotals[]): string {
-  const failed = all.some((totals) => totals.failures.length > 0);
+/** Which rare paths were reached, and which were not. */
+export function marksText(
+  wanted: readonly string[],
+  hits: Readonly<Record<string, number>>,
+): string {
+  const names = [...new Set([...wanted, ...Object.keys(hits)])].toSorted();
+  const width = Math.max(0, ...names.map((name) => name.length));
+  return names
+    .map(
+      (name) =>
+        `  ${name.padEnd(width)}  ${hits[name] === undefined ? "NEVER" : number(hits[name])}`,
+    )
+    .join("\n");
+}
+
+export function jsonReport(
+  all: readonly SweepTotals[],
+  wallSeconds: number,
+  missed: readonly string[],
+): string {
+  const { storage, node } = countedCycles(all);
   return JSON.stringify({
-    ok: !failed,
-    cycles: all
-      .filter(({ profile }) => profile === "storage" || profile === "node")
-      .reduce((sum, { cycles }) => sum + cycles, 0),
+    ok: missed.length === 0 && all.every(({ failures }) => failures.length === 0),
+    seconds: wallSeconds,
+    cycles: storage + node,
+    cyclesOfStorage: storage,
+    cyclesOfNodes: node,
+    neverReached: missed,
+    node: process.version,
     profiles: all.map((totals) => ({
       ...totals,
       failures: totals.failures.map(({ seed, failure }) => ({
@@ -54,6 +108,7 @@ export function jsonReport(all: readonly SweepTotals[]): string {
         event: failure.event,
         message: failure.message,
         options: JSON.parse(show(failure.options)) as unknown,
+        steps: JSON.parse(show(failure.script?.steps ?? null)) as unknown,
         lines: failure.lines,
       })),
     })),

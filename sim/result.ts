@@ -5,6 +5,8 @@ import type { Trace } from "./trace.ts";
 import { Violation } from "./violation.ts";
 
 export interface RunResult {
+  /** The world that it was played in. */
+  readonly world: string;
   readonly seed: number;
   /** Crashes that count: with unsynced writes pending after enough work, recovered and verified. */
   readonly cycles: number;

@@ -119,6 +119,7 @@ class StorageWorld {
       failure = failureOf(error, this.#trace, this.#options);
     }
     return {
+      world: "storage",
       seed: this.#seed,
       cycles: this.#cycles,
       commands: this.#commands,

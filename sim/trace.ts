@@ -13,12 +13,19 @@ interface TraceEvent {
   readonly detail: unknown;
 }
 
+/** How many events a failure shows. */
 const KEPT_EVENTS = 200;
 
 export class Trace {
+  readonly #kept: number;
   #ring: TraceEvent[] = [];
   #count = 0;
   #hash = 0;
+
+  /** `kept`: only so many of the last events are remembered. */
+  constructor(kept: number = KEPT_EVENTS) {
+    this.#kept = kept;
+  }
 
   get count(): number {
     return this.#count;
@@ -33,16 +40,18 @@ export class Trace {
     this.#count++;
     this.#hash = hash32(this.#hash, number, this.#count + what.length * 7919);
     const event = { number: this.#count, timeMs, what, detail };
-    if (this.#ring.length < KEPT_EVENTS) this.#ring.push(event);
-    else this.#ring[this.#count % KEPT_EVENTS] = event;
+    if (this.#ring.length < this.#kept) this.#ring.push(event);
+    else this.#ring[this.#count % this.#kept] = event;
   }
 
   operation(timeMs: number, operation: Operation, ordinal: number): void {
-    const place = operation.kind === "write" || operation.kind === "read" ? operation.offset : 0;
-    this.event(timeMs, operation.kind, hash32(ordinal, place), operation);
+    const { kind } = operation;
+    const place = kind === "write" || kind === "read" ? operation.offset : 0;
+    const content = kind === "write" ? sample(operation.bytes) : 0;
+    this.event(timeMs, kind, hash32(ordinal, place, content), operation);
   }
 
-  lines(last = 60): string[] {
+  lines(last = this.#kept): string[] {
     return this.#ring
       .toSorted((a, b) => a.number - b.number)
       .slice(-last)
@@ -51,6 +60,14 @@ export class Trace {
         return `#${number} ${timeMs.toFixed(2)} ms ${what}${text === "" ? "" : ` ${text}`}`;
       });
   }
+}
+
+/** Length and some bytes of what is written: two runs that write different things differ here soon. */
+function sample(bytes: Uint8Array): number {
+  let hash = bytes.length;
+  const step = (bytes.length >>> 4) + 1;
+  for (let i = 0; i < bytes.length; i += step) hash = (Math.imul(hash, 31) + (bytes[i] ?? 0)) | 0;
+  return hash;
 }
 
 const SHOWN_CHARACTERS = 160;

@@ -2,21 +2,29 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { sweep, type SweepPlan, type SweepTotals } from "./sweep.ts";
 
-export type WorkerReport =
-  | { readonly kind: "progress"; readonly totals: SweepTotals }
-  | { readonly kind: "done"; readonly totals: SweepTotals };
+export interface WorkerReport {
+  readonly totals: readonly SweepTotals[];
+}
 
 const PROGRESS_EVERY_MS = 250;
 
 const port = parentPort;
 if (port !== null) {
-  // Each thread has a clock of its own, so the plan says how long, not until when.
-  const { plan, forMs } = workerData as { readonly plan: SweepPlan; readonly forMs: number };
+  const { plan } = workerData as { readonly plan: SweepPlan };
   let reportedMs = 0;
-  const totals = sweep({ ...plan, untilMs: performance.now() + forMs }, (soFar) => {
+  const totals = sweep(plan, (soFar) => {
     if (performance.now() - reportedMs < PROGRESS_EVERY_MS) return;
     reportedMs = performance.now();
-    port.postMessage({ kind: "progress", totals: soFar } satisfies WorkerReport);
+    // Failures are large and come with the last report.
+    port.postMessage({ totals: soFar.map(withoutScripts) } satisfies WorkerReport);
   });
-  port.postMessage({ kind: "done", totals } satisfies WorkerReport);
+  port.postMessage({ totals } satisfies WorkerReport);
+}
+
+function withoutScripts(totals: SweepTotals): SweepTotals {
+  const failures = totals.failures.map(({ seed, failure }) => ({
+    seed,
+    failure: { ...failure, options: null, script: null, lines: [] },
+  }));
+  return { ...totals, failures };
 }
