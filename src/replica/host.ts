@@ -28,6 +28,11 @@ export interface ReplicaHostConfig {
   readonly tickMs: number;
   /** Called once, with what ended the node. */
   readonly onFatal: (error: HarmonyError) => void;
+  /**
+   * Takes a message to another member, and may lose it: Raft asks again. Absent for a lone voter, which has nobody to
+   * write to. The entries of a message are views into the log's memory: who keeps them longer than the call copies.
+   */
+  readonly send?: ((message: Message) => void) | undefined;
   /** Called at the end of each turn: the database's own chores that are due between turns. */
   readonly afterTurn?: (() => void) | undefined;
 }
@@ -38,6 +43,7 @@ export class ReplicaHost {
   readonly #votes: VoteFile;
   readonly #tickMs: number;
   readonly #onFatal: (error: HarmonyError) => void;
+  readonly #send: (message: Message) => void;
   readonly #afterTurn: (() => void) | undefined;
   readonly #replicas: Replica<unknown>[] = [];
   readonly #incarnations = new Map<GroupId, number>();
@@ -53,6 +59,9 @@ export class ReplicaHost {
     this.#votes = config.votes;
     this.#tickMs = config.tickMs;
     this.#onFatal = config.onFatal;
+    this.#send =
+      config.send ??
+      ((message): void => assert(message.to === 0, `no link to member ${message.to}`));
     this.#afterTurn = config.afterTurn;
   }
 
@@ -78,6 +87,15 @@ export class ReplicaHost {
 
   get stopped(): HarmonyError | null {
     return this.#stopped;
+  }
+
+  /** A message from another member has arrived. One for a group that is not here is dropped, as if lost. */
+  receive(message: Message): void {
+    if (this.#stopped !== null) return;
+    const replica = this.#replicas.find(({ group }) => group === message.group);
+    if (replica === undefined) return;
+    this.#guard(() => replica.raft.step(message));
+    this.wake();
   }
 
   /** Asks for a turn. Many calls before it make one. */
@@ -206,11 +224,6 @@ export class ReplicaHost {
     if (this.#isInTurn) this.wake();
     else this.#turn();
   }
-
-  /** A lone voter has nobody to write to; the links of a cluster take this place. */
-  readonly #send = (message: Message): void => {
-    assert(message.to === 0, `no link to member ${message.to}`);
-  };
 
   #fail(error: unknown): void {
     if (this.#stopped !== null) return;
