@@ -31,7 +31,12 @@ export class UsageError extends Error {}
 
 export type Command =
   | { readonly kind: "help" }
-  | { readonly kind: "hunt"; readonly seconds: number; readonly first: number }
+  | {
+      readonly kind: "hunt";
+      readonly seconds: number;
+      readonly first: number;
+      readonly tries: number;
+    }
   | { readonly kind: "exhaustive"; readonly json: boolean }
   | {
       readonly kind: "replay";
@@ -89,15 +94,21 @@ export function parseCommand(args: readonly string[]): Command {
       play: { type: "string" },
       keep: { type: "string" },
       trace: { type: "string", default: "200" },
-      // For the table of planted bugs: rounds of all profiles until the first failure, at most so many seconds.
+      // For the table of planted bugs (hunt.ts): tries of at most so many seconds, the --first of them and the next.
       hunt: { type: "string" },
+      tries: { type: "string", default: "1" },
       help: { type: "boolean", default: false },
     },
   });
   const firstSeed = whole(values.first, "--first");
   if (values.help) return { kind: "help" };
   if (values.hunt !== undefined)
-    return { kind: "hunt", seconds: whole(values.hunt, "--hunt"), first: firstSeed };
+    return {
+      kind: "hunt",
+      seconds: whole(values.hunt, "--hunt"),
+      first: firstSeed,
+      tries: whole(values.tries, "--tries"),
+    };
   if (values.exhaustive) return { kind: "exhaustive", json: values.json };
   const show: Show = { events: whole(values.trace, "--trace"), keep: values.keep ?? null };
   if (values.play !== undefined) return { kind: "play", path: values.play, show };

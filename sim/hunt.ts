@@ -17,6 +17,8 @@ const ROUND: readonly ProfileName[] = [
   "node",
   "raft",
 ];
+/** The tries are as far apart as this, so that no two of them play the same seed. */
+const SEEDS_PER_TRY = 10_000_000;
 
 export interface HuntResult {
   readonly caught: boolean;
@@ -29,7 +31,17 @@ export interface HuntResult {
   readonly seconds: number;
 }
 
-export function hunt(secondsMax: number, firstSeed = 1): HuntResult {
+/** One try after another, from the `first` on, each at most so many seconds; `report` hears of each. */
+export function hunt(
+  secondsMax: number,
+  first: number,
+  tries: number,
+  report: (result: HuntResult) => void,
+): void {
+  for (let i = first; i < first + tries; i++) report(lookFor(secondsMax, 1 + i * SEEDS_PER_TRY));
+}
+
+function lookFor(secondsMax: number, firstSeed: number): HuntResult {
   const startedMs = performance.now();
   const seconds = (): number => Math.round((performance.now() - startedMs) / 10) / 100;
   const used = new Map<ProfileName, number>();

@@ -51,7 +51,7 @@ async function main(command: Command): Promise<number> {
       print(USAGE);
       return 0;
     case "hunt":
-      print(JSON.stringify(hunt(command.seconds, command.first)));
+      hunt(command.seconds, command.first, command.tries, (found) => print(JSON.stringify(found)));
       return 0;
     case "exhaustive":
       return exhaustive(command.json);

@@ -1,50 +1,51 @@
 /**
  * `npm run sim:mutations`: plants each bug of `mutants.ts` in a copy of the built code and lets the simulator look for
- * it with its general checks. Prints the table; `--write` puts it into docs/reliability.md.
+ * it with its general checks, several times with seeds of its own. Prints the table; `--write` puts it into
+ * docs/reliability.md.
  *
  *     --only name      one of them
  *     --layer layer    those of one layer
- *     --seconds N      how long to look for each (default 900)
+ *     --tries N        how often each is looked for (default 20)
+ *     --seconds N      how long at most in one try (default 300)
+ *     --budget N       no new try of a bug after so many seconds (default 600)
  *     --workers N      how many at a time (default 2)
  *
- * Exit code 0: every planted bug was found.
+ * Exit code 0: every planted bug was found in every try.
  */
-import { execFile } from "node:child_process";
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { spawn } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import type { HuntResult } from "./hunt.ts";
 import { type Mutant, MUTANTS } from "./mutants.ts";
+import { plant, projectPath } from "./plant.ts";
 
 interface Row {
   readonly mutant: Mutant;
-  readonly caught: boolean;
-  readonly by: string;
-  readonly check: string;
-  readonly cost: string;
-  readonly seconds: number;
+  readonly tries: readonly HuntResult[];
 }
 
-const DIST = fileURLToPath(new URL("..", import.meta.url));
-const COPIES = join(dirname(DIST.replace(/\/$/, "")), "dist-mutants");
-const DOCUMENT = join(dirname(DIST.replace(/\/$/, "")), "docs", "reliability.md");
+const DOCUMENT = projectPath("docs", "reliability.md");
 const BEGIN = "<!-- begin: npm run sim:mutations -- --write -->";
 const END = "<!-- end -->";
-/** On top of the time for looking: starting, and the seed that is under way. */
+/** On top of the time for a try: starting, and the seed that is under way. */
 const GRACE_MS = 30_000;
 
 const { values } = parseArgs({
   options: {
     only: { type: "string" },
     layer: { type: "string" },
-    seconds: { type: "string", default: "900" },
+    tries: { type: "string", default: "20" },
+    seconds: { type: "string", default: "300" },
+    budget: { type: "string", default: "600" },
     workers: { type: "string", default: "2" },
     write: { type: "boolean" },
     json: { type: "boolean" },
   },
 });
-const secondsMax = Number(values.seconds);
+const [triesMax, secondsMax, budgetSeconds] = [values.tries, values.seconds, values.budget].map(
+  Number,
+) as [number, number, number];
 const chosen = MUTANTS.filter(
   ({ name, layer }) =>
     (values.only === undefined || name === values.only) &&
@@ -58,99 +59,122 @@ const waiting = [...chosen];
 await Promise.all(
   Array.from({ length: Number(values.workers) }, async () => {
     for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
-      const row = await lookFor(mutant);
+      const row = { mutant, tries: await lookFor(mutant) };
       rows.push(row);
       if (values.json !== true) process.stdout.write(`${line(row)}\n`);
     }
   }),
 );
 rows.sort((a, b) => MUTANTS.indexOf(a.mutant) - MUTANTS.indexOf(b.mutant));
-const missed = rows.filter(({ caught }) => !caught);
+const missed = rows.filter(({ tries }) => !tries.every(({ caught }) => caught));
 if (values.json === true) process.stdout.write(`${JSON.stringify(rows)}\n`);
 else
   process.stdout.write(
-    `${rows.length} planted, ${rows.length - missed.length} found${missed.length === 0 ? "" : `, not found: ${missed.map(({ mutant }) => mutant.name).join(", ")}`}\n`,
+    `${rows.length} planted, ${rows.length - missed.length} found in every try${missed.length === 0 ? "" : `, not always: ${missed.map(({ mutant }) => mutant.name).join(", ")}`}\n`,
   );
 if (values.write === true) writeTable();
 process.exitCode = missed.length === 0 && rows.length > 0 ? 0 : 1;
 
-async function lookFor(mutant: Mutant): Promise<Row> {
-  const directory = plant(mutant);
+async function lookFor(mutant: Mutant): Promise<HuntResult[]> {
+  const planted = plant(mutant);
   const startedMs = performance.now();
-  const found = await run(join(directory, "sim", "main.js"));
-  rmSync(directory, { recursive: true });
-  const seconds = Math.round((performance.now() - startedMs) / 100) / 10;
-  if (found === null)
-    return {
-      mutant,
-      caught: true,
-      by: "any",
-      check: "the run does not come to an end, or the process dies",
-      cost: "1 seed",
-      seconds,
-    };
-  const { caught, profile, check, seeds, cycles } = found;
-  return {
-    mutant,
-    caught,
-    by: profile ?? "",
-    check: check ?? "",
-    cost: caught ? `${seeds} ${seeds === 1 ? "seed" : "seeds"}` : `nothing in ${cycles} cycles`,
-    seconds: found.seconds,
-  };
+  const results: HuntResult[] = [];
+  while (results.length < triesMax) {
+    const spentMs = performance.now() - startedMs;
+    if (results.length > 0 && spentMs > budgetSeconds * 1000) break;
+    results.push(...(await hunt(planted.main, results.length, spentMs)));
+  }
+  planted.remove();
+  return results;
 }
 
-/** A copy of the built code with one change. What a mutant does not run stays out of it. */
-function plant({ name, file, find, replace }: Mutant): string {
-  const directory = join(COPIES, name);
-  rmSync(directory, { recursive: true, force: true });
-  mkdirSync(directory, { recursive: true });
-  const isRun = (path: string): boolean =>
-    !/\.(?:d\.ts|map|tsbuildinfo)$/.test(path) &&
-    !/\/src\/(?:codec|server|cli|platform)(?:\/|$)/.test(path);
-  for (const part of ["src", "sim"])
-    cpSync(join(DIST, part), join(directory, part), { recursive: true, filter: isRun });
-  const path = join(directory, "src", file);
-  const parts = readFileSync(path, "utf8").split(find);
-  if (parts.length !== 2)
-    throw new Error(`${name}: what is to be replaced stands ${parts.length - 1} times in ${file}`);
-  writeFileSync(path, parts.join(replace));
-  return directory;
-}
-
-/** What the hunt says; null when the process ended without saying anything, or had to be ended. */
-function run(main: string): Promise<HuntResult | null> {
-  return new Promise((resolve) => {
-    execFile(
-      process.execPath,
-      [main, "--hunt", String(secondsMax)],
-      { timeout: secondsMax * 1000 + GRACE_MS, killSignal: "SIGKILL" },
-      (_, stdout) => {
-        try {
-          resolve(JSON.parse(stdout) as HuntResult);
-        } catch {
-          resolve(null);
-        }
-      },
-    );
+/** Tries from the `first` on in one process, until they are done or it ends or has to be ended. */
+function hunt(main: string, first: number, spentMs: number): Promise<HuntResult[]> {
+  return new Promise((resolve, reject) => {
+    const results: HuntResult[] = [];
+    const args = [main, "--hunt", String(secondsMax), "--first", String(first)];
+    const child = spawn(process.execPath, [...args, "--tries", String(triesMax - first)], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    const startedMs = performance.now();
+    let heardMs = startedMs;
+    let isOver = false;
+    const watch = setInterval(() => {
+      const nowMs = performance.now();
+      if (nowMs - heardMs > secondsMax * 1000 + GRACE_MS) child.kill("SIGKILL");
+      if (results.length > 0 && spentMs + nowMs - startedMs > budgetSeconds * 1000) {
+        isOver = true;
+        child.kill("SIGKILL");
+      }
+    }, 500);
+    createInterface({ input: child.stdout }).on("line", (text) => {
+      heardMs = performance.now();
+      results.push(JSON.parse(text) as HuntResult);
+    });
+    child.on("error", reject);
+    child.on("close", () => {
+      clearInterval(watch);
+      if (!isOver && first + results.length < triesMax)
+        results.push({
+          caught: true,
+          profile: null,
+          check: "the run does not come to an end, or the process dies",
+          seeds: 1,
+          cycles: 0,
+          seconds: Math.round((performance.now() - heardMs) / 10) / 100,
+        });
+      resolve(results);
+    });
   });
 }
 
-function line({ mutant, caught, by, check, cost, seconds }: Row): string {
-  const verdict = caught
-    ? `found by ${by}: ${check} (${cost}, ${seconds} s)`
-    : `NOT FOUND (${cost}, ${seconds} s)`;
-  return `${mutant.layer.padEnd(8)} ${mutant.name.padEnd(48)} ${verdict}`;
+interface Summary {
+  readonly found: string;
+  readonly by: string;
+  readonly check: string;
+  readonly median: string;
+}
+
+function summary({ tries }: Row): Summary {
+  const caught = tries.filter((one) => one.caught);
+  const cycles = tries.reduce((sum, one) => sum + one.cycles, 0);
+  const seeds = median(tries.map((one) => (one.caught ? one.seeds : Number.POSITIVE_INFINITY)));
+  const seconds = median(tries.map((one) => one.seconds));
+  return {
+    found: `${caught.length} of ${tries.length}`,
+    by: mostFrequent(caught.map(({ profile }) => profile ?? "any")),
+    check: mostFrequent(caught.map(({ check }) => check ?? "")),
+    median: Number.isFinite(seeds)
+      ? `${seeds} ${seeds === 1 ? "seed" : "seeds"}, ${seconds.toFixed(1)} s`
+      : `nothing in ${cycles} cycles`,
+  };
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.floor((sorted.length - 1) / 2)] ?? Number.NaN;
+}
+
+function mostFrequent(texts: readonly string[]): string {
+  const counts = new Map<string, number>();
+  for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
+  return [...counts].toSorted((a, b) => b[1] - a[1])[0]?.[0] ?? "";
+}
+
+function line(row: Row): string {
+  const { found, by, check, median: cost } = summary(row);
+  return `${row.mutant.layer.padEnd(8)} ${row.mutant.name.padEnd(48)} found in ${found}, median ${cost}, by ${by}: ${check.slice(0, 90)}`;
 }
 
 function writeTable(): void {
   const table = [
-    "| layer | planted bug | what it breaks | found by | check that found it | cost |",
-    "|---|---|---|---|---|---|",
-    ...rows.map(
-      ({ mutant, caught, by, check, cost, seconds }) =>
-        `| ${mutant.layer} | ${mutant.name} | ${mutant.why} | ${caught ? by : "**not found**"} | ${check.replaceAll("|", "\\|").slice(0, 90)} | ${cost}, ${seconds} s |`,
-    ),
+    "| layer | planted bug | what it breaks | found | mostly by | check that found it | median cost |",
+    "|---|---|---|---|---|---|---|",
+    ...rows.map((row) => {
+      const { found, by, check, median: cost } = summary(row);
+      const { layer, name, why } = row.mutant;
+      return `| ${layer} | ${name} | ${why} | ${found} | ${by} | ${check.replaceAll("|", "\\|").replaceAll("\n", " ").slice(0, 90)} | ${cost} |`;
+    }),
   ].join("\n");
   const text = readFileSync(DOCUMENT, "utf8");
   const from = text.indexOf(BEGIN);

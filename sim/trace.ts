@@ -41,7 +41,7 @@ export class Trace {
     this.#hash = hash32(this.#hash, number, this.#count + what.length * 7919);
     const event = { number: this.#count, timeMs, what, detail };
     if (this.#ring.length < this.#kept) this.#ring.push(event);
-    else this.#ring[this.#count % this.#kept] = event;
+    else this.#ring[(this.#count - 1) % this.#kept] = event;
   }
 
   operation(timeMs: number, operation: Operation, ordinal: number): void {
