@@ -207,7 +207,10 @@ export class ReplicaHost {
     // What a full disk cannot take was refused before it was packed; the rest is what the reserve is for. Votes and
     // the first entry of a term may use it before the log itself knows that the disk is full.
     const isVital = votes.length > 0 || !batch.some(holdsCommands);
-    this.#wal.append(batch, done, { reserve: isVital || this.#wal.space === "full" });
+    this.#wal.append(batch, done, {
+      reserve: isVital || this.#wal.space === "full",
+      sync: votes.length > 0,
+    });
   }
 
   /** Everything at the front that has arrived becomes persisted; then the turn that applies it runs at once. */

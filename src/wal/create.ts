@@ -10,6 +10,7 @@ import {
   openFile,
   renameFile,
   syncDirectory,
+  syncFile,
   unlinkFile,
   writeFile,
 } from "../env/index.ts";
@@ -71,11 +72,12 @@ export function* createLog(
   const file = yield* openFile(files, temporary, {
     access: "readwrite",
     create: "exclusive",
-    durableWrites: true,
+    durableWrites: options.fsyncIntervalMs === 0,
   });
   try {
     yield* writeFile(file, 0, header);
     yield* fillZeros(file, headerBytes, initialSizeBytes(options));
+    if (options.fsyncIntervalMs > 0) yield* syncFile(file);
     yield* renameFile(files, temporary, path);
     yield* syncDirectory(files, `${directory}/wal`);
     yield* syncDirectory(files, `${directory}/tmp`);

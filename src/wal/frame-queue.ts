@@ -16,7 +16,7 @@ import { FRAME_BYTES_MAX } from "./frame.ts";
 import type { GroupState, GroupTable } from "./group-state.ts";
 import { type LiveSegment, noteIndex } from "./live-segment.ts";
 import { ENTRIES_HEAD_BYTES, ENTRY_HEAD_BYTES, RECORD_HEAD_BYTES } from "./record.ts";
-import type { AppendDone, GroupAppend, Lsn, SnapshotRecord } from "./types.ts";
+import type { AppendDone, AppendOptions, GroupAppend, Lsn, SnapshotRecord } from "./types.ts";
 
 /** Builders that are kept for later frames: one on its way, one filling, one to spare. */
 const KEPT_FRAMES = 3;
@@ -36,6 +36,8 @@ export interface FrameInProgress {
   parts: FramePart[];
   waiters: AppendDone[];
   reserve: boolean;
+  /** Some append in it is done only when it is durable. */
+  sync: boolean;
 }
 
 const NO_ENTRIES: readonly Entry[] = [];
@@ -77,7 +79,7 @@ export class FrameQueue {
   append(
     batch: readonly GroupAppend[],
     done: AppendDone,
-    reserve: boolean,
+    options: AppendOptions,
     sharedBytesMax: number,
   ): boolean {
     let bytes = 0;
@@ -93,7 +95,8 @@ export class FrameQueue {
     let frame = this.#fillingFrame(bytes, batch.length, sharedBytesMax);
     for (const append of batch) frame = this.#add(frame, append);
     frame.waiters.push(done);
-    if (reserve) frame.reserve = true;
+    if (options.reserve === true) frame.reserve = true;
+    if (options.sync === true) frame.sync = true;
     return true;
   }
 
@@ -102,6 +105,7 @@ export class FrameQueue {
     const frame = this.#newFrame();
     frame.builder.addMark();
     frame.reserve = true;
+    frame.sync = true;
   }
 
   /** The first frame leaves. */
@@ -115,6 +119,7 @@ export class FrameQueue {
     frame.parts = [];
     frame.waiters = [];
     frame.reserve = false;
+    frame.sync = false;
     if (this.#spare.length < KEPT_FRAMES) this.#spare.push(frame);
   }
 
@@ -140,6 +145,7 @@ export class FrameQueue {
       parts: [],
       waiters: [],
       reserve: false,
+      sync: false,
     };
     this.#waiting.push(frame);
     return frame;

@@ -504,7 +504,7 @@ class Recovery {
       file = yield* openFile(this.files, this.#temporary, {
         access: "readwrite",
         create: "exclusive",
-        durableWrites: true,
+        durableWrites: this.options.fsyncIntervalMs === 0,
       });
       this.#files.add(file);
       yield* writeFile(file, 0, header);
@@ -537,6 +537,7 @@ class Recovery {
         }
       }
       yield* fillZeros(file, offset, sizeBytes);
+      if (this.options.fsyncIntervalMs > 0) yield* syncFile(file);
       return { file, chain };
     } catch (error) {
       if (!isFull(error)) throw error;

@@ -257,7 +257,7 @@ export class SegmentSupply {
         const file = yield* openFile(this.#env.files, path, {
           access: "readwrite",
           create: "exclusive",
-          durableWrites: true,
+          durableWrites: this.#options.fsyncIntervalMs === 0,
         });
         this.#next = { file, sizeBytes: 0, targetBytes: this.#nextTargetBytes };
       } catch (error) {

@@ -36,6 +36,11 @@ export interface WalOptions {
   readonly markAfterMs?: number;
   /** How long to wait before the next attempt to make a segment when the disk is full. */
   readonly spaceRetryMs?: number;
+  /**
+   * 0, the default: an append is done when it is durable. Above, up to 1000: it is done when the write call has
+   * returned, and a sync follows within so many milliseconds. For a lone voter only (requirements C13).
+   */
+  readonly fsyncIntervalMs?: number;
 }
 
 /** A snapshot that the log names. Its file is durable before the record is appended (requirements C7). */
@@ -63,9 +68,14 @@ export interface GroupAppend {
 export interface AppendOptions {
   /** True for what may use the reserve of the segment on a full disk: deletes, compactions, votes, membership. */
   readonly reserve?: boolean;
+  /** True for votes and terms: done only when it is durable, with all before it, also in the interval mode. */
+  readonly sync?: boolean;
 }
 
-/** Null: the append is durable. An error: it may or may not survive, the log has stopped, and nothing is retried. */
+/**
+ * Null: the append is durable; in the interval mode, written. An error: it may or may not survive, the log has
+ * stopped, and nothing is retried.
+ */
 export type AppendDone = (error: HarmonyError | null) => void;
 
 /** How far the checkpoints in a group's data file reach. */

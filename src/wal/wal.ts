@@ -4,7 +4,8 @@
  * An append encodes its records into the frame that is filling. If nothing is on its way to the disk that frame
  * leaves at once; otherwise it keeps filling until the write before it has returned: group commit without a waiting
  * window. A write is one durable write of the file; when it returns the entries become visible and the appends in the
- * frame are done.
+ * frame are done. In the interval mode the write ends in the page cache and a sync follows later (`sync-point.ts`);
+ * votes, terms and marks wait for it all the same.
  *
  *     fill ──▶ leave ──▶ durable ──▶ visible ──▶ done
  *       ▲        │ no room: roll to the next segment, or wait until it is prepared
@@ -13,11 +14,13 @@ import { assert, HarmonyError, verify } from "../base/index.ts";
 import {
   closeFile,
   type Env,
+  type File,
   FileError,
   type Io,
   renameFile,
   runIo,
   syncDirectory,
+  syncFile,
   type Timer,
   unlinkFile,
   writeFile,
@@ -41,6 +44,7 @@ import {
   segmentHeaderBytes,
   segmentName,
 } from "./segment.ts";
+import { SyncPoint } from "./sync-point.ts";
 import type {
   AppendDone,
   AppendOptions,
@@ -72,12 +76,14 @@ export interface WalStats {
  * Invariants:
  *
  * - At most one frame is on its way. Frames leave in the order in which they were begun.
- * - `durableLsn` is the end of the last frame whose write returned without an error; it never goes back.
- * - A group's log shows exactly what is durable. `done` of an append is called after its entries are visible, and in
- *   the order of the appends.
+ * - `durableLsn` is the end of the last frame that is on the disk for certain; it never goes back. Frames, headers and
+ *   manifests say this and never what is only written.
+ * - A group's log shows exactly what is acknowledged: what is durable, in the interval mode what is written. `done` of
+ *   an append is called after its entries are visible, and in the order of the appends.
  * - After a failed write or sync nothing is written any more, and nothing is acknowledged (fault-rules D9).
  * - A segment is removed only after a manifest that does not name it is durable, and then only if no group needs an
  *   entry in it and a later segment's header carries every HardState (D25, D26).
+ * - A manifest is written only when everything acknowledged is durable, and the log rolls only then.
  */
 export class Wal {
   /** Called when `space` changes. */
@@ -94,10 +100,16 @@ export class Wal {
   #segment: LiveSegment;
   #offset: number;
   #chain: number;
-  #durableLsn: Lsn;
+  readonly #point: SyncPoint;
   #onItsWay: FrameInProgress | null = null;
   #onItsWayBytes = 0;
   #nextChain = 0;
+  /** What the frame on its way says of `durableLsn`. */
+  #frameProves: Lsn = 0;
+  /** The frame on its way is written and has to be synced before it is done. */
+  #frameAwaitsSync = false;
+  /** Who waits until everything acknowledged is durable. No further frame leaves before. */
+  #barriers: AppendDone[] = [];
   /** The write of a frame has not returned, also when the log has failed meanwhile. */
   #writing = false;
   #rolling = false;
@@ -130,7 +142,12 @@ export class Wal {
     this.#segment = tail.segment;
     this.#offset = tail.offset;
     this.#chain = tail.chain;
-    this.#durableLsn = tail.segment.endLsn;
+    this.#point = new SyncPoint(env, options.fsyncIntervalMs, tail.segment.endLsn, {
+      file: () => this.#segment.file,
+      synced: () => this.#synced(),
+      syncFailed: (error) => this.#fail(error),
+      syncEnded: () => this.#checkSettled(),
+    });
     this.#manifestGeneration = log.manifestGeneration;
     this.#manifestLsn = log.manifestLsn;
     this.#supply = new SegmentSupply(
@@ -189,20 +206,39 @@ export class Wal {
     }
     const { segmentSizeBytes, reserveBytes } = this.#options;
     const ordinary = segmentSizeBytes - this.#segment.headerBytes - FOOTER_BYTES - reserveBytes;
-    if (this.#queue.append(batch, done, options.reserve === true, ordinary)) this.#pump();
+    if (this.#queue.append(batch, done, options, ordinary)) this.#pump();
     // Nothing to write: done once everything before it is.
     else if (this.#onItsWay !== null) this.#onItsWay.waiters.push(done);
     else this.#env.timers.soon(() => done(null));
   }
 
-  /** Everything below is durable. */
+  /** Everything below is durable: synced, whatever the mode. */
   get durableLsn(): Lsn {
-    return this.#durableLsn;
+    return this.#point.durableLsn;
+  }
+
+  /** Everything acknowledged is durable. In the interval mode not always so: see `sync`. */
+  get isSynced(): boolean {
+    return this.#point.isSynced;
+  }
+
+  /**
+   * Waits until everything that was acknowledged is durable, and returns in the very moment: nothing has been
+   * acknowledged since. Nothing to wait for without an interval. Throws STOPPED when the log fails.
+   */
+  *sync(): Io<void> {
+    if (this.#failed !== null) throw this.#failed;
+    if (this.#point.isSynced) return;
+    yield (done) => {
+      // What the log fails with travels through an Io as it is.
+      this.#barriers.push((error) => done(error as unknown as FileError | null, undefined));
+      this.#pump();
+    };
   }
 
   /** Where the log will end once everything that was handed in is durable, as far as sizes are known. */
   get endLsn(): Lsn {
-    return this.#durableLsn + this.#onItsWayBytes + this.#queue.bytes;
+    return this.#point.writtenLsn + this.#onItsWayBytes + this.#queue.bytes;
   }
 
   /** The log of a group as Raft reads it. Empty for a group that the log does not know. */
@@ -293,6 +329,12 @@ export class Wal {
       appliedIndex <= state.log.lastIndex(),
       "a checkpoint never passes what is durable in the log",
     );
+    assert(
+      this.#point.isSynced ||
+        appliedIndex < state.log.firstIndex() ||
+        state.log.lsnOf(appliedIndex) < this.#point.durableLsn,
+      "the log is synced through the entry that a checkpoint names",
+    );
     assert(olderAppliedIndex >= state.checkpoint.olderAppliedIndex, "checkpoints never go back");
     this.#releases.push({ group, checkpoint, done });
     this.#runReleases();
@@ -308,6 +350,11 @@ export class Wal {
     this.#markTimer?.cancel();
     this.#markTimer = null;
     yield* this.#drain();
+    if (this.#failed === null && !this.#point.isSynced) {
+      this.#barriers.push(() => {});
+      this.#pump();
+      yield* this.#drain();
+    }
     if (this.#failed === null && this.#unproven) {
       this.#addMark();
       yield* this.#drain();
@@ -315,6 +362,7 @@ export class Wal {
     this.#proveOutside();
     yield* this.#drain();
     this.#supply.stop();
+    this.#point.hold();
     yield* this.#until(() => this.#supply.idle);
     yield* this.#supply.close();
     for (const segment of this.#segments) yield* closeFile(segment.file);
@@ -322,7 +370,7 @@ export class Wal {
 
   invariants(): void {
     assert(
-      this.#durableLsn === this.#segment.firstLsn + this.#offset,
+      this.#point.writtenLsn === this.#segment.firstLsn + this.#offset,
       "the next frame goes where the log ends",
     );
     assert(
@@ -339,15 +387,19 @@ export class Wal {
       assert(before.sequence + 1 === segment.sequence, "sequences have no gap");
       assert(before.endLsn === segment.firstLsn, "LSNs have no gap");
     }
-    assert(this.#manifestLsn <= this.#durableLsn, "the manifest asks for no more than is durable");
+    this.#point.invariants();
+    assert(this.#manifestLsn <= this.durableLsn, "the manifest asks for no more than is durable");
     for (const state of this.#groups.all()) state.log.invariants();
   }
 
   /** Sends the next frame if nothing is on its way and there is room for it. */
   #pump(): void {
+    if (this.#barriers.length > 0) this.#serveBarriers();
     const frame = this.#queue.first;
     if (frame === undefined || this.#onItsWay !== null || this.#rolling || this.#failed !== null)
       return;
+    // The sync under way will end with everything acknowledged durable, if nothing more is until then.
+    if (this.#barriers.length > 0 && this.#point.isCovered) return;
     const supply = this.#supply;
     const bytes = frame.builder.frameBytes;
     const end = this.#offset + bytes + FOOTER_BYTES;
@@ -372,9 +424,10 @@ export class Wal {
   #send(): void {
     const frame = this.#queue.take();
     const bytes = frame.builder.finish();
+    this.#frameProves = this.durableLsn;
     this.#nextChain = placeFrame(bytes, 0, {
-      lsn: this.#durableLsn,
-      durableLsn: this.#durableLsn,
+      lsn: this.#point.writtenLsn,
+      durableLsn: this.#frameProves,
       previousCrc: this.#chain,
       seed: this.#segment.seed,
     });
@@ -395,16 +448,49 @@ export class Wal {
       return;
     }
     const frame = this.#onItsWay as FrameInProgress;
-    const lsn = this.#durableLsn;
-    this.#onItsWay = null;
     this.#offset += this.#onItsWayBytes;
-    this.#durableLsn += this.#onItsWayBytes;
-    this.#segment.endLsn = this.#durableLsn;
+    this.#point.wrote(this.#onItsWayBytes);
     this.#chain = this.#nextChain;
     this.#framesWritten++;
     this.#bytesWritten += this.#onItsWayBytes;
+    if (frame.sync && !this.#point.isSynced) {
+      this.#frameAwaitsSync = true;
+      this.#point.sync();
+    } else this.#frameDone(frame);
+  }
+
+  /** A sync has returned. */
+  #synced(): void {
+    if (this.#frameAwaitsSync) {
+      // Nothing was written behind the frame, so the next sync, if not this one, has covered it.
+      if (!this.#point.isSynced) this.#point.sync();
+      else {
+        this.#frameAwaitsSync = false;
+        this.#frameDone(this.#onItsWay as FrameInProgress);
+        return;
+      }
+    }
+    this.#pump();
+  }
+
+  /** Tells those who wait for a sync, or begins one when nothing is on its way. */
+  #serveBarriers(): void {
+    if (this.#point.isSynced) {
+      const barriers = this.#barriers;
+      this.#barriers = [];
+      for (const done of barriers) done(null);
+    } else if (this.#onItsWay === null && !this.#rolling && this.#failed === null) {
+      this.#point.sync();
+    }
+  }
+
+  #frameDone(frame: FrameInProgress): void {
+    const lsn = this.#point.writtenLsn - this.#onItsWayBytes;
+    this.#onItsWay = null;
     this.#onItsWayBytes = 0;
-    this.#unproven = frame.parts.length > 0;
+    this.#segment.endLsn = this.#point.writtenLsn;
+    // A Mark proves what stands before it, unless that was not durable when it left.
+    this.#unproven = frame.parts.length > 0 || this.#frameProves < lsn;
     this.#lastFrameMs = this.#env.clock.monotonicMs();
     publishFrame(frame, this.#segment, lsn);
     const { waiters } = frame;
@@ -414,6 +500,7 @@ export class Wal {
     this.#pump();
     this.#supply.filled(this.#offset);
     for (const done of waiters) done(null);
+    this.#point.arm();
     this.#armMark();
     // Behind a Mark nothing happens for a while. Closing sees to it by itself.
     if (!this.#unproven && !this.#closing) this.#proveOutside();
@@ -426,14 +513,15 @@ export class Wal {
    * most once for each time that the log falls idle. On a full disk the old manifest stays, which is right but says less.
    */
   #proveOutside(): void {
-    if (this.#manifestLsn === this.#durableLsn) return;
+    if (this.#manifestLsn === this.durableLsn) return;
     this.#manifestWanted = true;
     this.#runReleases();
   }
 
   /**
    * Goes on in the next segment. The order makes everything below the new header proven: the last frame is durable
-   * (nothing is on its way), then the footer, then the header, then the name.
+   * (nothing is on its way), then the footer, then the header, then the name. In the interval mode each of the three
+   * is followed by a sync of its own.
    */
   #roll(): void {
     this.#rolling = true;
@@ -456,7 +544,7 @@ export class Wal {
     const { files } = this.#env;
     const { directory } = this.#options;
     const old = this.#segment;
-    const firstLsn = this.#durableLsn;
+    const firstLsn = this.#point.writtenLsn;
     const groups = this.#groups.rows();
     const headerBytes = segmentHeaderBytes(groups.length);
     old.sizeBytes = this.#supply.activeBytes;
@@ -467,7 +555,8 @@ export class Wal {
       endLsn: firstLsn,
       chainCrc: this.#chain,
     };
-    yield* writeFile(old.file, this.#offset, encodeFooter(footer));
+    yield* this.#syncFrames(old);
+    yield* this.#writeSynced(old.file, this.#offset, encodeFooter(footer));
     const sequence = old.sequence + 1;
     const header = encodeSegmentHeader({
       identity: this.identity,
@@ -479,7 +568,7 @@ export class Wal {
       damagedToLsn: 0,
       groups,
     });
-    yield* writeFile(file, 0, header);
+    yield* this.#writeSynced(file, 0, header);
     const path = `${directory}/wal/${segmentName(sequence, firstLsn)}`;
     yield* renameFile(files, `${directory}/tmp/${NEXT_SEGMENT}`, path);
     yield* syncDirectory(files, `${directory}/wal`);
@@ -489,12 +578,31 @@ export class Wal {
     this.#segment = segment;
     this.#offset = header.length;
     this.#chain = segment.seed;
-    this.#durableLsn = segment.endLsn;
+    this.#point.restart(segment.endLsn);
     this.#unproven = false;
     this.#supply.named();
   }
 
+  /** All before the rolling of the log is durable, and no sync is under way. */
+  *#syncFrames(segment: LiveSegment): Io<void> {
+    this.#point.hold();
+    yield* this.#until(() => !this.#point.isSyncing);
+    if (!this.#point.isSynced) yield* syncFile(segment.file);
+  }
+
+  *#writeSynced(file: File, offset: number, bytes: Uint8Array): Io<void> {
+    yield* writeFile(file, offset, bytes);
+    if (!this.#point.isImmediate) yield* syncFile(file);
+  }
+
   #addMark(): void {
+    if (!this.#point.isSynced) {
+      this.#barriers.push((error) => {
+        if (error === null && this.#unproven) this.#addMark();
+      });
+      this.#pump();
+      return;
+    }
     this.#queue.addMark();
     this.#pump();
   }
@@ -565,13 +673,15 @@ export class Wal {
   *#removeFree(): Io<void> {
     const { files } = this.#env;
     const { directory } = this.#options;
+    // What it says of commits and of places in the log is then durable, too.
+    yield* this.sync();
     const removable = this.#removable();
     const kept = this.#segments.slice(removable);
     this.#manifestGeneration++;
     const manifest = manifestOf(
       this.identity,
       this.#manifestGeneration,
-      this.#durableLsn,
+      this.durableLsn,
       kept,
       this.#groups,
     );
@@ -629,6 +739,7 @@ export class Wal {
     const failed = stopped(cause);
     this.#failed = failed;
     this.#supply.stop();
+    this.#point.hold();
     this.#markTimer?.cancel();
     this.#markTimer = null;
     this.#env.log("error", "wal", "a write to the log failed; the node stops", {
@@ -637,10 +748,14 @@ export class Wal {
     const waiting = this.#queue.abandon();
     const frames = this.#onItsWay === null ? waiting : [this.#onItsWay, ...waiting];
     const releases = this.#releases;
+    const barriers = this.#barriers;
     this.#onItsWay = null;
     this.#onItsWayBytes = 0;
+    this.#frameAwaitsSync = false;
     this.#releases = [];
+    this.#barriers = [];
     for (const frame of frames) for (const done of frame.waiters) done(failed);
+    for (const done of barriers) done(failed);
     for (const { done } of releases) done(failed);
     this.onFailed?.(failed);
     this.#checkSettled();
@@ -660,11 +775,23 @@ export class Wal {
   }
 
   get #stuck(): boolean {
-    return this.#supply.space === "full" && !this.#writing && !this.#rolling && !this.#releasing;
+    return this.#supply.space === "full" && this.#isQuiet;
   }
 
   get #drained(): boolean {
-    return !this.#writing && this.#queue.isEmpty && !this.#rolling && !this.#releasing;
+    return this.#isQuiet && this.#queue.isEmpty;
+  }
+
+  /** Nothing is under way. */
+  get #isQuiet(): boolean {
+    return (
+      !this.#writing &&
+      !this.#frameAwaitsSync &&
+      !this.#point.isSyncing &&
+      this.#barriers.length === 0 &&
+      !this.#rolling &&
+      !this.#releasing
+    );
   }
 
   *#until(condition: () => boolean): Io<void> {

@@ -50,6 +50,12 @@ export function applyToModel(state: ModelState, batch: readonly GroupAppend[]): 
   return next;
 }
 
+/** Its HardState says another term or vote than before: the log may not acknowledge it before it is durable. */
+function changesVote(state: ModelState, { group, hardState }: GroupAppend): boolean {
+  const before = (state.get(group) ?? EMPTY_GROUP).hardState;
+  return hardState !== null && (hardState.term !== before.term || hardState.vote !== before.vote);
+}
+
 function printable(bytes: Uint8Array): string {
   let out = "";
   for (const byte of bytes) out += String.fromCharCode(byte);
@@ -109,6 +115,11 @@ export class Lab {
   readonly states: ModelState[] = [new Map()];
   /** How many appends are acknowledged. */
   acknowledged = 0;
+  /** The log that is open, and what of it was acknowledged when it was opened. */
+  #wal: Wal | null = null;
+  #openedWith = 0;
+  /** By number of the append: the frame of its last entry. Votes alone have none: they are durable when they are done. */
+  readonly #frames: Map<number, number> = new Map();
   /** The creation has ended: from now on the directory is opened. */
   created = false;
   /** What the data files would say: set when a checkpoint is durable, before the log hears of it. */
@@ -157,11 +168,28 @@ export class Lab {
   create(): Wal {
     const wal = this.run(Wal.create(this.env, this.options, IDENTITY));
     this.created = true;
+    this.#wal = wal;
     return wal;
   }
 
   open(): { wal: Wal; recovery: WalRecovery } {
-    return this.run(Wal.open(this.env, this.options, IDENTITY, this.starts));
+    const opened = this.run(Wal.open(this.env, this.options, IDENTITY, this.starts));
+    this.#wal = opened.wal;
+    // What a start found it has made durable.
+    this.#openedWith = this.acknowledged;
+    return opened;
+  }
+
+  /** How many of the acknowledged appends a power loss must leave: without an interval all of them. */
+  get durable(): number {
+    if ((this.options.fsyncIntervalMs ?? 0) === 0 || this.#wal === null) return this.acknowledged;
+    let durable = this.acknowledged;
+    while (durable > this.#openedWith) {
+      const lsn = this.#frames.get(durable);
+      if (lsn === undefined || lsn < this.#wal.durableLsn) break;
+      durable--;
+    }
+    return durable;
   }
 
   /** Hands an append in; the model takes part. */
@@ -171,15 +199,22 @@ export class Lab {
     reserve = false,
   ): { error: HarmonyError | null | undefined } {
     const outcome: { error: HarmonyError | null | undefined } = { error: undefined };
-    this.states.push(applyToModel(this.states[this.states.length - 1] as ModelState, batch));
+    const before = this.states[this.states.length - 1] as ModelState;
+    this.states.push(applyToModel(before, batch));
     const number = this.states.length - 1;
     wal.append(
       batch,
       (error) => {
         outcome.error = error;
-        if (error === null) this.acknowledged = number;
+        if (error !== null) return;
+        this.acknowledged = number;
+        for (const { group, entries } of batch) {
+          const last = entries[entries.length - 1];
+          if (last !== undefined && wal.groupLog(group).lastIndex() >= last.index)
+            this.#frames.set(number, wal.groupLog(group).lsnOf(last.index));
+        }
       },
-      { reserve },
+      { reserve, sync: batch.some((append) => changesVote(before, append)) },
     );
     return outcome;
   }
@@ -199,6 +234,7 @@ export class Lab {
       appliedTerm: wal.groupLog(group).term(appliedIndex) as number,
       olderAppliedIndex: before?.appliedIndex ?? 0,
     };
+    this.run(wal.sync());
     this.starts = [...this.starts.filter((it) => it.group !== group), { group, ...checkpoint }];
     let error: HarmonyError | null | undefined;
     wal.release(group, checkpoint, (result) => {
