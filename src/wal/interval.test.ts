@@ -1,9 +1,13 @@
 /** The interval mode: what is acknowledged before it is durable, and what is never. */
 import { describe, expect, it } from "vitest";
 import { setVerifying } from "../base/index.ts";
+import { runIo } from "../env/index.ts";
+import { runIoNow } from "../env/sim/index.ts";
 import type { HardState } from "../raft/index.ts";
+import { Wal } from "./index.ts";
+import { decodeManifest } from "./manifest.ts";
 import { crashEverywhere } from "./testing/crash.ts";
-import { batch, Lab } from "./testing/lab.ts";
+import { batch, IDENTITY, Lab } from "./testing/lab.ts";
 
 setVerifying(true);
 
@@ -123,6 +127,76 @@ describe("in the interval mode", () => {
     const outcome = lab.submit(wal, [batch(0, 1, next, next)]);
     lab.wait(() => outcome.error !== undefined);
     expect(lab.acknowledged).toBe(lab.states.length - 1);
+  });
+
+  it("`sync` returns although the next append always comes at once", () => {
+    const lab = new Lab(9, { ...INTERVAL, segmentSizeBytes: 1024 * 1024 });
+    const wal = lab.create();
+    let next = 1;
+    let isOver = false;
+    const go = (): void => {
+      if (isOver) return;
+      const index = next++;
+      wal.append([batch(0, 1, index, index)], go);
+    };
+    go();
+    go();
+    // Longer than a frame takes, so that some always come while a sync runs.
+    lab.machine.disk.inject({ operation: "sync", delayMs: 10, times: Number.POSITIVE_INFINITY });
+    lab.idle(5);
+    let isSynced = false;
+    runIo(wal.sync(), () => {
+      isSynced = true;
+    });
+    lab.idle(40);
+    isOver = true;
+    expect(isSynced).toBe(true);
+  });
+
+  it("what is written while a sync runs has a sync of its own, if nothing else comes", () => {
+    const lab = new Lab(10, { ...INTERVAL, markAfterMs: 60_000 });
+    const wal = lab.create();
+    lab.append(wal, [batch(0, 1, 1, 1)]);
+    lab.machine.disk.inject({ operation: "sync", delayMs: 30 });
+    lab.idle(INTERVAL_MS + 2);
+    lab.append(wal, [batch(0, 1, 2, 2)]);
+    lab.idle(35);
+    expect([wal.isSynced, lab.durable]).toEqual([false, 1]);
+    lab.idle(INTERVAL_MS);
+    expect(wal.isSynced).toBe(true);
+  });
+
+  it("a manifest says nothing that a power loss at its writing takes back", () => {
+    const lab = new Lab(11, INTERVAL);
+    const wal = lab.create();
+    let manifests = 0;
+    lab.machine.disk.observer = (moment, operation): void => {
+      if (
+        moment !== "before" ||
+        operation.kind !== "write" ||
+        operation.path !== "data/tmp/MANIFEST"
+      )
+        return;
+      const manifest = decodeManifest(operation.bytes, operation.path);
+      if (manifest === null) return;
+      manifests++;
+      const fork = lab.machine.fork();
+      fork.losePower("lose-all");
+      const open = Wal.open(fork.boot(), lab.options, IDENTITY, lab.starts);
+      const { wal: again } = runIoNow(fork, open);
+      for (const { group, commit, appliedIndex, truncatedIndex } of manifest.groups)
+        expect(again.groupLog(group).lastIndex()).toBeGreaterThanOrEqual(
+          Math.max(commit, appliedIndex, truncatedIndex),
+        );
+    };
+    for (let i = 1; i <= 40; i++) {
+      lab.submit(wal, [batch(0, 1, i, i, state(1, i), 150)]);
+      if (i % 3 === 0) lab.wait(() => lab.acknowledged === i);
+      if (i % 12 === 0) lab.release(wal, 0, i - 5);
+    }
+    lab.wait(() => lab.acknowledged === 40);
+    lab.machine.disk.observer = undefined;
+    expect(manifests).toBeGreaterThan(5);
   });
 
   it("a sync that fails is the end: nothing is acknowledged any more, nothing is retried", () => {

@@ -350,11 +350,6 @@ export class Wal {
     this.#markTimer?.cancel();
     this.#markTimer = null;
     yield* this.#drain();
-    if (this.#failed === null && !this.#point.isSynced) {
-      this.#barriers.push(() => {});
-      this.#pump();
-      yield* this.#drain();
-    }
     if (this.#failed === null && this.#unproven) {
       this.#addMark();
       yield* this.#drain();
@@ -595,6 +590,7 @@ export class Wal {
     if (!this.#point.isImmediate) yield* syncFile(file);
   }
 
+  /** Proves everything acknowledged, so it is synced first. */
   #addMark(): void {
     if (!this.#point.isSynced) {
       this.#barriers.push((error) => {
