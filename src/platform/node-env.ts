@@ -1,19 +1,21 @@
 /** Time, chance and digests of the host. */
 import { createHash, type Hash, randomFillSync } from "node:crypto";
 import type { Clock, Digest, Entropy, Env, LogSink, Timer, Timers } from "../env/index.ts";
-import { NodeFiles } from "./node-files.ts";
+import { NodeFiles, type OnDurable } from "./node-files.ts";
 
 /** The longest delay that setTimeout takes; longer ones would fire at once. */
 const TIMEOUT_MS_MAX = 0x7fff_ffff;
 
 export interface NodeEnvOptions {
   readonly log: LogSink;
+  /** For metrics: how long each durable write and each sync took. */
+  readonly onDurable?: OnDurable;
 }
 
 /** The real world on Node.js. */
 export function nodeEnv(options: NodeEnvOptions): Env {
   return {
-    files: new NodeFiles(),
+    files: new NodeFiles(options.onDurable),
     clock,
     timers,
     entropy,

@@ -14,6 +14,8 @@ import {
   makeDirectory,
   openFile,
   runIo,
+  syncFile,
+  writeFile as writeBytes,
 } from "../env/index.ts";
 import { nodeEnv } from "./index.ts";
 
@@ -48,6 +50,29 @@ describe("node:fs alone", () => {
     root = await mkdtemp(join(tmpdir(), "harmonydb-node-"));
   });
   afterEach(() => rm(root, { recursive: true }));
+
+  it("tells of durable writes and of syncs, and of nothing else", async () => {
+    const heard: string[] = [];
+    const { files } = nodeEnv({
+      log: () => {},
+      onDurable: (path, durationMs) => heard.push(`${path} ${durationMs >= 0}`),
+    });
+    for (const [name, durableWrites] of [
+      ["plain", false],
+      ["durable", true],
+    ] as const) {
+      const access = { access: "readwrite", create: "exclusive", durableWrites } as const;
+      const file = await run(openFile(files, join(root, name), access));
+      await run(writeBytes(file, 0, new Uint8Array(10)));
+      await run(syncFile(file));
+      await run(closeFile(file));
+    }
+    expect(heard).toEqual([
+      `${join(root, "plain")} true`,
+      `${join(root, "durable")} true`,
+      `${join(root, "durable")} true`,
+    ]);
+  });
 
   it("gives files and directories to their owner alone", async () => {
     await run(makeDirectory(env.files, join(root, "d")));

@@ -24,16 +24,25 @@ const O_DSYNC: number = process.platform === "linux" ? (fs.constants.O_DSYNC ?? 
 const FILE_MODE = 0o600;
 const DIRECTORY_MODE = 0o700;
 
+/** Hears of everything that has reached the medium, and how long it took. Never of what failed. */
+export type OnDurable = (path: string, durationMs: number) => void;
+
 export class NodeFiles implements Files {
+  readonly #onDurable: OnDurable | undefined;
+
+  constructor(onDurable?: OnDurable) {
+    this.#onDurable = onDurable;
+  }
+
   open(path: string, options: OpenOptions, done: Completion<File>): void {
     const create = options.create ?? "no";
     let flags = (options.access === "read" ? O_RDONLY : O_RDWR) | O_NOFOLLOW;
     if (create !== "no") flags |= O_CREAT;
     if (create === "exclusive") flags |= O_EXCL;
     if (options.durableWrites === true) flags |= O_DSYNC;
-    const syncsWrites = options.durableWrites === true && O_DSYNC === 0;
+    const isDurable = options.durableWrites === true;
     fs.open(path, flags, FILE_MODE, (error, fd) => {
-      if (error === null) done(null, new NodeFile(path, fd, syncsWrites));
+      if (error === null) done(null, new NodeFile(path, fd, isDurable, this.#onDurable));
       else done(fileError(error, "open", path), undefined as never);
     });
   }
@@ -85,15 +94,19 @@ export class NodeFiles implements Files {
 class NodeFile implements File {
   readonly path: string;
   readonly #fd: number;
+  readonly #isDurable: boolean;
   /** Each write is followed by a sync before it completes. */
   readonly #syncsWrites: boolean;
+  readonly #onDurable: OnDurable | undefined;
   #inFlight = 0;
   #closed = false;
 
-  constructor(path: string, fd: number, syncsWrites: boolean) {
+  constructor(path: string, fd: number, isDurable: boolean, onDurable: OnDurable | undefined) {
     this.path = path;
     this.#fd = fd;
-    this.#syncsWrites = syncsWrites;
+    this.#isDurable = isDurable;
+    this.#syncsWrites = isDurable && O_DSYNC === 0;
+    this.#onDurable = onDurable;
   }
 
   size(done: Completion<number>): void {
@@ -132,7 +145,7 @@ class NodeFile implements File {
   }
 
   write(offset: number, bytes: Uint8Array, done: Completion<number>): void {
-    const finish = this.#begin("write", done);
+    const finish = this.#timed(this.#isDurable, this.#begin("write", done));
     if (finish === undefined) return;
     fs.write(this.#fd, bytes, 0, bytes.length, offset, (error, written) => {
       if (error !== null || !this.#syncsWrites) finish(error, written);
@@ -141,7 +154,7 @@ class NodeFile implements File {
   }
 
   sync(done: Completion): void {
-    const finish = this.#begin("sync", done);
+    const finish = this.#timed(true, this.#begin("sync", done));
     if (finish !== undefined) fs.fdatasync(this.#fd, (error) => finish(error, undefined));
   }
 
@@ -156,6 +169,20 @@ class NodeFile implements File {
     const finish = this.#begin("close", done);
     this.#closed = true;
     if (finish !== undefined) fs.close(this.#fd, (error) => finish(error ?? null, undefined));
+  }
+
+  /** As `finish`; tells before it, when somebody wants to know, that something is durable and how long that took. */
+  #timed<T>(
+    isDurable: boolean,
+    finish: ((error: NodeJS.ErrnoException | null, value: T) => void) | undefined,
+  ): ((error: NodeJS.ErrnoException | null, value: T) => void) | undefined {
+    const onDurable = this.#onDurable;
+    if (!isDurable || onDurable === undefined || finish === undefined) return finish;
+    const startedMs = performance.now();
+    return (error, value) => {
+      if (error === null) onDurable(this.path, performance.now() - startedMs);
+      finish(error, value);
+    };
   }
 
   /** Counts the operation in; the result counts it out and completes. Nothing when the file is closed: EBADF. */
