@@ -18,7 +18,7 @@
  * Left out: devices that tear inside a sector, except in the mode "torn"; networks, until a second node exists;
  * permissions, which faults on demand stand in for.
  */
-export { crashImages, type CrashMode } from "./crash.ts";
+export { chooseSurvival, crashImages, type CrashMode, type DiskSurvival } from "./crash.ts";
 export type { SimDiskOptions } from "./disk.ts";
 export type { InjectedFault } from "./faults.ts";
 export { SimEnv, type SimEnvOptions } from "./machine.ts";

@@ -66,6 +66,23 @@ describe("simulated time", () => {
     expect([ran, scheduler.nowMs]).toEqual([2, 2.5]);
   });
 
+  it("stalls: what became due meanwhile comes afterwards, in its order, and time does not go back", () => {
+    const scheduler = new SimScheduler(1);
+    const seen: [string, number][] = [];
+    const see = (what: string) => (): unknown => seen.push([what, scheduler.nowMs]);
+    scheduler.at(20, see("second"));
+    scheduler.at(10, see("first"));
+    scheduler.at(200, see("later"));
+    scheduler.stall(100);
+    expect(seen).toEqual([]);
+    scheduler.run();
+    expect(seen).toEqual([
+      ["first", 100],
+      ["second", 100],
+      ["later", 200],
+    ]);
+  });
+
   it("keeps the order of a heap whatever is put in and taken out", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(50)), fc.nat(), (times, seed) => {

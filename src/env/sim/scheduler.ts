@@ -60,7 +60,8 @@ export class SimScheduler {
     this.#dropCancelled();
     const event = this.#pop();
     if (event === undefined) return false;
-    this.#nowMs = event.timeMs;
+    // After a stall events come late; time does not go back for them.
+    if (event.timeMs > this.#nowMs) this.#nowMs = event.timeMs;
     const fire = event.fire;
     event.fire = undefined;
     fire?.();
@@ -83,6 +84,12 @@ export class SimScheduler {
       this.step();
     }
     if (timeMs > this.#nowMs) this.#nowMs = timeMs;
+  }
+
+  /** Time passes and nothing happens in it: what became due meanwhile comes afterwards, all at once and in its order. */
+  stall(durationMs: number): void {
+    assert(durationMs >= 0, "time does not go back");
+    this.#nowMs += durationMs;
   }
 
   #dropCancelled(): void {
