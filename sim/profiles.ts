@@ -7,7 +7,8 @@ import { runNodeSeed } from "./node-world.ts";
 import { type AnyWorld, playSeed, type Style } from "./play.ts";
 import { runRaftSeed } from "./raft-world.ts";
 import { failureOf, NO_MARKS, type RunResult } from "./result.ts";
-import { runStorageSeed } from "./storage-world.ts";
+import { STORAGE_MARKS } from "./storage-marks.ts";
+import { STORAGE_WORLD } from "./storage-world.ts";
 import { Trace } from "./trace.ts";
 
 export type ProfileName = "storage" | "node" | "raft" | "enumerate";
@@ -23,10 +24,12 @@ const DRAWN_OUTCOMES = 6;
 const EXHAUSTIVE_OUTCOMES = 4096;
 
 /** By the name that stands in scripts and fixtures. */
-export const WORLDS: ReadonlyMap<string, AnyWorld> = new Map<string, AnyWorld>();
+export const WORLDS: ReadonlyMap<string, AnyWorld> = new Map<string, AnyWorld>([
+  [STORAGE_WORLD.name, STORAGE_WORLD],
+]);
 
 export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
-  storage: { units: ["cycles", "appends"], run: runStorageSeed },
+  storage: played(STORAGE_WORLD, ["cycles", "appends"]),
   node: { units: ["cycles", "commands"], run: runNodeSeed },
   raft: { units: ["crashes", "entries committed"], run: runRaftSeed },
   enumerate: {
@@ -37,7 +40,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
 
 /** What a nightly run of a profile must have come along (marks.ts). */
 export const RARE_PATHS: Readonly<Record<ProfileName, readonly string[]>> = {
-  storage: [],
+  storage: STORAGE_MARKS,
   node: [],
   raft: [],
   enumerate: [],

@@ -1,77 +1,125 @@
-/** What is appended to the log of a group: new entries, a tail that replaces another one, a HardState alone. */
-import { Random } from "../src/base/index.ts";
-import { type Entry, EntryType, type GroupId } from "../src/raft/index.ts";
-import { keyBytes } from "./model.ts";
+/**
+ * What is appended to the log of a group: new entries, a tail that replaces another one, a HardState alone. A draft
+ * says it without the state of the group; `fit` makes of it what Raft could hand in there.
+ */
+import type { Random } from "../src/base/index.ts";
+import { EntryType } from "../src/raft/index.ts";
 import type { StorageWorldOptions } from "./storage-options.ts";
+import type { AppendPart, EntryDraft, OpDraft } from "./storage-steps.ts";
+import {
+  type GroupState,
+  type KeyTable,
+  lastIndexOf,
+  type ModelAppend,
+  type ModelEntry,
+  type TreeOp,
+} from "./storage-model.ts";
 import { TREES } from "./storage.ts";
-import { encodeOps, type GroupState, type ModelAppend, type TreeOp } from "./storage-model.ts";
 
-export class AppendSource {
-  readonly #options: StorageWorldOptions;
-  readonly #random: Random;
-  #values = 0;
-  #term = 1;
-
-  constructor(seed: number, options: StorageWorldOptions) {
-    this.#options = options;
-    this.#random = new Random(seed);
-  }
-
-  /** An append that fits to the newest state of the group. */
-  next(group: GroupId, { entries, hardState }: GroupState): ModelAppend {
-    const random = this.#random;
-    const last = entries.length;
-    if (random.percent(8)) {
-      this.#term++;
-      return {
-        group,
-        entries: [],
-        hardState: { ...hardState, term: this.#term, vote: random.between(1, 3) },
-      };
-    }
-    const overwrites = this.#options.overwrites && last > hardState.commit && random.percent(30);
-    if (overwrites) this.#term++;
-    const from = overwrites ? random.between(hardState.commit + 1, last) : last + 1;
-    const term = Math.max(this.#term, hardState.term);
-    const added: Entry[] = Array.from({ length: random.between(1, 4) }, (_, i) => ({
-      index: from + i,
-      term,
-      type: random.percent(5) ? EntryType.empty : EntryType.normal,
-      data: random.percent(5) ? new Uint8Array(0) : encodeOps(this.#ops()),
-    }));
-    const end = from + added.length - 1;
-    const commit = random.percent(60)
-      ? random.between(Math.min(hardState.commit, end), end)
-      : hardState.commit;
-    const isSaved = commit !== hardState.commit || term !== hardState.term || random.percent(20);
+export function drawPart(random: Random, options: StorageWorldOptions, group: number): AppendPart {
+  if (random.percent(8)) {
     return {
       group,
-      entries: added,
-      hardState: isSaved
-        ? {
-            term,
-            vote: term === hardState.term ? hardState.vote : 0,
-            commit: Math.max(commit, hardState.commit),
-          }
-        : null,
+      entries: [],
+      replaces: 0,
+      terms: 1,
+      vote: random.between(1, 3),
+      commitLag: null,
+      withHardState: true,
     };
   }
+  const overwrites = options.overwrites && random.percent(30);
+  return {
+    group,
+    entries: Array.from({ length: random.between(1, 4) }, () => drawEntry(random, options)),
+    replaces: overwrites ? random.between(1, 6) : 0,
+    terms: random.percent(4) ? 1 : 0,
+    vote: 0,
+    commitLag: random.percent(60) ? random.pick([0, 0, 1, 2, 4]) : null,
+    withHardState: random.percent(20),
+  };
+}
 
-  #ops(): TreeOp[] {
-    const random = this.#random;
-    return Array.from({ length: random.between(1, 3) }, () => {
-      const number = random.below(this.#options.keys);
-      const key = keyBytes(
-        this.#options.large && number % 7 === 0 ? `${"long".repeat(300)}${number}` : `key${number}`,
-      );
-      const size =
-        this.#options.large && random.percent(4)
-          ? random.between(3000, 15_000)
-          : random.percent(10)
-            ? random.between(200, 900)
-            : random.below(60);
-      const value = keyBytes(`${this.#values++}${".".repeat(size)}`);
-      return { tree: random.below(TREES), key, value: random.percent(25) ? null : value };
-    });
+function drawEntry(random: Random, options: StorageWorldOptions): EntryDraft {
+  if (random.percent(5)) return { isEmpty: true, ops: [] };
+  const count = random.percent(5) ? 0 : random.between(1, 3);
+  return { isEmpty: false, ops: Array.from({ length: count }, () => drawOp(random, options)) };
+}
+
+function drawOp(random: Random, options: StorageWorldOptions): OpDraft {
+  const size = random.percent(25)
+    ? -1
+    : options.large && random.percent(4)
+      ? random.between(3000, 15_000)
+      : random.percent(10)
+        ? random.between(200, 900)
+        : random.below(60);
+  return { tree: random.below(TREES), key: random.below(options.keys), size };
+}
+
+export class AppendMaker {
+  readonly #table: KeyTable;
+  /** Every value is a different one, so that an old one is never taken for a new one. */
+  #values = 0;
+
+  constructor(table: KeyTable) {
+    this.#table = table;
+  }
+
+  /** The draft as an append to a log in this state. */
+  fit(part: AppendPart, state: GroupState): ModelAppend {
+    const { hardState } = state;
+    const last = lastIndexOf(state);
+    const replaces =
+      part.entries.length === 0 ? 0 : Math.min(part.replaces, last - hardState.commit);
+    // Who replaces entries is a new leader.
+    const terms = Math.max(part.terms, replaces > 0 ? 1 : 0);
+    const term = Math.max(1, hardState.term + terms);
+    const from = last - replaces + 1;
+    const entries = part.entries.map((draft, i) => this.#entry(draft, from + i, term));
+    const end = from + entries.length - 1;
+    const commit =
+      part.commitLag === null ? hardState.commit : Math.max(hardState.commit, end - part.commitLag);
+    const isNew = term !== hardState.term;
+    const isSaved = isNew || commit !== hardState.commit || part.withHardState;
+    const vote = isNew ? part.vote : hardState.vote;
+    return { group: part.group, entries, hardState: isSaved ? { term, vote, commit } : null };
+  }
+
+  /** Its data is the ops one after another: slot, length, and the bytes that are the value. */
+  #entry({ isEmpty, ops: drafts }: EntryDraft, index: number, term: number): ModelEntry {
+    let size = 0;
+    for (const draft of drafts) size += OP_HEAD_BYTES + Math.max(0, draft.size) + VALUE_HEAD_BYTES;
+    const data = new Uint8Array(size);
+    const ops: TreeOp[] = [];
+    let at = 0;
+    for (const { tree, key, size: wanted } of drafts) {
+      const slot = this.#table.slot(tree, key % this.#table.size);
+      const length = wanted < 0 ? 0 : wanted + VALUE_HEAD_BYTES;
+      data[at] = slot & 255;
+      data[at + 1] = slot >> 8;
+      data[at + 2] = length & 255;
+      data[at + 3] = length >> 8;
+      const start = at + OP_HEAD_BYTES;
+      at = start + length;
+      if (wanted < 0) {
+        ops.push({ slot, value: null });
+        continue;
+      }
+      const number = this.#values++;
+      for (let i = 0; i < VALUE_HEAD_BYTES; i++) data[start + i] = (number >>> (8 * i)) & 255;
+      data.fill(46, start + VALUE_HEAD_BYTES, at);
+      ops.push({ slot, value: data.subarray(start, at) });
+    }
+    return {
+      index,
+      term,
+      type: isEmpty ? EntryType.empty : EntryType.normal,
+      data: data.subarray(0, at),
+      ops,
+    };
   }
 }
+
+const OP_HEAD_BYTES = 4;
+const VALUE_HEAD_BYTES = 4;

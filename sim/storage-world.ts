@@ -4,20 +4,40 @@
  *
  * What is checked: after a crash the log of every group is that after some number of appends, the same for all groups,
  * no less than were acknowledged; the trees are those of a checkpoint, and the log reaches from there; votes are the
- * last saved ones; a pinned version does not change; nothing is acknowledged that is not durable.
+ * last saved ones; a pinned version does not change; nothing is acknowledged that is not durable; damage at rest is
+ * refused by name or costs nothing.
  */
-import { CorruptionError, hash32, HarmonyError, Random } from "../src/base/index.ts";
+import { CorruptionError, HarmonyError } from "../src/base/index.ts";
 import type { Version } from "../src/btree/index.ts";
 import { FileError, type Io, runIo } from "../src/env/index.ts";
-import { type CrashMode, SimEnv } from "../src/env/sim/index.ts";
-import type { Entry, GroupId } from "../src/raft/index.ts";
+import { type InjectedFault, type Operation, SimEnv } from "../src/env/sim/index.ts";
+import type { GroupId } from "../src/raft/index.ts";
 import type { VoteState } from "../src/wal/index.ts";
 import { FailedWrite } from "./failed-write.ts";
+import type { Marks } from "./marks.ts";
 import { drive } from "./node-driver.ts";
-import { failureOf, type Failure, type RunResult, NO_MARKS } from "./result.ts";
+import type { Play, World } from "./play.ts";
+import { AppendMaker } from "./storage-appends.ts";
+import { damage } from "./storage-damage.ts";
+import { StorageDraw } from "./storage-draw.ts";
+import { findState, type Handed, type Knowledge, type Trees, type Votes } from "./storage-judge.ts";
+import { hasTornSlot, StorageMarks } from "./storage-marks.ts";
+import {
+  type Content,
+  entryOf,
+  KeyTable,
+  LogState,
+  type ModelAppend,
+  TreeBase,
+} from "./storage-model.ts";
+import {
+  drawStorageOptions,
+  simplerStorageOptions,
+  type StorageWorldOptions,
+} from "./storage-options.ts";
+import { fileClassOf, simplerStorageSteps, type StorageStep } from "./storage-steps.ts";
 import {
   closeStorage,
-  contentOf,
   createStorage,
   NO_VOTE,
   openStorage,
@@ -27,68 +47,90 @@ import {
   voteOf,
   wasCreated,
 } from "./storage.ts";
-import { AppendSource } from "./storage-appends.ts";
-import { findState, type Handed, type Knowledge, type Trees, type Votes } from "./storage-judge.ts";
-import {
-  contentAt,
-  contentDifference,
-  decodeOps,
-  LogState,
-  type ModelAppend,
-  type TreeContent,
-} from "./storage-model.ts";
-import { drawStorageOptions, type StorageWorldOptions } from "./storage-options.ts";
-import { Trace } from "./trace.ts";
+import type { Trace } from "./trace.ts";
 import { check, Violation } from "./violation.ts";
+
+type Step<Kind extends StorageStep["do"]> = StorageStep & { readonly do: Kind };
+/** What a process does while it lives. */
+type WorkStep = Exclude<
+  StorageStep,
+  Step<"open" | "crash" | "halt" | "refuse" | "damage" | "remember">
+>;
 
 /** Records that a life has to have written, in two groups at least, for its crash to count as a cycle. */
 const RECORDS_PER_CYCLE = 20;
-const MODES: readonly CrashMode[] = [
-  "lose-all",
-  "keep-all",
-  "prefix",
-  "subset",
-  "sectors",
-  "torn",
-  "mixed",
-];
-const STREAM_WORLD = 22;
-const STREAM_APPENDS = 23;
+/** A value that does not fit into its leaf. */
+const LARGE_VALUE_BYTES = 2048;
+/** Longer than any retry of the log, so that what waits for room has found it. */
+const ROOM_MS = 10_000;
+const FOREIGN_MEMBER_ID = 43;
+const STUCK_MS = 20;
+const FIRST_SLOT_SECTOR_BYTES = 512;
 
-export function runStorageSeed(seed: number): RunResult {
-  return new StorageWorld(seed, drawStorageOptions(seed)).run();
+export const STORAGE_WORLD: World<StorageWorldOptions, StorageStep> = {
+  name: "storage",
+  drawOptions: drawStorageOptions,
+  begin: (seed, options, trace, marks) => new StoragePlay(seed, options, trace, marks),
+  simplerOptions: simplerStorageOptions,
+  simplerSteps: simplerStorageSteps,
+};
+
+interface Pin {
+  readonly group: GroupId;
+  readonly version: Version;
+  readonly content: Content;
 }
 
-class StorageWorld {
+class StoragePlay implements Play<StorageStep> {
   readonly #seed: number;
   readonly #options: StorageWorldOptions;
-  readonly #machine: SimEnv;
-  readonly #random: Random;
-  readonly #source: AppendSource;
-  readonly #trace = new Trace();
+  readonly #draw: StorageDraw;
+  readonly #trace: Trace;
+  readonly #marks: StorageMarks;
+  readonly #table: KeyTable;
+  readonly #maker: AppendMaker;
+  #machine: SimEnv;
+  /** Open, in a process that may have ended since. */
+  #storage: Storage | null = null;
+  #isCreated = false;
+  /** Ended in good order, and nothing has touched it since. */
+  #isClosed = false;
   /** Everything that was acknowledged, and then what was handed in after it. */
   #acknowledged = new LogState();
   #handed: Handed[] = [];
   readonly #trees = new Map<GroupId, Trees>();
   /** The last acknowledged vote of a group, and one that may or may not have been saved. */
   readonly #votes = new Map<GroupId, Votes>();
-  #pins: { readonly group: GroupId; readonly version: Version; readonly content: TreeContent }[] =
-    [];
+  #pins: Pin[] = [];
   #life = 0;
   #recordsInLife = 0;
-  #groupsInLife = new Set<GroupId>();
+  readonly #groupsInLife = new Set<GroupId>();
   #countsWhenVerified = false;
-  #haltAt = 0;
-  #haltMoment: "before" | "after" = "before";
-  #failing = false;
+  #halt: (Step<"halt"> & { left: number }) | null = null;
+  #isFailing = false;
+  /** A write or sync that fails, and to what. */
+  #failure: { readonly fault: FailedWrite; readonly target: "log" | "votes" | GroupId } | null =
+    null;
+  #refusal: InjectedFault | null = null;
+  #slow: { readonly fault: InjectedFault; readonly isStuck: boolean } | null = null;
+  #wasFull = false;
+  #remembered: SimEnv | null = null;
+  #foreign: SimEnv | null = null;
   #cycles = 0;
   #commands = 0;
 
-  constructor(seed: number, options: StorageWorldOptions) {
+  constructor(seed: number, options: StorageWorldOptions, trace: Trace, marks: Marks) {
     this.#seed = seed;
     this.#options = options;
-    this.#random = new Random(hash32(seed, STREAM_WORLD));
-    this.#source = new AppendSource(hash32(seed, STREAM_APPENDS), options);
+    this.#trace = trace;
+    this.#marks = new StorageMarks(marks);
+    this.#table = new KeyTable(options.keys, options.large);
+    this.#maker = new AppendMaker(this.#table);
+    this.#draw = new StorageDraw(seed, options, {
+      isRunning: () => this.#isOpen,
+      isFailing: () => this.#isFailing,
+      isEnough: () => this.#isEnough,
+    });
     const { shortWritePercent, journaledNames, syncKeepsName } = options;
     this.#machine = new SimEnv({
       seed,
@@ -96,107 +138,179 @@ class StorageWorld {
     });
     for (const group of options.storage.groups)
       this.#trees.set(group, {
+        base: new TreeBase(this.#table),
         appliedIndex: 0,
         checkpointIndex: 0,
         releasedIndex: 0,
         checkpointing: false,
       });
-    this.#machine.disk.observer = (moment, operation, ordinal): void => {
-      if (moment === "before") this.#trace.operation(this.#nowMs, operation, ordinal);
-      if (ordinal === this.#haltAt && moment === this.#haltMoment) {
-        this.#note(`the process ends ${moment} this operation`);
-        this.#machine.halt();
-      }
-    };
+    this.#observe();
   }
 
-  run(): RunResult {
-    let failure: Failure | null = null;
-    try {
-      for (let life = 0; life < this.#options.lives; life++) this.#liveOnce();
-      this.#ending();
-    } catch (error) {
-      failure = failureOf(error, this.#trace, this.#options);
+  get cycles(): number {
+    return this.#cycles;
+  }
+
+  get commands(): number {
+    return this.#commands;
+  }
+
+  draw(): StorageStep | null {
+    return this.#draw.next();
+  }
+
+  perform(step: StorageStep): void {
+    this.#note(step.do, 0, step);
+    switch (step.do) {
+      case "open":
+        this.#open(step);
+        break;
+      case "crash":
+        this.#crash(step);
+        break;
+      case "halt":
+        if (this.#isCreated) this.#halt = { ...step, left: step.after };
+        break;
+      case "refuse":
+        this.#refuse(step);
+        break;
+      case "damage":
+        this.#damage(step);
+        break;
+      case "remember":
+        this.#remembered = this.#machine.fork();
+        this.#remembered.losePower("keep-all");
+        break;
+      case "append":
+      case "vote":
+      case "checkpoint":
+      case "pin":
+      case "unpin":
+      case "pass":
+      case "settle":
+      case "close":
+      case "prove":
+      case "fail-write":
+      case "slow":
+      case "full":
+      case "room":
+        if (this.#storage !== null && this.#isOpen && !this.#isFailing)
+          this.#work(step, this.#storage);
     }
-    return {
-      world: "storage",
-      seed: this.#seed,
-      cycles: this.#cycles,
-      commands: this.#commands,
-      hash: this.#trace.hash,
-      marks: NO_MARKS,
-      failure,
-    };
+  }
+
+  get #isOpen(): boolean {
+    return this.#storage !== null && this.#machine.running;
+  }
+
+  get #isEnough(): boolean {
+    return this.#recordsInLife >= RECORDS_PER_CYCLE && this.#groupsInLife.size >= 2;
   }
 
   get #nowMs(): number {
     return this.#machine.scheduler.nowMs;
   }
 
+  get #isFull(): boolean {
+    return this.#machine.disk.quotaBytes !== Number.POSITIVE_INFINITY;
+  }
+
   #note(what: string, number = 0, detail: unknown = null): void {
     this.#trace.event(this.#nowMs, what, number, detail);
   }
 
-  #planHalt(within: number): void {
-    this.#haltAt = this.#machine.disk.opCount + this.#random.between(1, within);
-    this.#haltMoment = this.#random.percent(60) ? "before" : "after";
-  }
-
-  // ---- a life ----
-
-  #liveOnce(): void {
-    const storage = this.#open();
-    this.#recordsInLife = 0;
-    this.#groupsInLife = new Set();
-    const plan = this.#random.below(100);
-    const { failedWrites, fullDisk } = this.#options;
-    if (failedWrites && plan < 40) this.#workUntilFailedWrite(storage);
-    else if (fullDisk && plan < 60) this.#workOnFullDisk(storage);
-    else this.#workUntilCrash(storage);
-    if (this.#machine.running && plan >= 95) this.#close(storage);
-    const enough = this.#recordsInLife >= RECORDS_PER_CYCLE && this.#groupsInLife.size >= 2;
-    this.#countsWhenVerified = this.#crash() && enough;
-  }
-
-  #ending(): void {
-    const storage = this.#open();
-    this.#work(storage, 3);
-    this.#settle(storage);
-    this.#close(storage);
-    if (this.#options.bitRot) this.#rot();
-    this.#close(this.#open());
-  }
-
-  #open(): Storage {
-    for (let attempt = 0; ; attempt++) {
-      const crashes =
-        attempt < 3 && this.#life > 0 && this.#options.crashInRecovery && this.#random.percent(40);
-      if (crashes) this.#planHalt(30);
-      const storage = this.#tryToOpen(this.#machine, this.#life === 0);
-      this.#haltAt = 0;
-      if (storage instanceof Error)
-        throw new Violation("a directory opens again after a crash", `${storage.stack}`);
-      if (storage !== null) {
-        this.#life++;
-        this.#adopt(this.#compare(storage), storage);
-        this.#note("verified");
-        if (this.#countsWhenVerified) this.#cycles++;
-        this.#countsWhenVerified = false;
-        return storage;
+  #observe(): void {
+    const machine = this.#machine;
+    machine.disk.observer = (moment, operation, ordinal): void => {
+      if (moment === "before") {
+        this.#trace.operation(machine.scheduler.nowMs, operation, ordinal);
+        this.#marks.operation(operation);
       }
-      this.#note("crashed in recovery");
-      this.#crash();
+      const halt = this.#halt;
+      if (halt !== null) this.#countToHalt(halt, moment, operation);
+    };
+  }
+
+  #countToHalt(
+    halt: Step<"halt"> & { left: number },
+    moment: "before" | "after",
+    { path }: Operation,
+  ): void {
+    if (halt.file !== null && fileClassOf(path) !== halt.file) return;
+    if (moment === "before") halt.left--;
+    if (halt.left > 0 || moment !== halt.moment) return;
+    this.#note(`the process ends ${moment} this operation`);
+    this.#halt = null;
+    this.#machine.halt();
+  }
+
+  // ---- beginning and end of a life ----
+
+  #open({ seed }: Step<"open">): void {
+    // A process that ended leaves things under way: a crash says what becomes of them.
+    if (this.#machine.running || this.#storage !== null || !this.#machine.disk.quiet) return;
+    this.#isClosed = false;
+    this.#marks.isOpening = true;
+    let storage = this.#tryToOpen(this.#machine, !this.#isCreated);
+    if (storage instanceof Error && this.#mayRefuse(storage)) {
+      this.#note("refused", 0, storage.message);
+      this.#hearRefusal(storage);
+      this.#halt = null;
+      this.#restart(seed);
+      storage = this.#tryToOpen(this.#machine, !this.#isCreated);
     }
+    this.#marks.isOpening = false;
+    this.#endRefusal();
+    if (storage instanceof Error)
+      throw new Violation("a directory opens again after a crash", `${storage.stack}`);
+    if (storage === null) {
+      this.#marks.hit("recovery crashed and repeated");
+      return;
+    }
+    this.#halt = null;
+    this.#isCreated = true;
+    this.#life++;
+    this.#recordsInLife = 0;
+    this.#groupsInLife.clear();
+    this.#isFailing = false;
+    this.#adopt(findState(storage, this.#knowledge(), false), storage);
+    this.#storage = storage;
+    this.#marks.verified(storage);
+    if (this.#isFull) this.#marks.hit("started on a full disk");
+    this.#note("verified");
+    if (this.#countsWhenVerified) this.#cycles++;
+    this.#countsWhenVerified = false;
+  }
+
+  /** Whether a start has a reason to refuse: a full disk, or an operation that was made to fail. */
+  #mayRefuse(error: Error): boolean {
+    if (this.#isFull && error instanceof FileError && error.isFull) return true;
+    return (this.#refusal?.struck ?? 0) > 0;
+  }
+
+  #hearRefusal(error: Error): void {
+    check(
+      error instanceof FileError || error instanceof HarmonyError,
+      "a start refuses by name",
+      () => `${error.stack}`,
+    );
+    if ((this.#refusal?.struck ?? 0) > 0) this.#marks.hit("start refused by a file error");
+    this.#endRefusal();
+    this.#machine.disk.quotaBytes = Number.POSITIVE_INFINITY;
+  }
+
+  /** The process that refused ends, and another one begins. */
+  #restart(seed: number): void {
+    this.#leave(seed);
+    this.#machine.kill();
   }
 
   #tryToOpen(machine: SimEnv, isFirst: boolean): Storage | Error | null {
     const env = machine.boot();
     const steps = function* (options: StorageOptions): Io<Storage> {
-      if (!isFirst) {
-        check(yield* wasCreated(env), "what was created stays", () => "CREATED is gone");
-        return yield* openStorage(env, options);
-      }
-      return yield* createStorage(env, options);
+      if (isFirst) return yield* createStorage(env, options);
+      check(yield* wasCreated(env), "what was created stays", () => "CREATED is gone");
+      return yield* openStorage(env, options);
     };
     const outcome: { isOver: boolean; error: unknown; storage: Storage | undefined } = {
       isOver: false,
@@ -216,120 +330,162 @@ class StorageWorld {
     throw error;
   }
 
-  /** Process or power ends. True when something was not durable. */
-  #crash(): boolean {
+  /** Process or power ends. It counts when enough was written and something was not durable. */
+  #crash({ mode, seed }: Step<"crash">): void {
+    if (!this.#isCreated) return;
     const { disk } = this.#machine;
-    this.#machine.halt();
-    this.#pins = [];
     const { files, directories } = disk.unsynced();
     const unsynced = disk.changesInFlight || files.length > 0 || directories.length > 0;
-    if (this.#options.powerLoss && this.#random.percent(75)) {
-      const mode = this.#random.pick(MODES);
-      this.#note("power loss", 0, mode);
-      this.#machine.losePower(mode);
-    } else {
-      this.#note("kill");
-      this.#machine.kill();
-    }
-    return unsynced;
+    if (this.#storage !== null) this.#countsWhenVerified = unsynced && this.#isEnough;
+    this.#marks.crashed(mode !== null);
+    if (this.#slow?.isStuck === true && this.#slow.fault.struck > 0)
+      this.#marks.hit("stuck sync at the crash");
+    this.#machine.halt();
+    const votes = this.#votesBefore();
+    this.#leave(seed);
+    if (mode === null) this.#machine.kill();
+    else this.#machine.losePower(mode);
+    if (votes !== null && hasTornSlot(votes, this.#machine.disk.contents(`${ROOT}/VOTE`)))
+      this.#marks.hit("vote slot torn");
+  }
+
+  /** What readers see of the vote file while a save is under way. */
+  #votesBefore(): Uint8Array | null {
+    const isSaving = [...this.#votes.values()].some(({ pending }) => pending !== null);
+    if (!isSaving || this.#storage === null) return null;
+    const votes = this.#machine.disk.contents(`${ROOT}/VOTE`);
+    return votes.length > FIRST_SLOT_SECTOR_BYTES ? votes : null;
+  }
+
+  /**
+   * Nobody runs any more. The machine goes on as a copy that draws what was left open from a seed of its own: what a
+   * crash leaves does not depend on how many decisions came before.
+   */
+  #leave(seed: number): void {
+    this.#machine.halt();
+    this.#storage = null;
+    this.#pins = [];
+    this.#halt = null;
+    this.#failure = null;
+    this.#slow = null;
+    this.#endRefusal();
+    this.#isClosed = false;
+    this.#machine.disk.observer = undefined;
+    this.#machine = this.#machine.fork(seed);
+    this.#observe();
   }
 
   #close(storage: Storage): void {
+    this.#checkPins(this.#pins.length);
     let isOver = false;
-    for (const { version } of this.#pins) version.release();
-    this.#pins = [];
     runIo(closeStorage(storage), (error) => {
-      if (error !== null) throw error as Error;
+      if (error !== null && !this.#isFailing && this.#failure === null) throw error as Error;
       isOver = true;
     });
+    this.#endSlow();
     drive(this.#machine, "a close", () => isOver);
+    if (!this.#machine.running) return;
     this.#note("closed");
+    this.#isClosed = !this.#isFailing && this.#handed.length === 0;
     this.#machine.halt();
+    if (this.#machine.disk.quiet) this.#storage = null;
+    else this.#isClosed = false;
   }
 
   // ---- work ----
 
-  #workUntilCrash(storage: Storage): void {
-    this.#work(storage, this.#random.between(RECORDS_PER_CYCLE / 2, RECORDS_PER_CYCLE));
-    this.#planHalt(this.#random.pick([2, 6, 25]));
-    this.#work(storage, 60);
-    this.#haltAt = 0;
-  }
-
-  /** Hands in `batches` appends, with everything else that happens in between. */
-  #work(storage: Storage, batches: number): void {
-    const random = this.#random;
-    for (let i = 0; i < batches && this.#machine.running; i++) {
-      const die = random.below(100);
-      if (die < 8) this.#checkpoint(storage, random.pick(this.#options.storage.groups));
-      else if (die < 22) this.#saveVote(storage, random.pick(this.#options.storage.groups));
-      else if (die < 26) this.#pin(storage, random.pick(this.#options.storage.groups));
-      this.#append(storage);
-      if (random.percent(3)) this.#pass(random.between(900, 2500));
-      // Some appends share a frame, some come when the disk is idle.
-      const waitFor = random.below(4);
-      drive(this.#machine, "an append", () => this.#handed.length <= waitFor || this.#failing);
-      if (this.#failing) return;
+  #work(step: WorkStep, storage: Storage): void {
+    switch (step.do) {
+      case "append":
+        this.#append(step, storage);
+        break;
+      case "vote":
+        this.#saveVote(step, storage);
+        break;
+      case "checkpoint":
+        this.#checkpoint(step.group, storage);
+        break;
+      case "pin":
+        this.#pin(step.group, storage);
+        break;
+      case "unpin":
+        this.#checkPins(1);
+        break;
+      case "pass":
+        this.#pass(step.ms);
+        break;
+      case "settle":
+        this.#settle(storage);
+        break;
+      case "close":
+        this.#close(storage);
+        break;
+      case "prove":
+        this.#prove();
+        break;
+      case "fail-write":
+        this.#failWrite(step);
+        break;
+      case "slow":
+        this.#slowDown(step);
+        break;
+      case "full":
+        this.#fill(step);
+        break;
+      case "room":
+        this.#makeRoom(storage);
     }
   }
 
+  #append({ parts, reserve, window }: Step<"append">, storage: Storage): void {
+    if (this.#isFull && storage.wal.space === "full") return;
+    const newest = this.#handed.at(-1)?.after ?? this.#acknowledged;
+    const batch: ModelAppend[] = [];
+    for (const part of parts)
+      if (this.#trees.has(part.group)) batch.push(this.#maker.fit(part, newest.of(part.group)));
+    if (batch.length === 0) return;
+    const handed: Handed = { batch, after: newest.after(batch) };
+    this.#handed.push(handed);
+    if (parts.some(({ replaces }) => replaces > 0) && isOverwriting(batch, newest))
+      this.#marks.hit("entries overwritten");
+    storage.wal.append(batch, (error) => this.#answered(storage, handed, error), { reserve });
+    this.#wait(() => this.#handed.length <= window || this.#isFailing);
+  }
+
+  /** Time passes until `isOver`; on a disk that is full or stuck only for a while. */
+  #wait(isOver: () => boolean): void {
+    if (!this.#isFull && this.#slow?.isStuck !== true) {
+      drive(this.#machine, "an append", isOver);
+      return;
+    }
+    const untilMs = this.#nowMs + STUCK_MS;
+    while (!isOver() && this.#machine.running && this.#nowMs < untilMs)
+      if (!this.#machine.scheduler.step()) return;
+  }
+
   #settle(storage: Storage): void {
-    drive(
-      this.#machine,
-      "appends",
+    this.#wait(
       () =>
-        this.#handed.length === 0 &&
-        ![...this.#trees.values()].some(({ checkpointing }) => checkpointing),
+        this.#isFailing ||
+        (this.#handed.length === 0 &&
+          ![...this.#trees.values()].some(({ checkpointing }) => checkpointing)),
     );
     storage.wal.invariants();
   }
 
   #pass(durationMs: number): void {
-    this.#note("time passes", durationMs);
     this.#machine.scheduler.runUntil(this.#nowMs + durationMs);
-  }
-
-  get #newest(): LogState {
-    return this.#handed.at(-1)?.after ?? this.#acknowledged;
-  }
-
-  #append(storage: Storage): void {
-    const random = this.#random;
-    const { groups } = this.#options.storage;
-    const count = random.percent(60) ? 1 : random.between(1, groups.length);
-    const first = random.below(groups.length);
-    const batch: ModelAppend[] = [];
-    for (let i = 0; i < count; i++)
-      batch.push(this.#appendOf(groups[(first + i) % groups.length] as GroupId));
-    const handed: Handed = { batch, after: this.#newest.after(batch) };
-    this.#handed.push(handed);
-    this.#note(
-      "append",
-      batch.length,
-      batch.map(({ group, entries, hardState }) => ({
-        group,
-        from: entries[0]?.index,
-        count: entries.length,
-        hardState,
-      })),
-    );
-    storage.wal.append(batch, (error) => this.#answered(storage, handed, error), {
-      reserve: random.percent(20),
-    });
-  }
-
-  #appendOf(group: GroupId): ModelAppend {
-    return this.#source.next(group, this.#newest.of(group));
   }
 
   #answered(storage: Storage, handed: Handed, error: HarmonyError | null): void {
     this.#note("answer", 0, error === null ? null : error.message);
     if (error !== null) {
-      this.#refused(storage, error);
+      check(storage.wal.failed !== null, "an append fails only with the log", () => error.message);
+      this.#fail();
       return;
     }
     check(
-      !this.#failed("log"),
+      !this.#hasFailed("log"),
       "nothing is acknowledged after a failed write",
       () => "an append was",
     );
@@ -341,42 +497,57 @@ class StorageWorld {
     this.#handed.shift();
     this.#acknowledged = handed.after;
     this.#commands++;
-    for (const { group, entries } of handed.batch) {
+    for (const { group, entries, hardState } of handed.batch) {
       this.#recordsInLife += entries.length;
       this.#groupsInLife.add(group);
+      if (hardState !== null) this.#marks.hardStateWritten(group);
       this.#apply(storage, group);
     }
-    if (this.#random.percent(2)) this.#checkDurable();
   }
 
-  #refused(storage: Storage, error: HarmonyError): void {
-    check(storage.wal.failed !== null, "an append fails only with the log", () => error.message);
-    this.#failing = true;
+  #fail(): void {
+    if (!this.#isFailing) this.#marks.failureHeard();
+    this.#isFailing = true;
+  }
+
+  /** Whether a write to the log, the votes or the data file of a group has failed in this life. */
+  #hasFailed(what: "log" | "votes" | GroupId): boolean {
+    return this.#failure?.target === what && this.#failure.fault.hasArrived;
   }
 
   /** What is committed and durable goes into the trees. */
   #apply(storage: Storage, group: GroupId): void {
     const trees = this.#trees.get(group) as Trees;
-    const { entries, hardState } = this.#acknowledged.of(group);
+    const state = this.#acknowledged.of(group);
+    const { commit } = state.hardState;
+    if (trees.appliedIndex >= commit) return;
     const engine = storage.engines.get(group);
-    for (let index = trees.appliedIndex + 1; index <= hardState.commit; index++) {
-      for (const { tree, key, value } of decodeOps((entries[index - 1] as Entry).data)) {
-        if (value === null) engine?.tree(tree).delete(key);
-        else engine?.tree(tree).put(key, value);
+    for (let index = trees.appliedIndex + 1; index <= commit; index++) {
+      for (const { slot, value } of entryOf(state, index).ops) {
+        const tree = engine?.tree(Math.floor(slot / this.#table.size));
+        if (value === null) tree?.delete(this.#table.key(slot));
+        else tree?.put(this.#table.key(slot), value);
+        if (value !== null && value.length > LARGE_VALUE_BYTES)
+          this.#marks.hit("large value in overflow pages");
       }
-      trees.appliedIndex = index;
     }
+    trees.appliedIndex = commit;
   }
 
-  #checkpoint(storage: Storage, group: GroupId): void {
-    const trees = this.#trees.get(group) as Trees;
+  #checkpoint(group: GroupId, storage: Storage): void {
+    const trees = this.#trees.get(group);
     const engine = storage.engines.get(group);
-    if (trees.checkpointing || engine === undefined || trees.appliedIndex === 0) return;
+    if (trees === undefined || engine === undefined) return;
+    if (trees.checkpointing || trees.appliedIndex === 0) return;
     trees.checkpointing = true;
     const { appliedIndex } = trees;
-    const appliedTerm = (this.#acknowledged.of(group).entries[appliedIndex - 1] as Entry).term;
+    const state = this.#acknowledged.of(group);
+    // After an opening the entry itself may be one that the log has let go.
+    const appliedTerm =
+      appliedIndex > state.floor
+        ? entryOf(state, appliedIndex).term
+        : (engine.checkpoints.newest?.appliedTerm ?? 0);
     const life = this.#life;
-    this.#note("checkpoint", appliedIndex, { group });
     runIo(
       engine.checkpoint({
         appliedIndex,
@@ -390,26 +561,28 @@ class StorageWorld {
         if (error !== null) {
           if (error instanceof FileError && error.isFull) return;
           if (!(error instanceof FileError)) throw error as Error;
-          this.#failing = true;
+          this.#fail();
           return;
         }
         check(
-          !this.#failed(group),
+          !this.#hasFailed(group),
           "a checkpoint does not succeed after a failed write",
           () => `group ${group}`,
         );
         trees.checkpointIndex = appliedIndex;
         this.#note("checkpoint is durable", appliedIndex, { group });
-        this.#release(storage, group);
+        this.#release(storage, group, trees);
       },
     );
   }
 
-  #release(storage: Storage, group: GroupId): void {
-    const engine = storage.engines.get(group);
-    const { newest, older } = engine?.checkpoints ?? { newest: null, older: null };
+  #release(storage: Storage, group: GroupId, trees: Trees): void {
+    const { newest, older } = storage.engines.get(group)?.checkpoints ?? {
+      newest: null,
+      older: null,
+    };
+    trees.base.advance(this.#acknowledged.of(group), older?.appliedIndex ?? 0);
     if (newest === null || storage.wal.failed !== null) return;
-    const trees = this.#trees.get(group) as Trees;
     trees.releasedIndex = older?.appliedIndex ?? 0;
     storage.wal.release(
       group,
@@ -422,68 +595,55 @@ class StorageWorld {
     );
   }
 
-  #saveVote(storage: Storage, group: GroupId): void {
-    const known = this.#votes.get(group);
-    if (known !== undefined && known.pending !== null) return;
-    const vote: VoteState = {
-      term: (known?.saved.term ?? 0) + this.#random.between(1, 3),
-      vote: this.#random.between(0, 3),
-      incarnation: 1,
-    };
-    const entry = known ?? { saved: NO_VOTE, pending: null };
-    entry.pending = vote;
-    this.#votes.set(group, entry);
-    this.#note("vote", vote.term, { group, vote });
-    storage.votes.save(group, vote, (error) => {
+  #saveVote({ group, terms, vote }: Step<"vote">, storage: Storage): void {
+    if (!this.#trees.has(group)) return;
+    const known = this.#votes.get(group) ?? { saved: NO_VOTE, pending: null };
+    if (known.pending !== null) return;
+    const state: VoteState = { term: known.saved.term + terms, vote, incarnation: 1 };
+    known.pending = state;
+    this.#votes.set(group, known);
+    storage.votes.save(group, state, (error) => {
       if (error !== null) {
-        this.#failing = true;
+        this.#fail();
         return;
       }
       check(
-        !this.#failed("votes"),
+        !this.#hasFailed("votes"),
         "nothing is acknowledged after a failed write",
         () => "a vote was",
       );
-      entry.saved = vote;
-      entry.pending = null;
-      if (this.#random.percent(10)) this.#checkDurable();
+      known.saved = state;
+      known.pending = null;
     });
   }
 
   /** A version that is pinned stays as it was, whatever is written and checkpointed meanwhile. */
-  #pin(storage: Storage, group: GroupId): void {
-    const oldest = this.#pins.length > 3 ? this.#pins.shift() : undefined;
-    if (oldest !== undefined) {
-      const { version, content } = oldest;
-      const found = contentDifference(
-        contentOf((id) => version.tree(id)),
-        content,
-      );
-      check(
-        found === null,
-        "a pinned version does not change",
-        () => `group ${oldest.group}: ${found}`,
-      );
-      version.release();
-    }
+  #pin(group: GroupId, storage: Storage): void {
+    const trees = this.#trees.get(group);
     const engine = storage.engines.get(group);
-    if (engine === undefined) return;
-    const { appliedIndex } = this.#trees.get(group) as Trees;
+    if (trees === undefined || engine === undefined) return;
+    if (this.#pins.length > 3) this.#checkPins(1);
     this.#pins.push({
       group,
       version: engine.pin(),
-      content: contentAt(this.#acknowledged.of(group), appliedIndex),
+      content: trees.base.at(this.#acknowledged.of(group), trees.appliedIndex),
     });
+  }
+
+  /** Looks at the oldest pins and lets them go. */
+  #checkPins(count: number): void {
+    for (const { group, version, content } of this.#pins.splice(0, count)) {
+      const found = this.#table.difference((id) => version.tree(id), content);
+      check(found === null, "a pinned version does not change", () => `group ${group}: ${found}`);
+      version.release();
+    }
   }
 
   // ---- what must be there ----
 
-  #compare(storage: Storage, isDamaged = false): LogState {
-    return findState(storage, this.#knowledge(), isDamaged);
-  }
-
   #knowledge(): Knowledge {
     return {
+      table: this.#table,
       acknowledged: this.#acknowledged,
       handed: this.#handed,
       trees: this.#trees,
@@ -496,33 +656,44 @@ class StorageWorld {
   #adopt(state: LogState, storage: Storage): void {
     this.#acknowledged = state;
     this.#handed = [];
-    this.#failing = false;
     for (const [group, trees] of this.#trees) {
-      trees.appliedIndex = storage.engines.get(group)?.checkpoints.newest?.appliedIndex ?? 0;
-      // A checkpoint that a killed process left may be visible and not durable: only reported ones are relied on.
-      // The log may forget what the one before it covers.
-      const older = storage.engines.get(group)?.checkpoints.older?.appliedIndex ?? 0;
-      trees.releasedIndex = Math.max(trees.releasedIndex, older);
-      trees.checkpointing = false;
-      this.#apply(storage, group);
       const engine = storage.engines.get(group);
       if (engine === undefined) continue;
-      const found = contentDifference(
-        contentOf((id) => engine.tree(id)),
-        contentAt(state.of(group), trees.appliedIndex),
-      );
-      check(
-        found === null,
-        "checkpoint and log together give the state",
-        () => `group ${group}: ${found}`,
-      );
+      const checkpointIndex = engine.checkpoints.newest?.appliedIndex ?? 0;
+      // A start writes and syncs the newest meta again, so from now on this checkpoint is relied on, reported or not.
+      trees.checkpointIndex = checkpointIndex;
+      trees.appliedIndex = checkpointIndex;
+      // The log may forget what the one before it covers.
+      const older = engine.checkpoints.older?.appliedIndex ?? 0;
+      trees.releasedIndex = Math.max(trees.releasedIndex, older);
+      trees.checkpointing = false;
+      trees.base.advance(state.of(group), older);
+      this.#apply(storage, group);
+      if (trees.appliedIndex > checkpointIndex) this.#checkApplied(group, trees, engine);
+      const floor = Math.min(trees.base.index, storage.wal.groupLog(group).firstIndex() - 1);
+      this.#acknowledged = this.#acknowledged.without(group, floor);
     }
-    for (const entry of this.#votes.values()) entry.pending = null;
-    for (const [group, entry] of this.#votes)
+    for (const [group, entry] of this.#votes) {
+      entry.pending = null;
       entry.saved = voteOf(storage.votes, group) ?? entry.saved;
+    }
   }
 
-  #checkDurable(): void {
+  #checkApplied(
+    group: GroupId,
+    { base, appliedIndex }: Trees,
+    engine: { tree: Version["tree"] },
+  ): void {
+    const expected = base.at(this.#acknowledged.of(group), appliedIndex);
+    const found = this.#table.difference((id) => engine.tree(id), expected);
+    check(
+      found === null,
+      "checkpoint and log together give the state",
+      () => `group ${group}: ${found}`,
+    );
+  }
+
+  #prove(): void {
     const fork = this.#machine.fork();
     fork.losePower("lose-all");
     fork.disk.quotaBytes = Number.POSITIVE_INFINITY;
@@ -530,7 +701,7 @@ class StorageWorld {
     if (storage === null || storage instanceof Error)
       throw new Violation("what is durable can be opened", `${storage?.stack}`);
     try {
-      this.#compare(storage);
+      findState(storage, this.#knowledge(), false);
     } catch (error) {
       if (error instanceof Violation)
         throw new Violation("an acknowledgement does not precede its sync", error.message);
@@ -540,94 +711,134 @@ class StorageWorld {
 
   // ---- faults ----
 
-  /** Whether a write to the log, the votes or the data file of a group has failed in this life. */
-  #failed: (what: "log" | "votes" | GroupId) => boolean = () => false;
-
-  #workUntilFailedWrite(storage: Storage): void {
-    const random = this.#random;
-    const operation = random.pick(["write", "sync"] as const);
-    const skip = random.below(operation === "write" ? 30 : 4);
-    const target = random.pick(["log", "votes", ...this.#options.storage.groups]);
-    const paths =
-      target === "log"
-        ? /\/wal\/|\/next\.wal$/
-        : target === "votes"
-          ? /\/VOTE$/
-          : new RegExp(`/db/${target}\\.`);
-    const fault = new FailedWrite(
-      this.#machine,
-      operation,
-      (path) => paths.test(path),
-      "EIO",
-      skip,
-    );
-    this.#failed = (what) => what === target && fault.hasArrived;
-    this.#note("a write will fail", skip, operation);
-    this.#work(storage, 30);
-    this.#pass(20);
-    fault.remove();
-    this.#failed = () => false;
-    this.#machine.halt();
+  #failWrite({ operation, target, skip }: Step<"fail-write">): void {
+    if (this.#failure !== null) return;
+    const matches = (path: string): boolean => {
+      const kind = fileClassOf(path);
+      if (target === "log") return kind === "log" || kind === "next";
+      return target === "votes" ? path === `${ROOT}/VOTE` : path === `${ROOT}/db/${target}.hdb`;
+    };
+    this.#failure = {
+      fault: new FailedWrite(this.#machine, operation, matches, "EIO", skip),
+      target,
+    };
   }
 
-  #workOnFullDisk(storage: Storage): void {
+  /** The next start meets an error that a file system gives, once. */
+  #refuse({ operation, error, skip }: Step<"refuse">): void {
+    if (!this.#isCreated || this.#isOpen || this.#refusal !== null) return;
+    this.#refusal = this.#machine.disk.inject({ operation, error, skip });
+  }
+
+  #endRefusal(): void {
+    this.#refusal?.remove();
+    this.#refusal = null;
+  }
+
+  #slowDown({ file, skip, times, ms }: Step<"slow">): void {
+    if (this.#slow !== null) return;
+    this.#slow = {
+      isStuck: ms === null,
+      fault: this.#machine.disk.inject({
+        operation: ["write", "sync"],
+        path: (path) => fileClassOf(path) === file,
+        skip,
+        times,
+        delayMs: ms ?? Number.POSITIVE_INFINITY,
+      }),
+    };
+    if (ms !== null) this.#marks.hit("slow sync");
+  }
+
+  #endSlow(): void {
+    this.#slow?.fault.remove();
+    this.#slow = null;
+  }
+
+  #fill({ pages }: Step<"full">): void {
     const { disk } = this.#machine;
-    disk.quotaBytes = disk.usedBytes + this.#random.below(4) * 4096;
-    this.#note("the disk is full", disk.quotaBytes);
-    const wanted = this.#handed.length + 1;
-    for (let i = 0; i < 12 && storage.wal.space === "ok" && this.#machine.running; i++) {
-      this.#append(storage);
-      this.#pass(2);
-    }
-    check(
-      storage.wal.failed === null,
-      "a full disk does not stop the log",
-      () => `${storage.wal.failed}`,
-    );
-    this.#pass(this.#random.below(1500));
-    disk.quotaBytes = Number.POSITIVE_INFINITY;
-    this.#note("the disk has room", wanted);
-    this.#pass(10_000);
-    check(
-      !this.#machine.running || (storage.wal.space === "ok" && this.#handed.length === 0),
-      "a full disk is forgotten once there is room",
-      () => `space is ${storage.wal.space}, ${this.#handed.length} appends wait`,
-    );
-    this.#workUntilCrash(storage);
+    disk.quotaBytes = disk.usedBytes + pages * 4096;
+    this.#wasFull = false;
   }
 
-  /** A bit changes in a directory that was closed: refused by name, or harmless. */
-  #rot(): void {
-    const files = this.#machine.disk
-      .paths()
-      .filter(
-        (path) => path.startsWith(`${ROOT}/`) && /\.(?:wal|hdb)$|\/(?:VOTE|MANIFEST)$/.test(path),
-      );
-    for (let i = 0; i < 5; i++) {
-      const fork = this.#machine.fork(hash32(this.#seed, i));
-      const path = this.#random.pick(files);
-      const size = fork.disk.contents(path).length;
-      if (size === 0) continue;
-      const offset = this.#random.below(Math.min(size, this.#random.pick([512, 4096, size])));
-      fork.disk.flipBit(path, offset, this.#random.below(8));
-      this.#note("a bit flips", offset, path);
-      try {
-        const storage = this.#tryToOpen(fork, false);
-        if (storage instanceof Error)
-          check(
-            storage instanceof HarmonyError,
-            "damage is refused by name",
-            () => `${storage.stack}`,
-          );
-        else if (storage !== null) this.#compare(storage, true);
-      } catch (error) {
-        if (error instanceof Violation)
-          throw new Violation(
-            "damage is refused or harmless",
-            `${path} at ${offset}: ${error.message}`,
-          );
-        if (!(error instanceof CorruptionError)) throw error;
+  #makeRoom({ wal }: Storage): void {
+    if (!this.#isFull) return;
+    this.#wasFull = wal.space === "full";
+    check(wal.failed === null || this.#failure !== null, "a full disk does not stop the log", () =>
+      String(wal.failed),
+    );
+    this.#machine.disk.quotaBytes = Number.POSITIVE_INFINITY;
+    if (this.#failure !== null || this.#slow !== null) return;
+    this.#pass(ROOM_MS);
+    if (!this.#machine.running) return;
+    check(
+      wal.space === "ok" && this.#handed.length === 0,
+      "a full disk is forgotten once there is room",
+      () => `space is ${wal.space}, ${this.#handed.length} appends wait`,
+    );
+    if (this.#wasFull) this.#marks.hit("full disk and back");
+  }
+
+  /** Done to a copy of a directory that was closed: refused by name, or harmless. */
+  #damage(step: Step<"damage">): void {
+    if (!this.#isClosed) return;
+    const fork = this.#machine.fork(step.seed);
+    const what = damage(fork, step, this.#remembered, () => this.#stranger());
+    if (what === null) return;
+    this.#note("damage", step.offset, what);
+    const isLost = step.kind === "stale" || step.kind === "misdirected";
+    const isMoved = ["missing", "doubled", "swapped", "foreign"].includes(step.kind);
+    try {
+      const storage = this.#tryToOpen(fork, false);
+      if (storage instanceof Error) {
+        check(
+          storage instanceof HarmonyError,
+          "damage is refused by name",
+          () => `${what}: ${storage.stack}`,
+        );
+        this.#marks.hit("damage refused");
+        if (isLost) this.#marks.hit("lost write refused");
+        if (isMoved) this.#marks.hit("moved file refused");
+      } else if (storage !== null) {
+        findState(storage, this.#knowledge(), true);
+        this.#marks.hit("damage harmless");
+        if (what.includes("MANIFEST")) this.#marks.hit("manifest rebuilt");
       }
+    } catch (error) {
+      if (error instanceof Violation)
+        throw new Violation("damage is refused or harmless", `${what}: ${error.message}`);
+      if (!(error instanceof CorruptionError)) throw error;
+      this.#marks.hit("damage refused");
+      if (isLost) this.#marks.hit("lost write refused");
     }
   }
+
+  /** The directory of another node, closed in order. */
+  #stranger(): SimEnv {
+    if (this.#foreign !== null) return this.#foreign;
+    const machine = new SimEnv({ seed: this.#seed });
+    const env = machine.boot();
+    const options = { ...this.#options.storage, memberId: FOREIGN_MEMBER_ID };
+    let isOver = false;
+    const steps = function* (): Io<void> {
+      yield* closeStorage(yield* createStorage(env, options));
+    };
+    runIo(steps(), (error) => {
+      if (error !== null) throw error as Error;
+      isOver = true;
+    });
+    drive(machine, "another node's start", () => isOver);
+    machine.halt();
+    this.#foreign = machine;
+    return machine;
+  }
+}
+
+/** Whether a batch takes away entries that are there. */
+function isOverwriting(batch: readonly ModelAppend[], before: LogState): boolean {
+  return batch.some(({ group, entries }) => {
+    const first = entries[0];
+    const { floor, entries: known } = before.of(group);
+    return first !== undefined && first.index <= floor + known.length;
+  });
 }

@@ -3,7 +3,7 @@
  * a node opens them, and read back as plain data.
  */
 import { CorruptionError } from "../src/base/index.ts";
-import { BTreeEngine, type ReadTree } from "../src/btree/index.ts";
+import { BTreeEngine } from "../src/btree/index.ts";
 import {
   closeFile,
   type Env,
@@ -21,7 +21,6 @@ import {
   Wal,
   type WalRecovery,
 } from "../src/wal/index.ts";
-import { keyText } from "./model.ts";
 import { check } from "./violation.ts";
 
 export const ROOT = "data";
@@ -41,27 +40,38 @@ export interface Storage {
   readonly votes: VoteFile;
   readonly engines: ReadonlyMap<GroupId, BTreeEngine>;
   readonly recovery: WalRecovery | null;
+  /** Groups of which only one meta page was whole. */
+  readonly onOlder: readonly GroupId[];
 }
 
 export interface StorageOptions {
+  /** Whose directory it is; default 42. Another one stands for a node whose files got here by mistake. */
+  readonly memberId?: number;
   readonly segmentSizeBytes: number;
   readonly groups: readonly GroupId[];
   readonly cacheBytes: number;
 }
 
-function identityOf(): Identity {
-  return { clusterId: new Uint8Array(8).fill(7), memberId: 42, walId: new Uint8Array(16).fill(9) };
+const MEMBER_ID = 42;
+
+function identityOf({ memberId = MEMBER_ID }: StorageOptions): Identity {
+  return {
+    clusterId: new Uint8Array(8).fill(7),
+    memberId,
+    walId: new Uint8Array(16).fill(memberId),
+  };
 }
 
 /** Makes the directory. A crash before its end leaves one that nobody uses: `CREATED` is written last. */
 export function* createStorage(env: Env, options: StorageOptions): Io<Storage> {
-  const identity = identityOf();
+  const identity = identityOf(options);
   yield* makeDirectory(env.files, ROOT);
   yield* syncDirectory(env.files, ".");
   for (const name of ["wal", "tmp", "db"]) yield* makeDirectory(env.files, `${ROOT}/${name}`);
   yield* syncDirectory(env.files, ROOT);
   const engines = new Map<GroupId, BTreeEngine>();
-  for (const group of options.groups) engines.set(group, (yield* openEngine(env, group)).engine);
+  for (const group of options.groups)
+    engines.set(group, (yield* openEngine(env, options, group)).engine);
   const votes = yield* VoteFile.create(env, { directory: ROOT }, identity);
   const wal = yield* Wal.create(env, walOptions(options), identity);
   const marker = yield* openFile(env.files, `${ROOT}/CREATED`, {
@@ -70,17 +80,17 @@ export function* createStorage(env: Env, options: StorageOptions): Io<Storage> {
   });
   yield* closeFile(marker);
   yield* syncDirectory(env.files, ROOT);
-  return { wal, votes, engines, recovery: null };
+  return { wal, votes, engines, recovery: null, onOlder: [] };
 }
 
 /** Opens a directory that was created. Throws what a node would refuse with. */
 export function* openStorage(env: Env, options: StorageOptions): Io<Storage> {
-  const identity = identityOf();
+  const identity = identityOf(options);
   const engines = new Map<GroupId, BTreeEngine>();
   const starts: GroupStart[] = [];
   const onOlder: GroupId[] = [];
   for (const group of options.groups) {
-    const { engine, usedOlderMeta } = yield* openEngine(env, group);
+    const { engine, usedOlderMeta } = yield* openEngine(env, options, group);
     engines.set(group, engine);
     const { newest, older } = engine.checkpoints;
     starts.push({
@@ -102,7 +112,7 @@ export function* openStorage(env: Env, options: StorageOptions): Io<Storage> {
         what: "the log does not reach back to the older checkpoint",
       });
   }
-  return { wal, votes, engines, recovery };
+  return { wal, votes, engines, recovery, onOlder };
 }
 
 export function* wasCreated(env: Env): Io<boolean> {
@@ -127,26 +137,6 @@ export function voteOf(votes: VoteFile, group: GroupId): VoteState | null {
   const found = votes.read(group);
   if (found === "unreadable") return null;
   return found === "none" ? NO_VOTE : found;
-}
-
-/** Everything in the trees of a group, read with cursors and again one by one. */
-export function contentOf(tree: (id: number) => ReadTree): Map<string, Uint8Array> {
-  const content = new Map<string, Uint8Array>();
-  for (let id = 0; id < TREES; id++) {
-    const reader = tree(id);
-    const cursor = reader.cursor();
-    let count = 0;
-    for (let there = cursor.first(); there; there = cursor.next()) {
-      content.set(`${id}:${keyText(cursor.key)}`, cursor.value.slice());
-      count++;
-    }
-    check(
-      count === reader.count,
-      "a tree counts its keys",
-      () => `tree ${id} counts ${reader.count}, and has ${count}`,
-    );
-  }
-  return content;
 }
 
 /** The entries of a group's log, read in pieces as a leader would for a slow follower. */
@@ -177,9 +167,13 @@ function walOptions({ segmentSizeBytes, cacheBytes }: StorageOptions): {
   return { directory: ROOT, segmentSizeBytes, cacheBytes };
 }
 
-function openEngine(env: Env, group: GroupId): ReturnType<typeof BTreeEngine.open> {
+function openEngine(
+  env: Env,
+  { memberId = MEMBER_ID }: StorageOptions,
+  group: GroupId,
+): ReturnType<typeof BTreeEngine.open> {
   return BTreeEngine.open(env.files, `${ROOT}/db/${group}.hdb`, {
-    fileId: Uint8Array.of(1, group),
+    fileId: Uint8Array.of(memberId, group),
     slabSizeBytes: SLAB_BYTES,
   });
 }

@@ -2,10 +2,11 @@ import { describe, expect, it } from "vitest";
 import { setVerifying } from "../src/base/index.ts";
 import { enumerate, SCENARIOS } from "./enumerate.ts";
 import { runNodeSeed } from "./node-world.ts";
+import { playSeed } from "./play.ts";
 import { runRaftSeed } from "./raft-world.ts";
 import { failureText } from "./report.ts";
 import type { RunResult } from "./result.ts";
-import { runStorageSeed } from "./storage-world.ts";
+import { STORAGE_WORLD } from "./storage-world.ts";
 
 // npm run sim makes long sweeps of these.
 function clean(profile: "storage" | "node" | "raft", result: RunResult): RunResult {
@@ -34,7 +35,7 @@ describe("the simulated worlds", () => {
   it("log, votes and data files of several groups hold what was acknowledged", () => {
     let cycles = 0;
     for (let seed = 1; seed <= 15; seed++)
-      cycles += verified(() => clean("storage", runStorageSeed(seed))).cycles;
+      cycles += verified(() => clean("storage", playSeed(STORAGE_WORLD, seed))).cycles;
     expect(cycles).toBeGreaterThan(45);
   }, 60_000);
 
@@ -44,7 +45,7 @@ describe("the simulated worlds", () => {
   }, 60_000);
 
   it("the same seed gives the same run, event by event", () => {
-    for (const run of [runNodeSeed, runStorageSeed]) {
+    for (const run of [runNodeSeed, (seed: number) => playSeed(STORAGE_WORLD, seed)]) {
       const first = run(77);
       expect(run(77)).toEqual(first);
       expect(run(78).hash).not.toBe(first.hash);
