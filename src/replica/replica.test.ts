@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AssertionError, HarmonyError, setVerifying, utf8 } from "../base/index.ts";
 import { MemoryStorage, type Message, MESSAGE_VERSION, RawNode } from "../raft/index.ts";
+import { encodeBatch } from "./batch.ts";
 import { GroupClock } from "./group-clock.ts";
 import { Replica } from "./replica.ts";
 import { Lab, ListMachine } from "./testing/lab.ts";
@@ -46,8 +47,11 @@ function member() {
     machine,
     clock: new GroupClock(clock, 0),
     hardState: { term: 0, vote: 0, commit: 0 },
-    wake: () => {},
+    wake: () => {
+      wakes++;
+    },
   });
+  let wakes = 0;
   const sent: Message[] = [];
   const send = (message: Message): void => {
     sent.push(message);
@@ -64,6 +68,7 @@ function member() {
     machine,
     storage,
     answers,
+    wakes: (): number => wakes,
     propose: (word: string) => replica.propose(utf8(word), false, note(word)),
     read: (name: string) => {
       replica.readBarrier(note(name));
@@ -128,14 +133,42 @@ describe("a replica among others", () => {
     expect(one.answers).toEqual(["a: a@2"]);
   });
 
-  it("proposes nothing before the first entry of its term is committed", () => {
+  it("proposes nothing before the first entry of its term is applied", () => {
     const one = member();
     elect(one);
     one.propose("a");
     one.turn();
     expect(one.rawNode.lastIndex).toBe(1);
+    const before = one.wakes();
     acknowledge(one, 1);
+    expect(one.rawNode.lastIndex).toBe(1);
+    expect(one.wakes()).toBe(before + 1);
+    one.turn();
     expect(one.rawNode.lastIndex).toBe(2);
+  });
+
+  // Found by the cluster world: a leader stamped its first command before it had applied the last ones of the leader
+  // before it, whose clock was ahead, and every replica stopped.
+  it("never stamps below what an earlier leader left in the log", () => {
+    const one = member();
+    const early = { index: 1, term: 1, type: 0, data: encodeBatch(2_000_000_000_000, []) };
+    one.step({
+      type: "append",
+      from: 3,
+      term: 1,
+      prevIndex: 0,
+      prevTerm: 0,
+      entries: [early],
+      commit: 0,
+    } as never);
+    one.turn();
+    elect(one);
+    one.propose("a");
+    acknowledge(one, 2);
+    one.turn();
+    acknowledge(one, 3);
+    expect(one.answers).toEqual(["a: a@3"]);
+    expect(one.machine.clockMs).toBeGreaterThanOrEqual(2_000_000_000_000);
   });
 
   it("says that a command was not applied when another leader's entry took its place", () => {
@@ -197,6 +230,7 @@ describe("a replica among others", () => {
     const one = member();
     elect(one);
     acknowledge(one, 1);
+    one.turn();
     for (const word of ["a2", "b3", "c4"]) {
       one.propose(word);
       one.turn();
@@ -213,15 +247,16 @@ describe("a replica among others", () => {
     } as never);
     one.turn();
     elect(one);
-    // Its first entry (3) is committed together with 2, and 4 is proposed in the same turn, before 2 is applied.
+    // Its first entry (3) is committed together with 2; in the turn after, 4 is proposed where c4 was.
     one.propose("d4");
     const { term } = one.rawNode;
     one.step({ type: "appendResponse", from: 2, term, reject: false, index: 3 } as never);
     one.turn();
+    one.turn();
     expect(one.answers).toEqual([
-      "c4: NOT_LEADER maybe=true",
       "a2: NOT_LEADER maybe=false",
       "b3: NOT_LEADER maybe=false",
+      "c4: NOT_LEADER maybe=true",
     ]);
     acknowledge(one, 4);
     expect(one.answers.at(-1)).toBe("d4: d4@4");

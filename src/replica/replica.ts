@@ -205,9 +205,7 @@ export class Replica<Result> {
    * what is on its way may wait for room that only the reserve of what comes behind it can give.
    */
   pack(isDiskFull: boolean): void {
-    // Nothing is proposed before the term's own first entry is applied: until then the clock and the machine may
-    // not have seen the end of what earlier terms left.
-    if (this.#waiting.length === 0 || !this.#node.leadsForSure) return;
+    if (this.#waiting.length === 0 || !this.#mayPropose) return;
     const waiting = this.#waiting;
     // Who is refused is told at the end: an answer may propose again, and that belongs to the next turn.
     this.#waiting = [];
@@ -324,6 +322,7 @@ export class Replica<Result> {
 
   /** Applies what is committed and durable, in order. True when some is left for the next turn. */
   apply(): boolean {
+    const couldPropose = this.#mayPropose;
     let budget = APPLY_COMMANDS_PER_TURN;
     while (this.#toApplyAt < this.#toApply.length && budget > 0 && this.#stopped === null) {
       const entry = this.#toApply[this.#toApplyAt++] as Entry;
@@ -334,8 +333,17 @@ export class Replica<Result> {
       this.#toApply = [];
       this.#toApplyAt = 0;
     }
+    if (!couldPropose && this.#waiting.length > 0 && this.#mayPropose) this.#wake();
     this.#answerReads();
     return this.#toApply.length > 0 && this.#stopped === null;
+  }
+
+  /**
+   * A leader whose term's own first entry is applied here. Committed is not enough: until then clock and machine may
+   * not have seen the end of what earlier terms left, and a stamp below one of theirs would stop every replica.
+   */
+  get #mayPropose(): boolean {
+    return this.#node.leadsForSure && this.machine.appliedTerm === this.#node.term;
   }
 
   tick(): void {
