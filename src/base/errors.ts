@@ -40,6 +40,15 @@ export type ErrorCode =
   | "LEASE_NOT_FOUND"
   | "LEASE_EXISTS"
   | "LEASE_TTL_TOO_LARGE"
+  | "NOT_AN_INTEGER"
+  | "OVERFLOW"
+  | "VALUE_TOO_LARGE"
+  | "LOCKED"
+  | "WRONG_KIND"
+  | "REQUEST_EXPIRED"
+  | "SESSION_EXISTS"
+  | "TOO_MANY_SESSIONS"
+  | "SETTING_FIXED"
   | "NO_SPACE"
   | "DISK_FULL"
   | "TOO_MANY_REQUESTS"
@@ -73,6 +82,19 @@ const CATALOGUE: Readonly<Record<ErrorCode, readonly [string, Reaction, boolean]
   LEASE_NOT_FOUND: ["requested lease not found", "fix-request", true],
   LEASE_EXISTS: ["lease already exists", "fix-request", true],
   LEASE_TTL_TOO_LARGE: ["too large lease TTL", "fix-request", true],
+  NOT_AN_INTEGER: ["value is not an integer or out of range", "fix-request", true],
+  OVERFLOW: ["increment or decrement would overflow", "fix-request", true],
+  VALUE_TOO_LARGE: ["the value would become too large", "fix-request", true],
+  LOCKED: ["key holds a lock", "fix-request", true],
+  WRONG_KIND: ["the key holds the wrong kind of value", "fix-request", true],
+  REQUEST_EXPIRED: [
+    "the request id is no longer known to its session, or was used for something else",
+    "fix-request",
+    true,
+  ],
+  SESSION_EXISTS: ["session already exists", "fix-request", true],
+  TOO_MANY_SESSIONS: ["too many sessions", "operator", true],
+  SETTING_FIXED: ["a database that keeps history always keeps some", "fix-request", true],
   // The node cannot do it now.
   NO_SPACE: ["database space exceeded", "operator", true],
   DISK_FULL: ["the disk is full: only deletes and compaction are taken", "operator", false],

@@ -1,5 +1,5 @@
 /**
- * What a database does without being asked: proposes the expiry of leases, compacts its history, removes compacted
+ * What a database does without being asked: proposes the expiry of leases, keys and sessions, compacts its history, removes compacted
  * versions a slice at a time, and makes checkpoints.
  *
  * Every chore that changes the database goes through the log like a client's command; those that only move bytes
@@ -18,13 +18,18 @@ import type { Outcome } from "./requests.ts";
 import { Retention, type RetentionSettings } from "./retention.ts";
 import type { KvStateMachine } from "./state-machine.ts";
 
-const CHORE_MS = 100;
+/** How late a deadline is found at most; where one is known to come earlier, the next round comes with it. */
+const CHORE_MS = 50;
 const CHECKPOINT_RETRY_MS = 10_000;
 /** On a full disk checkpoints are what lets segments of the log go; they follow each other no faster than this. */
 const CHECKPOINT_FULL_MS = 1_000;
 /** Old versions removed in one go: a few hundred microseconds of tree work. */
 const COMPACT_EVENTS_PER_SLICE = 200;
-const EXPIRE_LEASES_PER_COMMAND = 1_000;
+/**
+ * What one command ends at most: a few milliseconds of tree work, between which other requests are served. As long as
+ * more is due the next command follows at once, so far more than 10,000 a second end in time.
+ */
+const EXPIRE_PER_COMMAND = 500;
 
 export interface CheckpointTriggers {
   readonly walBytes: number;
@@ -56,10 +61,12 @@ export class Chores {
   readonly #config: ChoresConfig;
   readonly #env: Env;
   readonly #machine: KvStateMachine;
-  readonly #retention: Retention;
+  #retention: Retention;
+  #retentionOf: RetentionSettings;
   #timer: Timer | null = null;
   #isStopped = false;
   #isExpiring = false;
+  #isFollowedUp = false;
   #hasExpired = false;
   #isCompacting = false;
   #checkpointing = false;
@@ -75,6 +82,7 @@ export class Chores {
     this.#env = config.env;
     this.#machine = config.machine;
     this.#retention = new Retention(config.retention);
+    this.#retentionOf = config.retention;
     this.#checkpointLsn = config.engine.checkpoints.newest?.walLsn ?? 0;
     this.#checkpointIndex = config.engine.checkpoints.newest?.appliedIndex ?? 0;
     this.#checkpointCommands = 0;
@@ -127,7 +135,14 @@ export class Chores {
       this.#machine.isCompacting && this.#machine.compactSlice(COMPACT_EVENTS_PER_SLICE);
     this.#config.database.compactionAdvanced();
     this.#maybeCheckpoint();
-    this.#arm(isMore ? 1 : CHORE_MS);
+    this.#arm(isMore ? 1 : this.#restMs());
+  }
+
+  /** How long there is nothing to do: until the next deadline, but a new one may come before it. */
+  #restMs(): number {
+    const dueMs = this.#machine.nextDeadlineMs;
+    if (dueMs === null || this.#isExpiring) return CHORE_MS;
+    return Math.min(CHORE_MS, Math.max(1, dueMs - this.#config.replica.clock.stamp()));
   }
 
   #expire(): void {
@@ -139,14 +154,35 @@ export class Chores {
     if (dueMs > nowMs && this.#hasExpired) return;
     this.#hasExpired = true;
     this.#isExpiring = true;
-    const command = encodeExpire({ upToClockMs: nowMs, limit: EXPIRE_LEASES_PER_COMMAND });
-    this.#config.replica.propose(command, true, () => {
+    const command = encodeExpire({ upToClockMs: nowMs, limit: EXPIRE_PER_COMMAND });
+    this.#config.replica.propose(command, true, (error) => {
       this.#isExpiring = false;
+      if (error !== null || this.#isOver || this.#isFollowedUp) return;
+      const nextMs = this.#machine.nextDeadlineMs;
+      if (nextMs === null || nextMs > nowMs) return;
+      this.#isFollowedUp = true;
+      this.#env.timers.soon(() => this.#expireMore());
     });
+  }
+
+  /** In a turn of its own, so that what came meanwhile stands before it. */
+  #expireMore(): void {
+    this.#isFollowedUp = false;
+    if (this.#isOver || this.#config.replica.raft.role !== "leader") return;
+    try {
+      this.#expire();
+    } catch (error) {
+      this.#config.onFatal(fatalOf(error));
+    }
   }
 
   #compact(): void {
     if (this.#isCompacting) return;
+    const { settings } = this.#machine;
+    if (settings !== this.#retentionOf) {
+      this.#retentionOf = settings;
+      this.#retention = new Retention(settings);
+    }
     const nowMs = this.#env.clock.monotonicMs();
     const revision = this.#retention.due(
       nowMs,
@@ -199,6 +235,21 @@ export class Chores {
       done(this.#config.replica.stopped ?? new HarmonyError("CLOSED"));
       return;
     }
+    this.#checkpointing = true;
+    // No meta page is written before the log is synced through what it names.
+    runIo(this.#config.wal.sync(), (error) => {
+      const { replica, onFatal } = this.#config;
+      if (error !== null) {
+        const fatal = fatalOf(error);
+        onFatal(fatal);
+        this.#checkpointEnded(done, fatal);
+      } else if (this.#isOver) {
+        this.#checkpointEnded(done, replica.stopped ?? new HarmonyError("CLOSED"));
+      } else this.#writeCheckpoint(done);
+    });
+  }
+
+  #writeCheckpoint(done: (error: HarmonyError | null) => void): void {
     const { engine, wal, replica, confState, incarnation, onFatal } = this.#config;
     const machine = this.#machine;
     const meta: CheckpointMeta = {
@@ -208,10 +259,9 @@ export class Chores {
       payload: encodeCheckpointPayload({ incarnation, confState, machine: machine.payload() }),
     };
     assert(
-      wal.groupLog(replica.group).lastIndex() >= meta.appliedIndex,
+      wal.isSynced && wal.groupLog(replica.group).lastIndex() >= meta.appliedIndex,
       "what is applied is durable in the log",
     );
-    this.#checkpointing = true;
     const commands = replica.commandsApplied;
     runIo(engine.checkpoint(meta), (error) => {
       const nowMs = this.#env.clock.monotonicMs();

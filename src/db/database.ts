@@ -1,12 +1,13 @@
 /** The database as the doors see it: one group, driven by callbacks. The shells make promises of it. */
 import type { HarmonyError } from "../base/index.ts";
 import type {
+  AnyWriteRequest,
   LeaseStatus,
   Outcome,
   RangeRequest,
   RangeResponse,
   Refusal,
-  WriteRequest,
+  RequestId,
 } from "./requests.ts";
 
 /** `error` null: `value` is the outcome, which may be a Refusal. Otherwise see `maybeApplied` of the error. */
@@ -17,6 +18,16 @@ export interface CallOptions {
   /** Milliseconds from now; the answer is then TIMEOUT. Undefined: the node's request timeout. */
   readonly timeoutMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Of a write: it happens once, however often it is sent. Not for sessions themselves; reads take no notice of it. */
+  readonly requestId?: RequestId | undefined;
+}
+
+/** When a write is acknowledged. */
+export interface Durability {
+  /** "sync": after its sync. "interval": before it, by choice. "memory": nothing is kept beyond the process. */
+  readonly mode: "sync" | "interval" | "memory";
+  /** How long after a write the sync begins that covers it; 0 unless the mode is "interval". */
+  readonly fsyncIntervalMs: number;
 }
 
 export interface DatabaseStatus {
@@ -34,6 +45,7 @@ export interface DatabaseStatus {
   readonly sizeBytes: number;
   readonly sizeInUseBytes: number;
   readonly quotaBytes: number;
+  readonly durability: Durability;
   readonly alarms: readonly "NOSPACE"[];
   /** Reasons for concern, in etcd's words where it has them: "etcdserver: no leader", alarms. */
   readonly errors: readonly string[];
@@ -44,7 +56,7 @@ export interface Database {
    * Validates, proposes, and replies once with what apply said. A transaction without writes is answered as a read:
    * linearizable unless all its ranges are serializable.
    */
-  write(request: WriteRequest, options: CallOptions, reply: Reply<Outcome>): void;
+  write(request: AnyWriteRequest, options: CallOptions, reply: Reply<Outcome>): void;
   /** Linearizable unless `request.serializable`. */
   range(request: RangeRequest, options: CallOptions, reply: Reply<RangeResponse | Refusal>): void;
   leaseStatus(id: bigint, withKeys: boolean, options: CallOptions, reply: Reply<LeaseStatus>): void;

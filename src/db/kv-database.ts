@@ -7,19 +7,21 @@ import type { Engine } from "../btree/index.ts";
 import type { Env } from "../env/index.ts";
 import type { Replica } from "../replica/index.ts";
 import { type Call, Calls } from "./calls.ts";
-import { encodeCommand } from "./command.ts";
+import { encodeCommand, encodeOnce, fingerprintOf } from "./command.ts";
 import type { Identity } from "./data-directory.ts";
-import type { CallOptions, Database, DatabaseStatus, Reply } from "./database.ts";
+import type { CallOptions, Database, DatabaseStatus, Durability, Reply } from "./database.ts";
 import type {
+  AnyWriteRequest,
+  Expiry,
   LeaseStatus,
   Outcome,
   RangeRequest,
   RangeResponse,
   Refusal,
   TxnRequest,
-  WriteRequest,
 } from "./requests.ts";
 import type { KvStateMachine } from "./state-machine.ts";
+import { withoutRepeats } from "./validate-native.ts";
 import { isReadOnlyTxn, validateRange, validateWrite, type RequestLimits } from "./validate.ts";
 
 export interface KvDatabaseConfig {
@@ -37,6 +39,7 @@ export interface KvDatabaseConfig {
   readonly requestTimeoutMs: number;
   /** Leases are granted for at least so long: one and a half election timeouts, in whole seconds. */
   readonly leaseTtlSecondsMin: number;
+  readonly durability: Durability;
   readonly isDiskFull: () => boolean;
   /** Told of what was thrown while a read was answered: damaged pages, a broken invariant. */
   readonly onFatal: (error: HarmonyError) => void;
@@ -79,7 +82,7 @@ export class KvDatabase implements Database {
     };
   }
 
-  write(request: WriteRequest, options: CallOptions, reply: Reply<Outcome>): void {
+  write(request: AnyWriteRequest, options: CallOptions, reply: Reply<Outcome>): void {
     if (this.#ended !== null) {
       reply(this.#ended, undefined as never);
       return;
@@ -99,6 +102,8 @@ export class KvDatabase implements Database {
         leaseTtlSecondsMin: this.#config.leaseTtlSecondsMin,
         lengthMax: this.#config.limits.maxRequestBytes,
       });
+      if (options.requestId !== undefined)
+        command = encodeOnce(options.requestId, fingerprintOf(request), command);
     } catch (thrown) {
       // A request that no command can hold is its caller's mistake; anything else is one of the node.
       const code = thrown instanceof HarmonyError ? thrown.code : null;
@@ -150,7 +155,7 @@ export class KvDatabase implements Database {
   }
 
   status(): DatabaseStatus {
-    const { identity, name, clientUrls, peerUrls, engine, quotaBytes, isDiskFull } = this.#config;
+    const { identity, name, clientUrls, peerUrls, engine, isDiskFull } = this.#config;
     const { raft } = this.#replica;
     const errors: string[] = [];
     if (raft.leader === 0) errors.push("etcdserver: no leader");
@@ -171,7 +176,8 @@ export class KvDatabase implements Database {
       // Pages wait in memory for the next checkpoint: what is in use may be more than the file holds.
       sizeBytes: Math.max(engine.stats.bytesTotal, engine.stats.bytesInUse),
       sizeInUseBytes: engine.stats.bytesInUse,
-      quotaBytes,
+      quotaBytes: this.#quotaBytes,
+      durability: this.#config.durability,
       alarms,
       errors,
     };
@@ -266,7 +272,7 @@ export class KvDatabase implements Database {
     this.#read(isLocal, options, reply, () => this.#machine.readTxn(request));
   }
 
-  #refusalOf(request: WriteRequest): Refusal | null {
+  #refusalOf(request: AnyWriteRequest): Refusal | null {
     const refused = validateWrite(request, this.#config.limits);
     if (refused !== null) return this.#refuse(refused);
     if (takesSpace(request) && this.#isOverQuota()) return this.#refuse("NO_SPACE");
@@ -278,38 +284,80 @@ export class KvDatabase implements Database {
   }
 
   #isOverQuota(): boolean {
-    const { quotaBytes, engine } = this.#config;
-    return quotaBytes > 0 && engine.stats.bytesInUse > quotaBytes;
+    const quotaBytes = this.#quotaBytes;
+    return quotaBytes > 0 && this.#config.engine.stats.bytesInUse > quotaBytes;
   }
 
-  /** What apply must not choose is chosen here: the id of a lease. */
-  #complete(request: WriteRequest): WriteRequest {
-    if (request.kind !== "leaseGrant" || request.id !== 0n) return request;
+  /** Belongs to the data once a command has set it; until then the node's flag counts (data-model.md). */
+  get #quotaBytes(): number {
+    return this.#machine.settings.quotaBytes ?? this.#config.quotaBytes;
+  }
+
+  /** What apply must not choose is chosen here: ids, and what a moment of the wall clock is on the group's. */
+  #complete(request: AnyWriteRequest): AnyWriteRequest {
+    if (request.kind === "leaseGrant") {
+      if (request.id !== 0n) return request;
+      return { ...request, id: BigInt(this.#newId((id) => this.#machine.hasLease(BigInt(id)))) };
+    }
+    if (request.kind === "sessionOpen") {
+      if (request.session !== 0) return request;
+      return { ...request, session: this.#newId((id) => this.#machine.hasSession(id)) };
+    }
+    const single = request.kind === "mset" ? withoutRepeats(request) : request;
+    return "expiry" in single && single.expiry.kind === "at"
+      ? { ...single, expiry: this.#onGroupClock(single.expiry) }
+      : single;
+  }
+
+  /** A number that cannot be guessed and is not taken: 53 bits of it. */
+  #newId(isTaken: (id: number) => boolean): number {
     let id: number;
     do {
       id = this.#env.entropy.u32() * 0x20_0000 + (this.#env.entropy.u32() >>> 11);
-    } while (id === 0 || this.#machine.hasLease(BigInt(id)));
-    return { ...request, id: BigInt(id) };
+    } while (id === 0 || isTaken(id));
+    return id;
+  }
+
+  /** The clocks differ where somebody set one: what is left until the moment is the same on both. */
+  #onGroupClock<At extends Extract<Expiry, { readonly kind: "at" }>>(expiry: At): At {
+    const leftMs = expiry.atMs - Math.floor(this.#env.clock.wallMs());
+    return { ...expiry, atMs: this.#replica.clock.stamp() + leftMs };
   }
 }
 
 /** Taken even when the disk is full: these give room back or keep promises. */
-function freesSpace(request: WriteRequest): boolean {
-  return (
-    request.kind === "deleteRange" ||
-    request.kind === "compact" ||
-    request.kind === "leaseRevoke" ||
-    request.kind === "leaseKeepAlive"
-  );
+function freesSpace(request: AnyWriteRequest): boolean {
+  return FREES_SPACE.has(request.kind);
 }
 
-function takesSpace(request: WriteRequest): boolean {
-  return (
-    request.kind === "put" ||
-    request.kind === "leaseGrant" ||
-    (request.kind === "txn" && hasPut(request))
-  );
+const FREES_SPACE: ReadonlySet<AnyWriteRequest["kind"]> = new Set<AnyWriteRequest["kind"]>([
+  "deleteRange",
+  "compact",
+  "leaseRevoke",
+  "leaseKeepAlive",
+  "mdel",
+  "unlock",
+  "extendLock",
+  "sessionClose",
+  "configure",
+]);
+
+/** Refused when the quota is passed. */
+function takesSpace(request: AnyWriteRequest): boolean {
+  return request.kind === "txn" ? hasPut(request) : TAKES_SPACE.has(request.kind);
 }
+
+const TAKES_SPACE: ReadonlySet<AnyWriteRequest["kind"]> = new Set<AnyWriteRequest["kind"]>([
+  "put",
+  "leaseGrant",
+  "set",
+  "incr",
+  "append",
+  "setRange",
+  "mset",
+  "lock",
+  "sessionOpen",
+]);
 
 function hasPut(request: TxnRequest): boolean {
   const isPut = (op: TxnRequest["success"][number]): boolean =>

@@ -21,7 +21,8 @@ export function isSingleKey(range: KeyRange): boolean {
 
 /** A version as the caller keeps it: a copy. */
 export function toKeyValue(key: Uint8Array, record: RecordView, keysOnly: boolean): KeyValue {
-  return {
+  const { deadlineMs, isLock } = record;
+  const plain: KeyValue = {
     key: key.slice(),
     value: keysOnly ? EMPTY_BYTES : record.value.slice(),
     createRevision: record.createRevision,
@@ -29,6 +30,8 @@ export function toKeyValue(key: Uint8Array, record: RecordView, keysOnly: boolea
     version: record.version,
     lease: record.lease === null ? 0n : readLeaseId(record.lease),
   };
+  if (deadlineMs === 0) return plain;
+  return isLock ? { ...plain, deadlineMs, isLock } : { ...plain, deadlineMs };
 }
 
 /** Answers a range whose revision is readable: `store.revisionError` said so. */

@@ -4,6 +4,12 @@
  * integers; lease ids keep all 64 bits.
  */
 import type { ErrorCode } from "../base/index.ts";
+import type { NativeRequest, NativeResponse } from "./native-requests.ts";
+
+export type * from "./native-requests.ts";
+
+/** Everything that changes the database. */
+export type AnyWriteRequest = WriteRequest | NativeRequest;
 
 /** One version of a key. */
 export interface KeyValue {
@@ -15,6 +21,10 @@ export interface KeyValue {
   readonly version: number;
   /** 0n when none is attached. */
   readonly lease: bigint;
+  /** When the key ends, on the group's clock. Absent when it has no deadline of its own. */
+  readonly deadlineMs?: number;
+  /** The key holds a lock and the value is its owner's token. Absent for plain bytes. */
+  readonly isLock?: true;
 }
 
 /**
@@ -113,7 +123,7 @@ export interface LeaseKeepAliveRequest {
   readonly id: bigint;
 }
 
-/** What changes the database: goes through the log. */
+/** What etcd's protocol can ask to be changed. Other changes: `NativeRequest`. All of them go through the log. */
 export type WriteRequest =
   | PutRequest
   | DeleteRangeRequest
@@ -186,7 +196,8 @@ export type WriteResponse =
   | CompactResponse
   | LeaseGrantResponse
   | LeaseRevokeResponse
-  | LeaseKeepAliveResponse;
+  | LeaseKeepAliveResponse
+  | NativeResponse;
 
 /** A result of a command that the command itself caused: the same on every replica. */
 export interface Refusal {

@@ -8,16 +8,17 @@
  *     compact N    slice N    grant ID TTL    revoke ID    keepalive ID    ttl ID    leases    expire [upto=N]
  *     later MS     leader     reopen          dump         batch { OP; ... }: several commands in one entry
  *
- * A RANGE is `a` (one key), `a..c`, `a..` (all from a on) or `..` (all). \xNN and \0 stand for bytes. The first command
+ * The own commands of HarmonyDB are those of script-native.suite.ts. A RANGE is `a` (one key), `a..c`, `a..` (all from a on) or `..` (all). \xNN and \0 stand for bytes. The first command
  * may be `database history=off`.
  */
 import { readFileSync } from "node:fs";
 import { MemoryEngine } from "../btree/index.ts";
 import { printable } from "../mvcc/index.ts";
-import { encodeCommand, encodeExpire } from "./command.ts";
+import { encodeCommand, encodeExpire, encodeOnce, fingerprintOf } from "./command.ts";
 import { HISTORY_ON, LIMITS } from "./machine.suite.ts";
 import { bytes } from "./model.suite.ts";
 import type {
+  AnyWriteRequest,
   Compare,
   KeyRange,
   KeyValue,
@@ -27,9 +28,10 @@ import type {
   SortOrder,
   SortTarget,
   TxnRequest,
-  WriteRequest,
 } from "./requests.ts";
+import { parseNative, showNative } from "./script-native.suite.ts";
 import { KvStateMachine } from "./state-machine.ts";
+import { withoutRepeats } from "./validate-native.ts";
 import { isReadOnlyTxn, validateRange, validateWrite } from "./validate.ts";
 
 /** The script in `file` with the answers that the machine gives now. */
@@ -133,6 +135,15 @@ class Session {
         const upToClockMs = option === "" ? this.#clockMs : Number(option.replace("upto=", ""));
         return this.#apply([encodeExpire({ upToClockMs, limit: 100 })]).flatMap(show);
       }
+      case "once": {
+        words.next();
+        const [session, number] = words.next().split("/").map(Number) as [number, number];
+        const request = parseWrite(words);
+        const bytesOf = this.#encode(request);
+        return this.#apply([
+          encodeOnce({ session, number }, fingerprintOf(request), bytesOf),
+        ]).flatMap(show);
+      }
       default: {
         const request = parseWrite(words);
         const refused = validateWrite(request, LIMITS);
@@ -144,8 +155,9 @@ class Session {
     }
   }
 
-  #encode(request: WriteRequest): Uint8Array {
-    return encodeCommand(request, { leaseTtlSecondsMin: 2 });
+  #encode(request: AnyWriteRequest): Uint8Array {
+    const single = request.kind === "mset" ? withoutRepeats(request) : request;
+    return encodeCommand(single, { leaseTtlSecondsMin: 2, lengthMax: LIMITS.maxRequestBytes });
   }
 
   #apply(commands: readonly Uint8Array[]): readonly Outcome[] {
@@ -187,12 +199,28 @@ function show(outcome: Outcome): string[] {
       return [`compacted at ${outcome.revision}`];
     case "leaseRevoke":
       return [`ok at ${outcome.revision}`];
+    case "set":
+    case "incr":
+    case "append":
+    case "setRange":
+    case "mset":
+    case "mdel":
+    case "expireKey":
+    case "lock":
+    case "unlock":
+    case "extendLock":
+    case "sessionOpen":
+    case "sessionClose":
+    case "configure":
+    case "done":
+      return showNative(outcome, showKeyValue);
   }
 }
 
 function showKeyValue(kv: KeyValue): string {
   const lease = kv.lease === 0n ? "" : ` lease=${kv.lease}`;
-  return `${printable(kv.key)}=${printable(kv.value)} create=${kv.createRevision} mod=${kv.modRevision} version=${kv.version}${lease}`;
+  const until = kv.deadlineMs === undefined ? "" : ` until=${kv.deadlineMs}`;
+  return `${printable(kv.key)}=${printable(kv.value)} create=${kv.createRevision} mod=${kv.modRevision} version=${kv.version}${lease}${until}${kv.isLock === true ? " lock" : ""}`;
 }
 
 /** The words of a line. Braces, commas and semicolons are words of their own. */
@@ -272,7 +300,9 @@ function parseList<T>(words: Words, parse: () => T): T[] {
   return items;
 }
 
-function parseWrite(words: Words): WriteRequest {
+function parseWrite(words: Words): AnyWriteRequest {
+  const native = parseNative(words, parseBytes);
+  if (native !== null) return native;
   switch (words.peek()) {
     case "compact":
       words.next();
@@ -287,7 +317,7 @@ function parseWrite(words: Words): WriteRequest {
       words.next();
       return { kind: "leaseKeepAlive", id: words.bigint() };
     default:
-      return parseOp(words) as WriteRequest;
+      return parseOp(words) as AnyWriteRequest;
   }
 }
 

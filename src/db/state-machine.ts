@@ -14,14 +14,25 @@ import {
   describeStore,
   leaseIdBytes,
   readLeaseId,
+  SESSIONS_MAX,
   Store,
   type StoreSettings,
 } from "../mvcc/index.ts";
 import type { LogIndex, Term } from "../raft/index.ts";
 import type { ApplyContext, StateMachine } from "../replica/index.ts";
-import { type Command, decodeCommand, type LeaseGrantCommand } from "./command.ts";
+import {
+  decodeCommand,
+  type ExpireCommand,
+  type LeaseGrantCommand,
+  type OnceCommand,
+  type RaiseRevisionCommand,
+  type SimpleCommand,
+} from "./command.ts";
+import { executeKeyCommand } from "./key-commands.ts";
+import { decodeOutcome, encodeOutcome } from "./outcome.ts";
 import { readRange } from "./range.ts";
 import type {
+  ConfigureRequest,
   LeaseStatus,
   Outcome,
   RangeRequest,
@@ -93,7 +104,7 @@ export class KvStateMachine implements StateMachine<Outcome> {
     return this.#store.count;
   }
 
-  /** The settings that the database was created with. */
+  /** The settings that the database was created with, or that a command gave it since: another object then. */
   get settings(): StoreSettings {
     return this.#store.settings;
   }
@@ -111,7 +122,13 @@ export class KvStateMachine implements StateMachine<Outcome> {
           `entry ${context.index} holds no command: ${command.what}`,
         );
       }
-      outcomes.push(this.#applyCommand(command));
+      outcomes.push(
+        command.kind === "once"
+          ? this.#applyOnce(command)
+          : command.kind === "expire" || command.kind === "raiseRevision"
+            ? this.#applyOwn(command)
+            : this.#applyCommand(command),
+      );
     }
     this.#appliedIndex = context.index;
     this.#appliedTerm = context.term;
@@ -163,11 +180,15 @@ export class KvStateMachine implements StateMachine<Outcome> {
   }
 
   /**
-   * When the next lease may be due, on the group's clock, or null. Never too late; where it is too early, the expiry
-   * that is proposed for it moves it.
+   * When a lease, a key or a session may be due, on the group's clock, or null. Never too late; where it is too early,
+   * the expiry that is proposed for it moves it.
    */
   get nextDeadlineMs(): number | null {
-    return this.#store.leases.nextDeadlineMs;
+    return this.#store.nextDeadlineMs;
+  }
+
+  hasSession(session: number): boolean {
+    return this.#store.sessions.get(session) !== undefined;
   }
 
   /** Some of what is compacted is still in the trees. */
@@ -202,7 +223,29 @@ export class KvStateMachine implements StateMachine<Outcome> {
       this.invariants();
   }
 
-  #applyCommand(command: Command): Outcome {
+  /** A command that may come again: executed once, answered from its session afterwards. */
+  #applyOnce({ session, number, fingerprint, command }: OnceCommand): Outcome {
+    const { sessions, clockMs } = this.#store;
+    const found = sessions.find(session, number, fingerprint);
+    if (found === "expired") return this.#refuse("REQUEST_EXPIRED");
+    if (found !== "new") {
+      const outcome = decodeOutcome(found);
+      sessions.touch(session, clockMs);
+      return outcome;
+    }
+    const outcome = this.#applyCommand(command);
+    sessions.record(session, number, fingerprint, encodeOutcome(outcome), clockMs);
+    return outcome;
+  }
+
+  /** What the node proposes by itself; nobody reads the outcome. */
+  #applyOwn(command: ExpireCommand | RaiseRevisionCommand): Outcome {
+    if (command.kind === "expire") this.#store.expire(command.upToClockMs, command.limit);
+    else this.#store.raiseRevision(command.revision);
+    return { kind: "leaseRevoke", revision: this.#store.revision };
+  }
+
+  #applyCommand(command: SimpleCommand): Outcome {
     const store = this.#store;
     switch (command.kind) {
       case "put": {
@@ -243,10 +286,56 @@ export class KvStateMachine implements StateMachine<Outcome> {
           ttlSeconds: BigInt(lease?.ttlSeconds ?? 0),
         };
       }
-      case "expire":
-        store.expireLeases(command.upToClockMs, command.limit);
-        return { kind: "leaseRevoke", revision: store.revision };
+      case "sessionOpen":
+        return this.#openSession(command.session);
+      case "sessionClose": {
+        const closed = store.sessions.close(command.session);
+        return { kind: "sessionClose", revision: store.revision, closed };
+      }
+      case "configure":
+        return this.#configure(command);
+      case "set":
+      case "incr":
+      case "append":
+      case "setRange":
+      case "mset":
+      case "mdel":
+      case "expireKey":
+      case "lock":
+      case "unlock":
+      case "extendLock": {
+        store.begin();
+        const result = executeKeyCommand(store, command);
+        store.commit();
+        return typeof result === "string" ? this.#refuse(result) : result;
+      }
     }
+  }
+
+  #openSession(session: number): Outcome {
+    const { sessions, clockMs, revision } = this.#store;
+    if (sessions.get(session) !== undefined) return this.#refuse("SESSION_EXISTS");
+    if (sessions.count >= SESSIONS_MAX) return this.#refuse("TOO_MANY_SESSIONS");
+    sessions.open(session, clockMs);
+    return { kind: "sessionOpen", revision, session };
+  }
+
+  #configure(command: ConfigureRequest): Outcome {
+    const present = this.#store.settings;
+    const isDone = this.#store.configure({
+      retentionMs: command.retentionMs ?? present.retentionMs,
+      retentionRevisions: command.retentionRevisions ?? present.retentionRevisions,
+      quotaBytes: command.quotaBytes ?? present.quotaBytes,
+    });
+    if (!isDone) return this.#refuse("SETTING_FIXED");
+    const { retentionMs, retentionRevisions, quotaBytes = null } = this.#store.settings;
+    return {
+      kind: "configure",
+      revision: this.#store.revision,
+      retentionMs,
+      retentionRevisions,
+      quotaBytes,
+    };
   }
 
   #grant(command: LeaseGrantCommand): Outcome {

@@ -3,7 +3,7 @@
  *
  * 1. plan: every compare is judged on the state before the transaction, those of nested transactions too, and each
  *    transaction is left with the branch that will run;
- * 2. check: leases, keys that `ignore_*` needs, and revisions to read; puts first, then ranges, as in etcd;
+ * 2. check: leases, keys that `ignore_*` needs, locks, and revisions to read; puts first, then ranges, as in etcd;
  * 3. execute, in order. Nothing can fail any more, so a transaction is all or nothing without a way back.
  */
 import { assert, compareBytes, type ErrorCode } from "../base/index.ts";
@@ -61,7 +61,8 @@ export function checkPut(store: Store, request: PutRequest): ErrorCode | null {
     checkLease(store, request) ??
     (needsKey(request) && store.view.find(request.key, LATEST) === undefined
       ? "KEY_NOT_FOUND"
-      : null)
+      : null) ??
+    (store.isLocked(request.key) ? "LOCKED" : null)
   );
 }
 
@@ -171,6 +172,9 @@ function checkPuts(store: Store, plan: Plan, deletes: DeleteRangeRequest[]): Err
     } else if (op.kind === "put") {
       if (needsKey(op) && !isThere(store, op.key, deletes)) return "KEY_NOT_FOUND";
       refused = checkLease(store, op);
+      // A lock that is deleted first is released by that.
+      if (refused === null && store.isLocked(op.key) && isThere(store, op.key, deletes))
+        refused = "LOCKED";
     } else if (op.kind === "deleteRange") {
       deletes.push(op);
     }

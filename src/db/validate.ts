@@ -8,6 +8,7 @@ import { KEY_LENGTH_MAX } from "../mvcc/index.ts";
 import { KeyRanges } from "./key-ranges.ts";
 import { KeySet } from "./key-set.ts";
 import type {
+  AnyWriteRequest,
   Compare,
   CompareResult,
   DeleteRangeRequest,
@@ -18,8 +19,8 @@ import type {
   SortOrder,
   SortTarget,
   TxnRequest,
-  WriteRequest,
 } from "./requests.ts";
+import { validateKey, validateNative } from "./validate-native.ts";
 
 export interface RequestLimits {
   /** Of an encoded command, in bytes. Checked where the command is made: it comes last of all checks. */
@@ -43,7 +44,7 @@ const SORT_TARGETS: ReadonlySet<SortTarget> = new Set<SortTarget>([
 ]);
 
 /** Why a write is refused whatever the data is, or null. */
-export function validateWrite(request: WriteRequest, limits: RequestLimits): Refused {
+export function validateWrite(request: AnyWriteRequest, limits: RequestLimits): Refused {
   switch (request.kind) {
     case "put":
       return validatePut(request);
@@ -56,6 +57,23 @@ export function validateWrite(request: WriteRequest, limits: RequestLimits): Ref
     case "leaseRevoke":
     case "leaseKeepAlive":
       return null;
+    case "set":
+    case "incr":
+    case "append":
+    case "setRange":
+    case "mset":
+    case "mdel":
+    case "expireKey":
+    case "lock":
+    case "unlock":
+    case "extendLock":
+    case "sessionOpen":
+    case "sessionClose":
+    case "configure":
+      return validateNative(request);
+    default:
+      request satisfies never;
+      return "INVALID_ARGUMENT";
   }
 }
 
@@ -82,11 +100,6 @@ export function isReadOnlyTxn(request: TxnRequest): boolean {
 
 function isReadOnly(op: RequestOp): boolean {
   return op.kind === "range" || (op.kind === "txn" && isReadOnlyTxn(op));
-}
-
-function validateKey(key: Uint8Array): Refused {
-  if (key.length === 0) return "KEY_EMPTY";
-  return key.length > KEY_LENGTH_MAX ? "KEY_TOO_LARGE" : null;
 }
 
 /**

@@ -6,6 +6,7 @@
 import { compareBytes, crc32c, hex } from "../base/index.ts";
 import type { Engine, Version } from "../btree/index.ts";
 import { RecordView } from "./record.ts";
+import { SESSION_IDLE_MS } from "./sessions.ts";
 import type { Store } from "./store.ts";
 import { historyRevision, HistoryKeys, historySub, readLeaseId } from "./tree-keys.ts";
 import { Trees } from "./trees.ts";
@@ -28,6 +29,9 @@ export type VersionDescription =
       readonly createRevision: number;
       readonly version: number;
       readonly lease: bigint;
+      /** 0 or undefined: none. */
+      readonly deadlineMs?: number;
+      readonly isLock?: boolean;
       readonly value: Uint8Array;
     };
 
@@ -52,7 +56,9 @@ export function describeVersion(version: VersionDescription): string {
   const place = `${printable(version.key)} @${version.revision}.${version.sub}`;
   if (version.isDelete) return `${place} deleted`;
   const lease = version.lease === 0n ? "" : ` lease=${version.lease}`;
-  return `${place} create=${version.createRevision} version=${version.version}${lease} ${describeValue(version.value)}`;
+  const { deadlineMs = 0, isLock = false } = version;
+  const deadline = deadlineMs === 0 ? "" : ` until=${deadlineMs}`;
+  return `${place} create=${version.createRevision} version=${version.version}${lease}${deadline}${isLock ? " lock" : ""} ${describeValue(version.value)}`;
 }
 
 export interface LeaseDescription {
@@ -67,6 +73,16 @@ export function describeLease(lease: LeaseDescription): string {
   return `lease ${lease.id} ttl ${lease.ttlSeconds} ends ${lease.endMs}${keys === "" ? "" : ` keys${keys}`}`;
 }
 
+/** A session with the numbers of the requests whose results it keeps. */
+export function describeSession(
+  session: number,
+  endMs: number,
+  highest: number,
+  numbers: readonly number[],
+): string {
+  return `session ${session} ends ${endMs} highest ${highest} keeps ${numbers.join(" ")}`;
+}
+
 /** The order of leases: the one that ends first before the others, then by id. */
 export function byEnd(
   a: Pick<LeaseDescription, "id" | "endMs">,
@@ -77,7 +93,8 @@ export function byEnd(
 
 /**
  * The state of `store` on `engine`: revisions, then every version that a readable revision can show or an event from
- * the compact revision on names, in order of key and revision, then the leases in the order of their ends.
+ * the compact revision on names, in order of key and revision, then the leases in the order of their ends, then the
+ * sessions in the order of their ids.
  */
 export function describeStore(engine: Engine, store: Store): string[] {
   const lines = [
@@ -102,6 +119,9 @@ export function describeStore(engine: Engine, store: Store): string[] {
   });
   leases.sort(byEnd);
   lines.push(...leases.map(describeLease));
+  store.sessions.forEach((session, { usedMs, highest }, numbers) =>
+    lines.push(describeSession(session, usedMs + SESSION_IDLE_MS, highest, numbers)),
+  );
   return lines;
 }
 
@@ -134,6 +154,8 @@ function describeVersions(pinned: Version, compactRevision: number, lines: strin
             createRevision: record.createRevision,
             version: record.version,
             lease: record.lease === null ? 0n : readLeaseId(record.lease),
+            deadlineMs: record.deadlineMs,
+            isLock: record.isLock,
             value: record.value,
           },
     );

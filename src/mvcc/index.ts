@@ -3,7 +3,8 @@
  *
  * `Store` writes: each transaction that changes something makes one main revision, its changes are ordered by a
  * sub-revision (etcd-api.md 2.2). `ReadView` reads the latest state or any revision from the compact revision on.
- * `Leases` end keys on the group's clock (2.3). Everything stands in the trees of an `Engine`: `trees.ts` says which
+ * `Leases` and deadlines of single keys end keys on the group's clock (2.3); `Sessions` remember the results of requests
+ * that may be sent twice. Everything stands in the trees of an `Engine`: `trees.ts` says which
  * holds what, `tree-keys.ts`, `record.ts` and `event.ts` how.
  *
  * A value is stored once: in `keys` while it is current, in `history` from the change on that supersedes it. So the
@@ -12,12 +13,13 @@
  * Invariants: those of Store. Nothing here reads a clock or decides by chance: the same calls in the same order give
  * the same state on every replica, and the state hash says so (fault-rules R19).
  *
- * Left out: what a request means (checks, compares, ranges with filters), which is `db`; watchers; deadlines of single
- * keys. Papers: data-model.md; architecture 7; fault-rules D20, K6, K8, R19.
+ * Left out: what a request means (checks, compares, ranges with filters, counters, locks), which is `db`; watchers.
+ * Papers: data-model.md; architecture 7; fault-rules D20, K6, K8, R19.
  */
 export {
   byEnd,
   describeLease,
+  describeSession,
   describeStore,
   describeVersion,
   type LeaseDescription,
@@ -25,7 +27,8 @@ export {
   type VersionDescription,
 } from "./describe.ts";
 export { LATEST } from "./read-view.ts";
-export { RecordView } from "./record.ts";
+export { RecordView, ValueKind } from "./record.ts";
+export { SESSION_IDLE_MS, SESSION_WINDOW, SESSIONS_MAX } from "./sessions.ts";
 export type { StoreSettings } from "./settings.ts";
 export { type RevisionError, Store } from "./store.ts";
 export {

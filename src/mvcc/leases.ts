@@ -12,13 +12,8 @@
  */
 import { assert, ByteReader, ByteWriter, EMPTY_BYTES } from "../base/index.ts";
 import type { Cursor, Engine, Tree } from "../btree/index.ts";
-import {
-  deadlineLease,
-  deadlineMs,
-  DeadlineKeys,
-  LEASE_ID_BYTES,
-  LeaseKeyKeys,
-} from "./tree-keys.ts";
+import type { Deadlines } from "./deadlines.ts";
+import { DeadlineKind, LEASE_ID_BYTES, LeaseKeyKeys } from "./tree-keys.ts";
 import { Trees } from "./trees.ts";
 
 const FORMAT = 1;
@@ -32,20 +27,17 @@ export interface LeaseRecord {
 export class Leases {
   readonly #leases: Tree;
   readonly #leaseKeys: Tree;
-  readonly #deadlines: Tree;
+  readonly #deadlines: Deadlines;
   readonly #leaseKeysCursor: Cursor;
-  readonly #deadlinesCursor: Cursor;
   readonly #reader = new ByteReader();
   readonly #writer = new ByteWriter(32);
   readonly #leaseKeyKeys = new LeaseKeyKeys();
-  readonly #deadlineKeys = new DeadlineKeys();
 
-  constructor(engine: Engine) {
+  constructor(engine: Engine, deadlines: Deadlines) {
     this.#leases = engine.tree(Trees.leases);
     this.#leaseKeys = engine.tree(Trees.leaseKeys);
-    this.#deadlines = engine.tree(Trees.deadlines);
+    this.#deadlines = deadlines;
     this.#leaseKeysCursor = this.#leaseKeys.cursor();
-    this.#deadlinesCursor = this.#deadlines.cursor();
   }
 
   has(id: Uint8Array): boolean {
@@ -71,7 +63,7 @@ export class Leases {
   moveDeadline(id: Uint8Array, toMs: number): void {
     const record = this.get(id);
     assert(record !== undefined, "only a lease that exists has a deadline");
-    this.#deadlines.delete(this.#deadlineKeys.ofLease(record.deadlineMs, id));
+    this.#deadlines.remove(record.deadlineMs, DeadlineKind.lease, id);
     this.#write(id, record.ttlSeconds, toMs);
   }
 
@@ -80,7 +72,7 @@ export class Leases {
     const record = this.get(id);
     assert(record !== undefined, "only a lease that exists is removed");
     assert(this.firstKey(id, EMPTY_BYTES) === undefined, "a lease is removed after its keys");
-    this.#deadlines.delete(this.#deadlineKeys.ofLease(record.deadlineMs, id));
+    this.#deadlines.remove(record.deadlineMs, DeadlineKind.lease, id);
     this.#leases.delete(id);
   }
 
@@ -109,36 +101,21 @@ export class Leases {
     }
   }
 
-  /** Visits the leases, the one that ends first before the others, as views. */
+  /** Visits the leases in the order of their ids, as views. Not while they change. */
   forEach(visit: (id: Uint8Array, record: LeaseRecord) => void): void {
-    const cursor = this.#deadlinesCursor;
-    for (let isThere = cursor.first(); isThere; isThere = cursor.next()) {
-      const id = deadlineLease(cursor.key);
-      const record = this.get(id);
-      assert(
-        record !== undefined && record.deadlineMs === deadlineMs(cursor.key),
-        "a deadline is its lease's",
-      );
-      visit(id, record);
-    }
+    const cursor = this.#leases.cursor();
+    for (let isThere = cursor.first(); isThere; isThere = cursor.next())
+      visit(cursor.key, this.#read(cursor.value));
   }
 
-  /** The first deadline that stands in the tree, or null. */
-  get nextDeadlineMs(): number | null {
-    return this.#deadlinesCursor.first() ? deadlineMs(this.#deadlinesCursor.key) : null;
-  }
-
-  /** The lease with the first deadline, copied. Only where there is one. */
-  nextToEnd(): Uint8Array {
-    const isThere = this.#deadlinesCursor.first();
-    assert(isThere, "a lease is left");
-    return deadlineLease(this.#deadlinesCursor.key).slice();
-  }
-
-  /** Checks every row of the three trees against the others; `leaseOfKey` reads the current version of a key. */
+  /** Checks every row of the trees against the others; `leaseOfKey` reads the current version of a key. */
   invariants(leaseOfKey: (key: Uint8Array) => Uint8Array | null | undefined): void {
-    assert(this.#deadlines.count === this.#leases.count, "each lease has one deadline");
-    this.forEach(() => {});
+    this.forEach((id, { deadlineMs }) => {
+      assert(
+        this.#deadlines.has(deadlineMs, DeadlineKind.lease, id),
+        "each lease has its deadline among the deadlines",
+      );
+    });
     const cursor = this.#leaseKeys.cursor();
     for (let isThere = cursor.first(); isThere; isThere = cursor.next()) {
       const id = cursor.key.slice(0, LEASE_ID_BYTES);
@@ -182,6 +159,6 @@ export class Leases {
     out.varint(ttlSeconds);
     out.varint(endMs);
     this.#leases.put(id, out.view());
-    this.#deadlines.put(this.#deadlineKeys.ofLease(endMs, id), EMPTY_BYTES);
+    this.#deadlines.add(endMs, DeadlineKind.lease, id);
   }
 }

@@ -74,7 +74,7 @@ describe("a record", () => {
     }
     for (const [at, byte] of [
       [0, 2],
-      [1, 1],
+      [1, 2],
       [2, 8],
     ] as const) {
       const other = whole.slice();
@@ -96,7 +96,7 @@ describe("a record", () => {
 describe("an event", () => {
   it("reads back as it was written, and is refused when it is not one", () => {
     const out = new ByteWriter();
-    writeEvent(out, true, 9, 2, Uint8Array.of(1, 2));
+    writeEvent(out, "client", 9, 2, Uint8Array.of(1, 2));
     const whole = out.copy();
     const { isDelete, previousRevision, previousSub, key } = new EventView().read(whole);
     expect({ isDelete, previousRevision, previousSub, key }).toEqual({
@@ -109,6 +109,6 @@ describe("an event", () => {
     expect(() => new EventView().read(Uint8Array.of(3, ...whole.subarray(1)))).toThrow(
       "known format",
     );
-    expect(() => writeEvent(out, true, 0, 0, Uint8Array.of(1))).toThrow("only a live key");
+    expect(() => writeEvent(out, "client", 0, 0, Uint8Array.of(1))).toThrow("only a live key");
   });
 });

@@ -12,8 +12,11 @@ import { LEASE_ID_BYTES } from "./tree-keys.ts";
 
 const FORMAT = 1;
 
-/** What a value is (data-model.md). Other kinds than bytes come with their commands. */
-export const KIND_BYTES = 0;
+/** What a value is (data-model.md). A number never gets another meaning. */
+export const ValueKind = { bytes: 0, lock: 1 } as const;
+export type ValueKind = (typeof ValueKind)[keyof typeof ValueKind];
+
+const KIND_LAST: number = ValueKind.lock;
 
 const FLAG_LEASE = 1;
 const FLAG_DEADLINE = 2;
@@ -30,6 +33,8 @@ export interface RecordFields {
   /** On the group's clock. 0 means none. */
   readonly deadlineMs: number;
   readonly value: Uint8Array;
+  /** Plain bytes unless it says otherwise. */
+  readonly kind?: ValueKind | undefined;
 }
 
 export function writeRecord(out: ByteWriter, fields: RecordFields): void {
@@ -40,7 +45,7 @@ export function writeRecord(out: ByteWriter, fields: RecordFields): void {
   );
   assert(fields.modRevision >= fields.createRevision, "a key is not changed before it is created");
   out.u8(FORMAT);
-  out.u8(KIND_BYTES);
+  out.u8(fields.kind ?? ValueKind.bytes);
   out.u8((lease === null ? 0 : FLAG_LEASE) | (deadlineMs === 0 ? 0 : FLAG_DEADLINE));
   out.varint(fields.modRevision);
   out.varint(fields.sub);
@@ -57,7 +62,7 @@ export function writeRecord(out: ByteWriter, fields: RecordFields): void {
 /** A tombstone says that the key was deleted by (revision, sub). It has neither version nor value. */
 export function writeTombstone(out: ByteWriter, revision: number, sub: number): void {
   out.u8(FORMAT);
-  out.u8(KIND_BYTES);
+  out.u8(ValueKind.bytes);
   out.u8(FLAG_TOMBSTONE);
   out.varint(revision);
   out.varint(sub);
@@ -86,7 +91,7 @@ export class RecordView implements RecordFields {
     reader.reset(bytes, 3);
     const flags = bytes[2] ?? FLAGS_KNOWN + 1;
     assert(
-      bytes[0] === FORMAT && bytes[1] === KIND_BYTES && flags <= FLAGS_KNOWN,
+      bytes[0] === FORMAT && (bytes[1] as number) <= KIND_LAST && flags <= FLAGS_KNOWN,
       "a record of a known format, kind and flags",
     );
     this.#bytes = bytes;
@@ -105,6 +110,14 @@ export class RecordView implements RecordFields {
       "a record's revisions are in order",
     );
     return this;
+  }
+
+  get kind(): ValueKind {
+    return this.#bytes[1] as ValueKind;
+  }
+
+  get isLock(): boolean {
+    return this.#bytes[1] === ValueKind.lock;
   }
 
   get isTombstone(): boolean {

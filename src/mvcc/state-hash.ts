@@ -17,6 +17,8 @@ export const Effect = {
   deadline: 6,
   entry: 7,
   settings: 8,
+  session: 9,
+  raise: 10,
 } as const;
 export type Effect = (typeof Effect)[keyof typeof Effect];
 

@@ -12,7 +12,8 @@
  * 3. With history on, every version superseded after the compact revision stands in `history`, every deletion after it
  *    has a tombstone there, and every change after it an event. With history off these trees are empty and the compact
  *    revision is the current one.
- * 4. The hash, the compact revision and everything that reads see depend on the commands applied alone.
+ * 4. `deadlines` has one row for each key with a deadline, for each lease and for each session, and no other.
+ * 5. The hash, the compact revision and everything that reads see depend on the commands applied alone.
  */
 import {
   assert,
@@ -25,13 +26,22 @@ import {
 } from "../base/index.ts";
 import type { Cursor, Engine, Tree } from "../btree/index.ts";
 import { Compaction } from "./compaction.ts";
-import { EventView, writeEvent } from "./event.ts";
+import { Deadlines } from "./deadlines.ts";
+import { type DeleteCause, EventView, writeEvent } from "./event.ts";
 import { type LeaseRecord, Leases } from "./leases.ts";
 import { LATEST, ReadView } from "./read-view.ts";
-import { RecordView, writeRecord, writeTombstone } from "./record.ts";
-import { openSettings, type StoreSettings } from "./settings.ts";
+import { RecordView, ValueKind, writeRecord, writeTombstone } from "./record.ts";
+import { Sessions } from "./sessions.ts";
+import { keepsHistory, openSettings, type StoreSettings, writeSettings } from "./settings.ts";
 import { Effect, StateHash } from "./state-hash.ts";
-import { EventKeys, eventRevision, eventSub, HistoryKeys, KEY_LENGTH_MAX } from "./tree-keys.ts";
+import {
+  DeadlineKind,
+  EventKeys,
+  eventRevision,
+  eventSub,
+  HistoryKeys,
+  KEY_LENGTH_MAX,
+} from "./tree-keys.ts";
 import { Trees } from "./trees.ts";
 
 const PAYLOAD_FORMAT = 1;
@@ -46,7 +56,10 @@ export class Store {
   readonly #history: Tree;
   readonly #events: Tree;
   readonly #keysCursor: Cursor;
+  readonly #engine: Engine;
+  readonly #deadlines: Deadlines;
   readonly #leases: Leases;
+  readonly #sessions: Sessions;
   readonly #compaction: Compaction;
   readonly #old = new RecordView();
   readonly #record = new ByteWriter(1024);
@@ -55,8 +68,8 @@ export class Store {
   readonly #eventKeys = new EventKeys();
   readonly #key = new Uint8Array(KEY_LENGTH_MAX);
   readonly #hash: StateHash;
-  readonly #isHistoryOn: boolean;
-  readonly settings: StoreSettings;
+  #isHistoryOn: boolean;
+  #settings: StoreSettings;
   /** Reads the latest state and every readable revision. */
   readonly view: ReadView;
   #revision = 1;
@@ -64,6 +77,8 @@ export class Store {
   #clockMs = 0;
   #term = 0;
   #restartMs = 0;
+  /** So that a put has to look for a lock only where there is one. */
+  #lockCount = 0;
   /** The next change of the open transaction; NOT_WRITING outside of one. */
   #sub = NOT_WRITING;
 
@@ -72,16 +87,19 @@ export class Store {
    * `settings` are those of a new database.
    */
   constructor(engine: Engine, payload: Uint8Array | null, settings: StoreSettings) {
+    this.#engine = engine;
     this.#keys = engine.tree(Trees.keys);
     this.#history = engine.tree(Trees.history);
     this.#events = engine.tree(Trees.events);
     this.#keysCursor = this.#keys.cursor();
-    this.settings = openSettings(engine, settings);
-    this.#isHistoryOn = this.settings.retentionMs > 0 || this.settings.retentionRevisions > 0;
-    this.#leases = new Leases(engine);
+    this.#settings = openSettings(engine, settings);
+    this.#isHistoryOn = keepsHistory(this.#settings);
+    this.#hash = new StateHash(0);
+    this.#deadlines = new Deadlines(engine);
+    this.#leases = new Leases(engine, this.#deadlines);
+    this.#sessions = new Sessions(engine, this.#deadlines, this.#hash);
     this.#compaction = new Compaction(engine);
     this.view = new ReadView(engine);
-    this.#hash = new StateHash(0);
     if (payload !== null) {
       this.#restore(payload);
       return;
@@ -128,6 +146,48 @@ export class Store {
     return this.#leases;
   }
 
+  get sessions(): Sessions {
+    return this.#sessions;
+  }
+
+  /** The settings that the database was created with, or that a command gave it since. */
+  get settings(): StoreSettings {
+    return this.#settings;
+  }
+
+  /** How many locks are held. */
+  get lockCount(): number {
+    return this.#lockCount;
+  }
+
+  /** The first moment at which something may be due, or null. Never too late. */
+  get nextDeadlineMs(): number | null {
+    return this.#deadlines.nextMs;
+  }
+
+  /** Whether the key holds a lock, in the latest state. */
+  isLocked(key: Uint8Array): boolean {
+    return this.#lockCount > 0 && this.view.find(key, LATEST)?.isLock === true;
+  }
+
+  /**
+   * Gives the database other settings. History that was never kept begins with the present revision. History that is
+   * kept cannot be turned off: its trees would have to be emptied, and what is left of them would be taken for the
+   * truth when it is turned on again. False says so, and nothing is changed.
+   */
+  configure(settings: StoreSettings): boolean {
+    assert(this.#sub === NOT_WRITING, "settings are not part of a transaction");
+    const isHistoryOn = keepsHistory(settings);
+    if (this.#isHistoryOn && !isHistoryOn) return false;
+    if (isHistoryOn && !this.#isHistoryOn) this.#compactRevision = this.#revision;
+    this.#isHistoryOn = isHistoryOn;
+    this.#settings = writeSettings(this.#engine, settings);
+    this.#hash.mixNumber(Effect.settings, settings.retentionMs);
+    this.#hash.mixNumber(Effect.settings, settings.retentionRevisions);
+    this.#hash.mixNumber(Effect.settings, (settings.quotaBytes ?? -1) + 1);
+    return true;
+  }
+
   /**
    * An entry begins. `isStamped` says that its leader stamped it with the group's clock, which opens the term for
    * leases: their TTLs start again.
@@ -164,8 +224,28 @@ export class Store {
     return this.#revision;
   }
 
-  /** Sets a key. `lease` is the id of one that exists, or null; `value` may be a view of the key's present record. */
-  put(key: Uint8Array, value: Uint8Array, lease: Uint8Array | null): void {
+  /**
+   * Goes on with `revision` if it is beyond the present one, although nothing has changed: what was given in between
+   * may have been lost, and is not given again. Reads at a revision in between see the state before.
+   */
+  raiseRevision(revision: number): void {
+    assert(this.#sub === NOT_WRITING, "the revision is not raised within a transaction");
+    assertSafe(revision, "revision");
+    this.#revision = Math.max(this.#revision, revision);
+    this.#hash.mixNumber(Effect.raise, revision);
+  }
+
+  /**
+   * Sets a key. `lease` is the id of one that exists, or null; `deadlineMs` is on the group's clock, 0 for none. Value
+   * and lease may be views of the key's present record.
+   */
+  put(
+    key: Uint8Array,
+    value: Uint8Array,
+    lease: Uint8Array | null,
+    deadlineMs: number = 0,
+    kind: ValueKind = ValueKind.bytes,
+  ): void {
     assert(this.#sub !== NOT_WRITING, "a put is part of a transaction");
     assert(key.length > 0 && key.length <= KEY_LENGTH_MAX, "a key has 1 to KEY_LENGTH_MAX bytes");
     const revision = this.#revision + 1;
@@ -182,14 +262,18 @@ export class Store {
       createRevision: old === null ? revision : old.createRevision,
       version: old === null ? 1 : old.version + 1,
       lease,
-      deadlineMs: 0,
+      deadlineMs,
       value,
+      kind,
     });
     if (this.#isHistoryOn) {
-      this.#addEvent(false, revision, sub, old, key);
+      this.#addEvent(null, revision, sub, old, key);
       if (oldBytes !== undefined && old !== null) this.#supersede(key, old, oldBytes);
     }
     this.#moveToLease(key, old, lease);
+    this.#moveKeyDeadline(key, old, deadlineMs);
+    if (kind === ValueKind.lock) this.#lockCount++;
+    if (old !== null && old.isLock) this.#lockCount--;
     const bytes = record.view();
     this.#hash.mixBytes(Effect.put, key, bytes);
     const isNew = this.#keys.put(key, bytes);
@@ -197,7 +281,7 @@ export class Store {
   }
 
   /** Deletes a key. False when it was not there. */
-  delete(key: Uint8Array): boolean {
+  delete(key: Uint8Array, cause: DeleteCause = "client"): boolean {
     assert(this.#sub !== NOT_WRITING, "a delete is part of a transaction");
     const oldBytes = this.#keys.get(key);
     if (oldBytes === undefined) return false;
@@ -208,11 +292,13 @@ export class Store {
     record.reset();
     writeTombstone(record, revision, sub);
     if (this.#isHistoryOn) {
-      this.#addEvent(true, revision, sub, old, key);
+      this.#addEvent(cause, revision, sub, old, key);
       this.#supersede(key, old, oldBytes);
       this.#history.put(this.#historyKeys.version(revision, sub), record.view());
     }
     this.#moveToLease(key, old, null);
+    this.#moveKeyDeadline(key, old, 0);
+    if (old.isLock) this.#lockCount--;
     this.#hash.mixBytes(Effect.delete, key, record.view());
     const wasThere = this.#keys.delete(key);
     assert(wasThere, "a key that was found is deleted");
@@ -292,7 +378,7 @@ export class Store {
       const key = this.#leases.firstKey(id, EMPTY_BYTES);
       if (key === undefined) break;
       this.#key.set(key);
-      const wasThere = this.delete(this.#key.subarray(0, key.length));
+      const wasThere = this.delete(this.#key.subarray(0, key.length), "lease");
       assert(wasThere, "a key that is attached to a lease is alive");
     }
     this.#leases.remove(id);
@@ -302,21 +388,38 @@ export class Store {
   }
 
   /**
-   * Ends leases that are due at `upToMs`, in the order of their deadlines, and looks at no more than `maxLeases`. A
-   * lease that was renewed meanwhile, or restarted by a change of leader, is not touched.
+   * Ends what is due at `upToMs`, in the order of deadlines, and looks at no more than `max` of them. What was renewed
+   * meanwhile, or restarted by a change of leader, is not touched. Keys that are due one after the other go in one
+   * revision, each lease with its keys in a revision of its own.
    */
-  expireLeases(upToMs: number, maxLeases: number): void {
+  expire(upToMs: number, max: number): void {
     const dueMs = Math.min(upToMs, this.#clockMs);
-    for (let budget = maxLeases; budget > 0; budget--) {
-      const nextMs = this.#leases.nextDeadlineMs;
-      if (nextMs === null || nextMs > dueMs) return;
-      const id = this.#leases.nextToEnd();
-      const lease = this.#leases.get(id);
-      assert(lease !== undefined, "a deadline belongs to a lease");
-      const endMs = this.leaseEndMs(lease);
-      if (endMs > lease.deadlineMs) this.#moveDeadline(id, endMs);
-      else this.revokeLease(id);
+    for (let budget = max; budget > 0; budget--) {
+      const nextMs = this.#deadlines.nextMs;
+      if (nextMs === null || nextMs > dueMs) break;
+      const kind = this.#deadlines.nextKind;
+      if (kind !== DeadlineKind.key) {
+        if (this.#sub !== NOT_WRITING) this.commit();
+        const id = this.#deadlines.nextId.slice();
+        if (kind === DeadlineKind.lease) this.#endLease(id);
+        else this.#sessions.due(id);
+        continue;
+      }
+      if (this.#sub === NOT_WRITING) this.begin();
+      const id = this.#deadlines.nextId;
+      this.#key.set(id);
+      const wasThere = this.delete(this.#key.subarray(0, id.length), "expired");
+      assert(wasThere, "a deadline belongs to a key");
     }
+    if (this.#sub !== NOT_WRITING) this.commit();
+  }
+
+  #endLease(id: Uint8Array): void {
+    const lease = this.#leases.get(id);
+    assert(lease !== undefined, "a deadline belongs to a lease");
+    const endMs = this.leaseEndMs(lease);
+    if (endMs > lease.deadlineMs) this.#moveDeadline(id, endMs);
+    else this.revokeLease(id);
   }
 
   /** What a checkpoint must remember of the store besides its trees. */
@@ -330,6 +433,7 @@ export class Store {
     out.varint(this.#term);
     out.varint(this.#restartMs);
     out.varint(this.#hash.value);
+    out.varint(this.#lockCount);
     return out.copy();
   }
 
@@ -342,6 +446,8 @@ export class Store {
     this.#term = reader.varint();
     this.#restartMs = reader.varint();
     this.#hash.value = reader.varint();
+    // Payloads that were written before there were locks end here.
+    this.#lockCount = reader.isAtEnd ? 0 : reader.varint();
     assert(format === PAYLOAD_FORMAT && reader.isAtEnd, "the store's payload fits its format");
     assert(
       this.#revision >= 1 && this.#compactRevision <= this.#revision,
@@ -350,7 +456,7 @@ export class Store {
   }
 
   #addEvent(
-    isDelete: boolean,
+    deleted: DeleteCause | null,
     revision: number,
     sub: number,
     old: RecordView | null,
@@ -358,7 +464,7 @@ export class Store {
   ): void {
     const event = this.#event;
     event.reset();
-    writeEvent(event, isDelete, old?.modRevision ?? 0, old?.sub ?? 0, key);
+    writeEvent(event, deleted, old?.modRevision ?? 0, old?.sub ?? 0, key);
     const isNew = this.#events.put(this.#eventKeys.at(revision, sub), event.view());
     assert(isNew, "each change has an event of its own");
   }
@@ -383,6 +489,13 @@ export class Store {
     }
   }
 
+  #moveKeyDeadline(key: Uint8Array, old: RecordView | null, toMs: number): void {
+    const fromMs = old?.deadlineMs ?? 0;
+    if (fromMs === toMs) return;
+    if (fromMs !== 0) this.#deadlines.remove(fromMs, DeadlineKind.key, key);
+    if (toMs !== 0) this.#deadlines.add(toMs, DeadlineKind.key, key);
+  }
+
   #moveDeadline(id: Uint8Array, toMs: number): void {
     this.#leases.moveDeadline(id, toMs);
     this.#hash.mixBytes(Effect.deadline, id, EMPTY_BYTES);
@@ -395,6 +508,8 @@ export class Store {
     const keys = this.#keys.cursor();
     const record = new RecordView();
     let attached = 0;
+    let locks = 0;
+    let ending = 0;
     for (let isThere = keys.first(); isThere; isThere = keys.next()) {
       record.read(keys.value);
       assert(
@@ -402,7 +517,20 @@ export class Store {
         "a live key has a version that was made",
       );
       if (record.hasLease) attached++;
+      if (record.isLock) locks++;
+      if (record.deadlineMs === 0) continue;
+      ending++;
+      assert(
+        this.#deadlines.has(record.deadlineMs, DeadlineKind.key, keys.key),
+        "a key with a deadline stands among the deadlines",
+      );
     }
+    assert(locks === this.#lockCount, "the locks are counted");
+    assert(
+      this.#deadlines.count === ending + this.#leases.count + this.#sessions.count,
+      "nothing else stands among the deadlines",
+    );
+    this.#sessions.invariants();
     assert(attached === this.#leases.attachedCount, "every key that names a lease is attached");
     this.#leases.invariants((key) => {
       const bytes = this.#keys.get(key);

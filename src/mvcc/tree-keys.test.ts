@@ -2,8 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { compareBytes } from "../base/index.ts";
 import {
-  deadlineLease,
+  deadlineId,
   DeadlineKeys,
+  DeadlineKind,
   deadlineMs,
   EventKeys,
   eventRevision,
@@ -81,9 +82,9 @@ describe("the other keys", () => {
   });
 
   it("of deadlines give back clock and lease", () => {
-    const key = new DeadlineKeys().ofLease(1_900_000_000_000, leaseIdBytes(-5n));
+    const key = new DeadlineKeys().of(1_900_000_000_000, DeadlineKind.lease, leaseIdBytes(-5n));
     expect(deadlineMs(key)).toBe(1_900_000_000_000);
-    expect(readLeaseId(deadlineLease(key))).toBe(-5n);
+    expect(readLeaseId(deadlineId(key))).toBe(-5n);
   });
 
   it("keep all 64 bits of a lease id", () => {

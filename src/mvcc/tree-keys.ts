@@ -5,7 +5,8 @@
  *     history     escaped user key | 00 00 | u64 revision | u32 sub
  *     events      u64 revision | u32 sub
  *     leaseKeys   8 bytes lease id | user key
- *     deadlines   u64 clockMs | u8 kind | 8 bytes lease id
+ *     deadlines   u64 clockMs | u8 kind | 8 bytes lease id, user key, or 8 bytes session
+ *     sessions    00 | u64 session             01 | u64 session | u64 number
  *
  * Escaping writes each 00 of the user key as 00 FF, so that 00 00 can only be its end. The order of escaped keys is
  * the order of the keys, also where one is a prefix of the other.
@@ -160,20 +161,21 @@ export class LeaseKeyKeys {
   }
 }
 
-const DEADLINE_BYTES: number = 8 + 1 + LEASE_ID_BYTES;
+const DEADLINE_HEAD_BYTES: number = 8 + 1;
 
-/** What a deadline ends. Keys with a TTL of their own will be another kind. */
-export const DEADLINE_OF_LEASE = 0;
+/** What a deadline ends. Of one moment leases end first, then keys, then sessions. */
+export const DeadlineKind = { lease: 0, key: 1, session: 2 } as const;
+export type DeadlineKind = (typeof DeadlineKind)[keyof typeof DeadlineKind];
 
 /** Keys of the `deadlines` tree. */
 export class DeadlineKeys {
-  readonly #buffer = new Uint8Array(DEADLINE_BYTES);
+  readonly #buffer = new Uint8Array(DEADLINE_HEAD_BYTES + KEY_LENGTH_MAX);
 
-  ofLease(clockMs: number, lease: Uint8Array): Uint8Array {
+  of(clockMs: number, kind: DeadlineKind, id: Uint8Array): Uint8Array {
     writeU64BigEndian(this.#buffer, 0, clockMs);
-    this.#buffer[8] = DEADLINE_OF_LEASE;
-    this.#buffer.set(lease, 9);
-    return this.#buffer;
+    this.#buffer[8] = kind;
+    this.#buffer.set(id, DEADLINE_HEAD_BYTES);
+    return this.#buffer.subarray(0, DEADLINE_HEAD_BYTES + id.length);
   }
 }
 
@@ -181,13 +183,58 @@ export function deadlineMs(treeKey: Uint8Array): number {
   return readU64BigEndian(treeKey, 0);
 }
 
-/** A view of the lease id in a key of the `deadlines` tree. */
-export function deadlineLease(treeKey: Uint8Array): Uint8Array {
-  assert(
-    treeKey.length === DEADLINE_BYTES && treeKey[8] === DEADLINE_OF_LEASE,
-    "a deadline of a lease",
-  );
-  return treeKey.subarray(9);
+export function deadlineKind(treeKey: Uint8Array): DeadlineKind {
+  const kind = treeKey[8] as number;
+  assert(kind <= DeadlineKind.session, "a deadline of a known kind");
+  return kind as DeadlineKind;
+}
+
+/** A view of what a key of the `deadlines` tree ends: a lease id, a user key, a session. */
+export function deadlineId(treeKey: Uint8Array): Uint8Array {
+  assert(treeKey.length > DEADLINE_HEAD_BYTES, "a deadline ends something");
+  return treeKey.subarray(DEADLINE_HEAD_BYTES);
+}
+
+const SESSION_TAG = 0;
+const RESULT_TAG = 1;
+const SESSION_KEY_BYTES = 9;
+const RESULT_KEY_BYTES = 17;
+
+/** Keys of the `sessions` tree: all sessions first, so that their number is a count of the tree, then their results. */
+export class SessionKeys {
+  readonly #session = new Uint8Array(SESSION_KEY_BYTES);
+  readonly #result = new Uint8Array(RESULT_KEY_BYTES);
+
+  /** A view of the last 8 bytes is the session's id among the deadlines. */
+  ofSession(session: number): Uint8Array {
+    this.#session[0] = SESSION_TAG;
+    writeU64BigEndian(this.#session, 1, session);
+    return this.#session;
+  }
+
+  ofResult(session: number, number: number): Uint8Array {
+    this.#result[0] = RESULT_TAG;
+    writeU64BigEndian(this.#result, 1, session);
+    writeU64BigEndian(this.#result, 9, number);
+    return this.#result;
+  }
+}
+
+/** Sorts after every session and before every result. */
+export const SESSIONS_END: Uint8Array = Uint8Array.of(RESULT_TAG);
+
+export function isSessionKey(treeKey: Uint8Array): boolean {
+  return treeKey[0] === SESSION_TAG && treeKey.length === SESSION_KEY_BYTES;
+}
+
+/** The session of a key of the `sessions` tree. */
+export function sessionOf(treeKey: Uint8Array): number {
+  return readU64BigEndian(treeKey, 1);
+}
+
+/** The request number in the key of a result. */
+export function resultNumber(treeKey: Uint8Array): number {
+  return readU64BigEndian(treeKey, 9);
 }
 
 const idView = new DataView(new ArrayBuffer(LEASE_ID_BYTES));

@@ -22,9 +22,9 @@ export const Trees: {
   leases: 3,
   /** Lease id and user key: nothing. A key is here as long as its current version names the lease. */
   leaseKeys: 4,
-  /** Clock, kind and lease id: nothing. What ends at which moment of the group's clock. */
+  /** Clock, kind, and lease id, user key or session: nothing. What ends at which moment of the group's clock. */
   deadlines: 5,
-  /** Client sessions for exactly-once requests. The slot is taken so that it keeps its number. */
+  /** Client sessions for exactly-once requests, and the last results of each. */
   sessions: 6,
   /** A name: a small record. Settings of the database, progress of compaction. */
   meta: 7,
