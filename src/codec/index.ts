@@ -1,6 +1,6 @@
 /**
  * L3, the wire formats, as pure functions between bytes and plain data. `protobuf/` holds the messages of the etcd v3
- * services (proto/ declares them) and of gRPC health.
+ * services (proto/ declares them) and of gRPC health; `http2/` is the server's side of HTTP/2 and gRPC's messages on it.
  *
  * Why by hand: these functions run for every request, and the generated ones take five to fifty times as long and
  * allocate in proportion. The generated code (`protobuf/gen`, by scripts/gen-proto.sh) is the oracle of the property
@@ -18,6 +18,20 @@
  * Left out: the client's direction (encode requests, decode responses), which comes with the client; translation to
  * the database's vocabulary, which is the doors' part. Rules: fault-rules U6, U7; etcd-api 2.1.
  */
+export {
+  Allowance,
+  type CallListener,
+  GrpcCall,
+  HTTP2_LIMITS,
+  Http2Connection,
+  type Http2Limits,
+  type Http2Stream,
+  isGrpc,
+  metadataValue,
+  parseTimeout,
+  type RequestHead,
+  type StreamListener,
+} from "./http2/index.ts";
 export {
   checkEmptyRequest,
   decodeAlarmRequest,

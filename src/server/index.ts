@@ -17,7 +17,7 @@
 import { type Database, FORMAT_MAJOR, FORMAT_MINOR } from "../db/index.ts";
 import type { LogSink } from "../env/index.ts";
 import { etcdMethods } from "./grpc/etcd-methods.ts";
-import { listenGrpc } from "./grpc/transport-grpc-js.ts";
+import { listenGrpc } from "./grpc/transport.ts";
 
 export { checkListenable } from "./listener.ts";
 

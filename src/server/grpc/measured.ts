@@ -52,6 +52,10 @@ function measuredStream(call: StreamCall, counts: MethodMetrics): StreamCall {
     signal: call.signal,
     metadata: (name) => call.metadata(name),
     send: (message) => call.send(message),
+    get isWritable() {
+      return call.isWritable;
+    },
+    whenWritable: (next) => call.whenWritable(next),
     end: (status) => {
       if (!isOver) counts.end(nameOf(status), (performance.now() - startedMs) / 1000);
       isOver = true;

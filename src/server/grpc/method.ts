@@ -20,6 +20,10 @@ export type UnaryHandler = (request: Uint8Array, call: Call, reply: UnaryReply) 
 /** The server's side of a stream. After `end`, nothing that is sent leaves. */
 export interface StreamCall extends Call {
   send(message: Uint8Array): void;
+  /** What was sent has left and the client reads: a stream that sends on its own looks here before it sends more. */
+  readonly isWritable: boolean;
+  /** Runs `next` when `isWritable` holds, at once if it does; never when the stream ends before. */
+  whenWritable(next: () => void): void;
   /** Null ends the stream with OK. The first end counts. */
   end(status: GrpcStatus | null): void;
 }

@@ -63,6 +63,8 @@ function open(path: string, call: Call = callWith()): OpenedStream {
   const stream: StreamCall = {
     ...call,
     send: (m) => sent.push(m),
+    isWritable: true,
+    whenWritable: (next) => next(),
     end: (status) => ends.push(status),
   };
   return { listener: method.open(stream), sent, ends };

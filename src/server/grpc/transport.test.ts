@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { EMPTY_BYTES } from "../../base/index.ts";
 import type { Method, StreamCall, UnaryReply } from "./method.ts";
 import { memoryLog } from "./fake-database.suite.ts";
-import { listenGrpc, type Transport, type TransportOptions } from "./transport-grpc-js.ts";
+import { listenGrpc, type Transport, type TransportOptions } from "./transport.ts";
 
 const ECHO = "/test.T/Echo";
 const HOLD = "/test.T/Hold";
