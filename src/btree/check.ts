@@ -60,7 +60,11 @@ function* checkFile(file: File): Io<DataFileReport> {
   const damage: Damage[] = [];
   const metas: Meta[] = [];
   const fileSizeBytes = yield* fileSize(file);
-  for (const [place, found] of (yield* readMetas(file, undefined)).entries()) {
+  for (const [place, found] of (yield* readMetas(
+    file,
+    undefined,
+    new Uint8Array(PAGE_SIZE),
+  )).entries()) {
     if (found.kind === "valid") metas.push(found.meta);
     else damage.push({ file: file.path, offset: place * PAGE_SIZE, what: found.what });
   }
@@ -117,7 +121,7 @@ function* checkCheckpoint(
   }
   let used: PageSet | undefined;
   try {
-    const map = yield* readMap(file, meta, tag);
+    const map = yield* readMap(file, meta, tag, new Uint8Array(PAGE_SIZE));
     used = map.used;
     for (const { id } of [...map.parts, ...map.lists]) {
       if (id !== 0) assert(walk.reached.add(id), "a page of the map is in no tree");

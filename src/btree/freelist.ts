@@ -21,8 +21,8 @@ export class Pin {
   readonly epoch: number;
   /** 0 when the pin is gone. */
   refs = 1;
-  #ids = new Uint32Array(16);
-  #births = new Float64Array(16);
+  #ids = new Uint32Array(8);
+  #births = new Float64Array(8);
   #length = 0;
 
   constructor(epoch: number) {

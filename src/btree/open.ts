@@ -71,8 +71,9 @@ export function* openDataFile(
     created = true;
   }
   try {
-    const found = yield* findCheckpoints(file, fileId);
-    if (!created) yield* renew(file, found.newest.meta);
+    const page = new Uint8Array(PAGE_SIZE);
+    const found = yield* findCheckpoints(file, fileId, page);
+    if (!created) yield* renew(file, found.newest.meta, page);
     return { file, created, ...found };
   } catch (error) {
     yield* closeFile(file);
@@ -86,9 +87,8 @@ export function* openDataFile(
  * other meta, which may then be the only durable one (fault-rules D10). A torn write of the same bytes harms nothing
  * that was durable. The pages below the meta were synced before it was first written.
  */
-function* renew(file: File, meta: Meta): Io<void> {
+function* renew(file: File, meta: Meta, page: Uint8Array): Io<void> {
   const place = meta.number % FIRST_PAGE_ID;
-  const page = new Uint8Array(PAGE_SIZE);
   yield* readFile(file, place * PAGE_SIZE, page);
   assert(decodeMeta(page, place, undefined).kind === "valid", "the newest meta is still there");
   yield* writeFile(file, place * PAGE_SIZE, page);
@@ -110,11 +110,14 @@ function* createFile(files: Files, path: string, fileId: Uint8Array): Io<void> {
   yield* syncDirectory(files, slash < 0 ? "." : slash === 0 ? "/" : path.slice(0, slash));
 }
 
-/** Both metas as they stand in the file. */
-export function* readMetas(file: File, fileId: Uint8Array | undefined): Io<readonly MetaFound[]> {
+/** Both metas as they stand in the file. They are read through `page`, and so are those that follow. */
+export function* readMetas(
+  file: File,
+  fileId: Uint8Array | undefined,
+  page: Uint8Array,
+): Io<readonly MetaFound[]> {
   const found: MetaFound[] = [];
   for (let place = 0; place < FIRST_PAGE_ID; place++) {
-    const page = new Uint8Array(PAGE_SIZE);
     const read = yield* readFile(file, place * PAGE_SIZE, page);
     found.push(decodeMeta(page.subarray(0, read), place, fileId));
   }
@@ -124,8 +127,9 @@ export function* readMetas(file: File, fileId: Uint8Array | undefined): Io<reado
 function* findCheckpoints(
   file: File,
   fileId: Uint8Array,
+  page: Uint8Array,
 ): Io<Omit<OpenedFile, "file" | "created">> {
-  const found = yield* readMetas(file, fileId);
+  const found = yield* readMetas(file, fileId, page);
   for (const one of found) {
     if (one.kind === "newer") throw new HarmonyError("NEWER_FORMAT", `${file.path}: ${one.what}`);
   }
@@ -151,10 +155,10 @@ function* findCheckpoints(
     throw new CorruptionError({ file: file.path, offset: fileSizeBytes, what });
   }
   const tag = crc32c(fileId);
-  const newest: Found = { meta: newestMeta, map: yield* readMap(file, newestMeta, tag) };
+  const newest: Found = { meta: newestMeta, map: yield* readMap(file, newestMeta, tag, page) };
   let older: Found | null = null;
   if (olderMeta !== undefined) {
-    older = yield* findOlder(file, olderMeta, newestMeta, tag, damage);
+    older = yield* findOlder(file, olderMeta, newestMeta, tag, page, damage);
   }
   return { fileSizeBytes, newest, older, usedOlderMeta: olderMeta === undefined, damage };
 }
@@ -165,6 +169,7 @@ function* findOlder(
   meta: Meta,
   newest: Meta,
   tag: number,
+  page: Uint8Array,
   damage: Damage[],
 ): Io<Found | null> {
   const offset = (meta.number % 2) * PAGE_SIZE;
@@ -175,7 +180,7 @@ function* findOlder(
     return null;
   }
   try {
-    return { meta, map: yield* readMap(file, meta, tag) };
+    return { meta, map: yield* readMap(file, meta, tag, page) };
   } catch (error) {
     if (!(error instanceof CorruptionError)) throw error;
     damage.push(error.damage);

@@ -5,7 +5,8 @@
  */
 import { assert } from "../base/index.ts";
 
-const WORDS_MIN = 32;
+/** Sixty-four bytes: as much as an array may have without memory outside of the heap. */
+const WORDS_MIN = 16;
 
 export class PageSet {
   /** levels[0] holds the members; the last level is never empty. */

@@ -1,7 +1,8 @@
 /**
  * Pages in memory: the table from page id to its place in the slabs, pages read on first touch and verified, pages
  * made, copied and retired. A slab is a few megabytes outside the JavaScript heap, so the garbage collector sees a
- * handful of buffers, however many pages there are.
+ * handful of buffers, however many pages there are. The first slabs are smaller, so that a small file costs little
+ * memory; slots count as if they were not, which keeps the way from a slot to its page short.
  *
  * A page is addressed as (bytes, base): the slab and the offset in it. Both stay good until the page is retired.
  *
@@ -29,6 +30,10 @@ import {
 } from "./layout.ts";
 import { PageSet } from "./page-set.ts";
 
+/** Pages of the first slab; each one after it has four times as many, until a slab is whole. */
+const FIRST_SLAB_PAGES = 16;
+const SLAB_GROWTH_SHIFT = 2;
+
 export class Pager {
   readonly freelist: Freelist = new Freelist((id) => this.#forget(id));
   /** From page id to slot; 0 means not in memory. */
@@ -55,8 +60,15 @@ export class Pager {
 
   readonly #file: File;
   readonly #tag: number;
-  #slotCount = 1;
-  #freeSlots: Uint32Array = new Uint32Array(64);
+  /** Slots that hold a page or are in `#freeSlots`. */
+  #slotCount = 0;
+  /** The next slot that was never taken. Slot 0 is none. */
+  #nextSlot = 1;
+  /** Where the slots of the last slab end. */
+  #slotsEnd = 0;
+  /** How many slabs are smaller than the rest. */
+  readonly #smallSlabs: number;
+  #freeSlots: Uint32Array = new Uint32Array(16);
   #freeSlotCount = 0;
 
   constructor(file: File, tag: number, slabSizeBytes: number) {
@@ -64,6 +76,9 @@ export class Pager {
     this.slabShift = 31 - Math.clz32(pages);
     assert(pages === 1 << this.slabShift && pages > 0, "a slab has a power of two of pages");
     this.slabMask = pages - 1;
+    let small = 0;
+    while (FIRST_SLAB_PAGES << (small * SLAB_GROWTH_SHIFT) < pages) small++;
+    this.#smallSlabs = small;
     this.#file = file;
     this.#tag = tag;
   }
@@ -83,8 +98,12 @@ export class Pager {
    */
   detached(bytes: Uint8Array): Uint8Array {
     if (bytes.byteOffset === 0) return bytes;
+    const { buffer } = bytes;
     const slabBytes = (this.slabMask + 1) << PAGE_SHIFT;
-    return bytes.buffer.byteLength === slabBytes ? bytes.slice() : bytes;
+    if (buffer.byteLength === slabBytes) return bytes.slice();
+    for (let i = 0; i < this.#smallSlabs; i++)
+      if (this.slabs[i]?.buffer === buffer) return bytes.slice();
+    return bytes;
   }
 
   slab(slot: number): Uint8Array {
@@ -238,16 +257,26 @@ export class Pager {
 
   #takeSlot(): number {
     if (this.#freeSlotCount > 0) return this.#freeSlots[--this.#freeSlotCount] as number;
-    const slot = this.#slotCount++;
-    if (slot >>> this.slabShift >= this.slabs.length) {
-      this.slabs.push(new Uint8Array((this.slabMask + 1) << PAGE_SHIFT));
-    }
+    if (this.#nextSlot >= this.#slotsEnd) this.#addSlab();
+    this.#slotCount++;
+    const slot = this.#nextSlot++;
     if (slot >= this.epochOf.length) {
-      const grown = new Float64Array(this.epochOf.length * 2);
+      const grown = new Float64Array(Math.max(slot + 1, this.epochOf.length * 2));
       grown.set(this.epochOf);
       this.epochOf = grown;
     }
     return slot;
+  }
+
+  /** The slots that a small slab lacks are skipped. */
+  #addSlab(): void {
+    const index = this.slabs.length;
+    const whole = this.slabMask + 1;
+    const pages =
+      index < this.#smallSlabs ? FIRST_SLAB_PAGES << (index * SLAB_GROWTH_SHIFT) : whole;
+    this.slabs.push(new Uint8Array(pages << PAGE_SHIFT));
+    this.#nextSlot = Math.max(1, index * whole);
+    this.#slotsEnd = index * whole + pages;
   }
 
   #giveSlot(slot: number): void {
@@ -268,7 +297,7 @@ export class Pager {
       assert(!this.freelist.free.has(id), "a free page takes no memory");
     }
     assert(
-      inMemory + this.#freeSlotCount === this.#slotCount - 1,
+      inMemory + this.#freeSlotCount === this.#slotCount,
       "each slot holds one page or is free",
     );
     for (let id = this.dirty.next(0); id >= 0; id = this.dirty.next(id + 1)) {

@@ -3,7 +3,7 @@ import { assert, Random, utf8 } from "../base/index.ts";
 import { type File, openFile } from "../env/index.ts";
 import { runIoNow, SimEnv } from "../env/sim/index.ts";
 import { writePages } from "./checkpoint.ts";
-import { MAP_IDS_PER_PAGE } from "./layout.ts";
+import { MAP_IDS_PER_PAGE, PAGE_SIZE } from "./layout.ts";
 import { firstMeta } from "./meta.ts";
 import { PageSet } from "./page-set.ts";
 import { Pager } from "./pager.ts";
@@ -60,7 +60,7 @@ class Bench {
       pageCount: IDS,
       map: [...this.map.lists],
     };
-    return runIoNow(this.machine, readMap(this.file, meta, TAG)).used;
+    return runIoNow(this.machine, readMap(this.file, meta, TAG, new Uint8Array(PAGE_SIZE))).used;
   }
 }
 

@@ -148,11 +148,11 @@ export interface MapFound {
   readonly lists: readonly Pointer[];
 }
 
-/** Reads and verifies the map of `meta`. Throws CorruptionError. */
-export function* readMap(file: File, meta: Meta, tag: number): Io<MapFound> {
+/** Reads and verifies the map of `meta`, through `page`, which begins a buffer. Throws CorruptionError. */
+export function* readMap(file: File, meta: Meta, tag: number, page: Uint8Array): Io<MapFound> {
   const used = new PageSet();
   const parts: Pointer[] = [];
-  const page = new Uint8Array(PAGE_SIZE);
+  const words = new Int32Array(page.buffer, page.byteOffset + BODY, BODY_SIZE / 4);
   const epochMax = meta.epoch;
   for (const [listIndex, list] of meta.map.entries()) {
     if (list.id === 0) continue;
@@ -168,12 +168,9 @@ export function* readMap(file: File, meta: Meta, tag: number): Io<MapFound> {
       if (part.id === 0) continue;
       yield* readPage(file, page, { ...part, type: TYPE_MAP, level: 0, epochMax, tag });
       const first = ((from + i) * MAP_IDS_PER_PAGE) / 32;
-      for (let byte = BODY; byte < PAGE_SIZE; byte++) {
-        // Most bytes of a short map are zero: its words are put together only where something is in use.
-        if (page[byte] === 0) continue;
-        const word = (byte - BODY) >>> 2;
-        used.addWord(first + word, readU32(page, BODY + word * 4));
-        byte = BODY + word * 4 + 3;
+      // Whether a word is zero is the same in every byte order; its bits are not.
+      for (let word = 0; word < words.length; word++) {
+        if (words[word] !== 0) used.addWord(first + word, readU32(page, BODY + word * 4));
       }
     }
   }

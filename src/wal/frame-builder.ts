@@ -34,7 +34,7 @@ import type { SnapshotRecord } from "./types.ts";
 
 const PAYLOAD_AT = 4096;
 const ROWS_MAX = Math.floor((PAYLOAD_AT - FRAME_HEAD_BYTES) / FRAME_ROW_BYTES);
-const FIRST_BUFFER_BYTES = 64 * 1024;
+const FIRST_BUFFER_BYTES = 8 * 1024;
 /** A buffer that one large frame has blown up is not kept. */
 const KEPT_BUFFER_BYTES = 2 * 1024 * 1024;
 

@@ -18,7 +18,7 @@
  *
  * A crash at any point leaves a directory of which all this can be done again.
  */
-import { assert, CorruptionError, type Damage, readU32 } from "../base/index.ts";
+import { assert, CorruptionError, type Damage, EMPTY_BYTES, readU32 } from "../base/index.ts";
 import {
   closeFile,
   type Env,
@@ -120,6 +120,12 @@ interface TailFindings {
     number,
     { readonly header: FrameHeader; readonly rows: readonly FrameRow[]; readonly what: string }
   >;
+}
+
+/** A frame that goes into the new tail, and where it stands in the old one. */
+interface CopiedFrame {
+  readonly header: FrameHeader;
+  readonly offset: number;
 }
 
 type TailPlan = Omit<DecodedSegmentHeader, "provenLsn" | "sizeBytes" | "crc">;
@@ -429,7 +435,7 @@ class Recovery {
   ): Io<{ tail: OpenTail; dataRewritten: boolean }> {
     const headerBytes = segmentHeaderBytes(plan.groups.length);
     const highest: LiveSegment["highest"] = new Map();
-    const frames: { readonly header: FrameHeader; readonly offset: number }[] = [];
+    const frames: CopiedFrame[] = [];
     let dataRewritten = false;
     let offset = headerBytes;
     let readAt = from - source.firstLsn;
@@ -495,7 +501,7 @@ class Recovery {
     header: Uint8Array,
     firstLsn: Lsn,
     sourceChain: number,
-    frames: readonly { readonly header: FrameHeader; readonly offset: number }[],
+    frames: readonly CopiedFrame[],
     sizeBytes: number,
   ): Io<{ file: File; chain: number } | null> {
     const seed = readU32(header, 20);
@@ -510,29 +516,28 @@ class Recovery {
       yield* writeFile(file, 0, header);
       let chain = seed;
       let offset = header.length;
-      let chunk: Uint8Array[] = [];
+      let chunk: Uint8Array = EMPTY_BYTES;
       let chunkAt = offset;
       let readChain = sourceChain;
       for (const [number, frame] of frames.entries()) {
+        if (chunkAt === offset) chunk = new Uint8Array(chunkBytes(frames, number));
         // Read again, so checked again.
         const check = yield* source.check(frame.offset, readChain);
         if (!check.valid || check.header.crc !== frame.header.crc) {
           const what = check.valid ? "the frame has changed" : check.what;
           throw lostData({ file: source.path, offset: frame.offset, what }, null);
         }
-        const copy = source.copyFrame(frame.offset, check.header);
-        chain = placeFrame(copy, 0, {
+        source.copyFrame(frame.offset, check.header, chunk, offset - chunkAt);
+        chain = placeFrame(chunk, offset - chunkAt, {
           lsn: firstLsn + offset,
           durableLsn: firstLsn,
           previousCrc: chain,
           seed,
         });
         readChain = frame.header.crc;
-        chunk.push(copy);
-        offset += copy.length;
-        if (offset - chunkAt >= COPY_CHUNK_BYTES || number === frames.length - 1) {
-          yield* writeFile(file, chunkAt, concat(chunk, offset - chunkAt));
-          chunk = [];
+        offset += frame.header.frameBytes;
+        if (offset - chunkAt === chunk.length) {
+          yield* writeFile(file, chunkAt, chunk);
           chunkAt = offset;
         }
       }
@@ -681,13 +686,10 @@ function lostData(damage: Damage, rows: readonly FrameRow[] | null): WalCorrupti
   return new WalCorruptionError(damage, lost);
 }
 
-function concat(parts: readonly Uint8Array[], bytes: number): Uint8Array {
-  if (parts.length === 1) return parts[0] as Uint8Array;
-  const out = new Uint8Array(bytes);
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
+/** What the frames from `first` on take that are written together: a MiB, or all that are left. */
+function chunkBytes(frames: readonly CopiedFrame[], first: number): number {
+  let bytes = 0;
+  for (let i = first; i < frames.length && bytes < COPY_CHUNK_BYTES; i++)
+    bytes += (frames[i] as CopiedFrame).header.frameBytes;
+  return bytes;
 }

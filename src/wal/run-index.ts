@@ -9,7 +9,7 @@ import { assert } from "../base/index.ts";
 import type { LogIndex, Term } from "../raft/index.ts";
 import type { Lsn } from "./types.ts";
 
-const FIRST_CAPACITY = 16;
+const FIRST_CAPACITY = 8;
 
 export class RunIndex {
   #first: Float64Array = new Float64Array(FIRST_CAPACITY);

@@ -33,6 +33,26 @@ import type { Lsn } from "./types.ts";
 
 const WINDOW_BYTES = 1024 * 1024;
 
+/**
+ * Memory that segments are read through. Readers that take turns may share it: what one of them has read is gone when
+ * another one reads.
+ */
+export class ReadBuffer {
+  bytes: Uint8Array = new Uint8Array(0);
+  /** The same memory, to look for zeros. */
+  words: Int32Array = new Int32Array(0);
+  /** Whose bytes these are. */
+  owner: SegmentReader | null = null;
+
+  /** Room for so many bytes; what was read before is gone. */
+  reserve(bytes: number): void {
+    this.owner = null;
+    if (bytes <= this.bytes.length) return;
+    this.bytes = new Uint8Array(alignUp(bytes));
+    this.words = new Int32Array(this.bytes.buffer);
+  }
+}
+
 /** What stands where a frame may begin. */
 export type FrameCheck =
   | { readonly valid: true; readonly header: FrameHeader }
@@ -60,32 +80,45 @@ export class SegmentReader {
   readonly path: string;
   readonly sizeBytes: number;
   readonly header: DecodedSegmentHeader;
-  #window: Uint8Array;
+  readonly #buffer: ReadBuffer;
+  /** While the buffer is ours: it holds [#at, #at + #length) of the file. */
   #at = 0;
   #length = 0;
 
-  constructor(file: File, path: string, sizeBytes: number, header: DecodedSegmentHeader) {
+  constructor(
+    file: File,
+    path: string,
+    sizeBytes: number,
+    header: DecodedSegmentHeader,
+    buffer: ReadBuffer,
+  ) {
     this.file = file;
     this.path = path;
     this.sizeBytes = sizeBytes;
     this.header = header;
-    this.#window = new Uint8Array(Math.min(WINDOW_BYTES, alignUp(sizeBytes)));
+    this.#buffer = buffer;
   }
 
   /** Opens a segment for reading and checks its header. Throws CorruptionError, NEWER_FORMAT, FileError. */
-  static *open(files: Files, path: string): Io<SegmentReader> {
+  static *open(
+    files: Files,
+    path: string,
+    buffer: ReadBuffer = new ReadBuffer(),
+  ): Io<SegmentReader> {
     const file = yield* openFile(files, path, { access: "read" });
     try {
       const size = yield* fileSize(file);
-      const first = new Uint8Array(Math.min(SECTOR_BYTES, size));
-      yield* readFile(file, 0, first);
+      buffer.reserve(Math.min(WINDOW_BYTES, size));
+      const first = buffer.bytes.subarray(0, Math.min(SECTOR_BYTES, size));
+      yield* readFile(file, 0, first.fill(0));
       const headerBytes = claimedHeaderBytes(first, path, size);
       let whole: Uint8Array = first;
       if (headerBytes > first.length) {
-        whole = new Uint8Array(headerBytes);
-        yield* readFile(file, 0, whole);
+        buffer.reserve(headerBytes);
+        whole = buffer.bytes.subarray(0, headerBytes);
+        yield* readFile(file, 0, whole.fill(0));
       }
-      return new SegmentReader(file, path, size, decodeSegmentHeader(whole, path));
+      return new SegmentReader(file, path, size, decodeSegmentHeader(whole, path), buffer);
     } catch (error) {
       yield* closeFile(file);
       throw error;
@@ -96,9 +129,9 @@ export class SegmentReader {
     return this.header.firstLsn;
   }
 
-  /** The bytes that `check` and `at` speak of. Good until the next `check`, `scanTail` or `footerAt`. */
+  /** The bytes that `check` and `at` speak of. Good until this or another reader of the same buffer reads on. */
   get bytes(): Uint8Array {
-    return this.#window;
+    return this.#buffer.bytes;
   }
 
   /** Position of a file offset in `bytes`. */
@@ -111,7 +144,7 @@ export class SegmentReader {
     if (offset + FRAME_HEAD_BYTES > this.sizeBytes) return invalid("the file ends");
     if (!this.#has(offset, FRAME_HEAD_BYTES)) yield* this.#load(offset, FRAME_HEAD_BYTES);
     const header = readFrameHeader(
-      this.#window,
+      this.#buffer.bytes,
       offset - this.#at,
       this.firstLsn + offset,
       this.header.crc,
@@ -125,11 +158,12 @@ export class SegmentReader {
       return invalid("the file ends inside the frame", header);
     if (!this.#has(offset, frameBytes)) yield* this.#load(offset, frameBytes);
     const at = offset - this.#at;
-    if (!tableMatches(this.#window, at, header)) {
+    const { bytes } = this.#buffer;
+    if (!tableMatches(bytes, at, header)) {
       return invalid("the group table does not match its checksum", header);
     }
-    if (!payloadMatches(this.#window, at, header)) {
-      const rows = readFrameRows(this.#window, at, header);
+    if (!payloadMatches(bytes, at, header)) {
+      const rows = readFrameRows(bytes, at, header);
       return invalid("the payload does not match its checksum", header, rows);
     }
     if (header.flags !== 0) {
@@ -145,7 +179,7 @@ export class SegmentReader {
   records(offset: number, header: FrameHeader): RecordCursor {
     const start = payloadStart(offset - this.#at, header);
     return new RecordCursor(
-      this.#window,
+      this.#buffer.bytes,
       start,
       start + header.payloadBytes,
       this.path,
@@ -153,9 +187,10 @@ export class SegmentReader {
     );
   }
 
-  /** A copy of the frame at `offset`, which has just been checked. */
-  copyFrame(offset: number, header: FrameHeader): Uint8Array {
-    return this.#window.slice(offset - this.#at, offset - this.#at + header.frameBytes);
+  /** Copies the frame at `offset`, which has just been checked, to `into[at]`. */
+  copyFrame(offset: number, header: FrameHeader, into: Uint8Array, at: number): void {
+    const from = offset - this.#at;
+    into.set(this.#buffer.bytes.subarray(from, from + header.frameBytes), at);
   }
 
   /** Looks at every sector from `offset` to the end of the file for frames that prove something. */
@@ -166,11 +201,11 @@ export class SegmentReader {
       const sector = Math.min(SECTOR_BYTES, this.sizeBytes - at);
       if (!this.#has(at, sector)) yield* this.#load(at, sector);
       const start = at - this.#at;
-      const used = usedBytes(this.#window, start, start + sector);
+      const used = usedBytes(this.#buffer, start, start + sector);
       if (used === 0) continue;
       dataEnd = at + used;
       const header = readFrameHeader(
-        this.#window.subarray(0, this.#length),
+        this.#buffer.bytes.subarray(0, this.#length),
         start,
         this.firstLsn + at,
         this.header.crc,
@@ -185,7 +220,7 @@ export class SegmentReader {
     for (let at = offset; at + FRAME_HEAD_BYTES <= this.sizeBytes; at += SECTOR_BYTES) {
       if (!this.#has(at, FRAME_HEAD_BYTES)) yield* this.#load(at, FRAME_HEAD_BYTES);
       const header = readFrameHeader(
-        this.#window,
+        this.#buffer.bytes,
         at - this.#at,
         this.firstLsn + at,
         this.header.crc,
@@ -199,21 +234,24 @@ export class SegmentReader {
   *footerAt(offset: number): Io<SegmentFooter | null> {
     if (offset + FOOTER_BYTES > this.sizeBytes) return null;
     if (!this.#has(offset, FOOTER_BYTES)) yield* this.#load(offset, FOOTER_BYTES);
-    return decodeFooter(this.#window, offset - this.#at);
+    return decodeFooter(this.#buffer.bytes, offset - this.#at);
   }
 
   #has(offset: number, bytes: number): boolean {
-    return offset >= this.#at && offset + bytes <= this.#at + this.#length;
+    return (
+      this.#buffer.owner === this && offset >= this.#at && offset + bytes <= this.#at + this.#length
+    );
   }
 
   *#load(offset: number, bytes: number): Io<void> {
-    if (bytes > this.#window.length) this.#window = new Uint8Array(alignUp(bytes));
-    this.#at = offset;
-    this.#length = 0;
-    const wanted = Math.min(this.#window.length, this.sizeBytes - offset);
-    const read = yield* readFile(this.file, offset, this.#window.subarray(0, wanted));
+    const buffer = this.#buffer;
+    const wanted = Math.min(Math.max(bytes, WINDOW_BYTES), this.sizeBytes - offset);
+    buffer.reserve(wanted);
+    const read = yield* readFile(this.file, offset, buffer.bytes.subarray(0, wanted));
     // A file that became shorter than it said reads as zeros, which are never valid.
-    this.#window.fill(0, read);
+    buffer.bytes.fill(0, read, wanted);
+    buffer.owner = this;
+    this.#at = offset;
     this.#length = wanted;
   }
 }
@@ -227,9 +265,15 @@ function invalid(
   return { valid: false, what, header, rows, strayDurableLsn };
 }
 
-/** Where the last byte of `bytes[start, end)` that is not zero ends, counted from `start`. */
-function usedBytes(bytes: Uint8Array, start: number, end: number): number {
+/** Where the last byte in [start, end) that is not zero ends, counted from `start`, which is that of a sector. */
+function usedBytes({ bytes, words }: ReadBuffer, start: number, end: number): number {
   let used = end;
+  while (used > start && used % 4 !== 0 && bytes[used - 1] === 0) used--;
+  if (used % 4 === 0) {
+    let word = used / 4;
+    while (word > start / 4 && words[word - 1] === 0) word--;
+    used = word * 4;
+  }
   while (used > start && bytes[used - 1] === 0) used--;
   return used - start;
 }

@@ -4,7 +4,7 @@ import { type File, type Files, type Io, listDirectory } from "../env/index.ts";
 import type { GroupTable } from "./group-state.ts";
 import type { Manifest } from "./manifest.ts";
 import { parseSegmentName, segmentName } from "./segment.ts";
-import { SegmentReader } from "./segment-reader.ts";
+import { ReadBuffer, SegmentReader } from "./segment-reader.ts";
 import type { Lsn, WalIdentity } from "./types.ts";
 
 export interface NamedSegment {
@@ -41,7 +41,7 @@ export function* listSegments(files: Files, directory: string): Io<NamedSegment[
 
 /**
  * Opens segments from the last one back to the first that is needed: the one below whose first LSN every log ends
- * at or before its group's older checkpoint.
+ * at or before its group's older checkpoint. The readers share one buffer.
  */
 export function* openNeeded(
   files: Files,
@@ -50,9 +50,10 @@ export function* openNeeded(
   opened: (file: File) => void,
 ): Io<SegmentReader[]> {
   const readers: SegmentReader[] = [];
+  const buffer = new ReadBuffer();
   for (let i = named.length - 1; i >= 0; i--) {
     const { path, sequence, firstLsn } = named[i] as NamedSegment;
-    const reader = yield* SegmentReader.open(files, path);
+    const reader = yield* SegmentReader.open(files, path, buffer);
     opened(reader.file);
     if (reader.header.sequence !== sequence || reader.firstLsn !== firstLsn) {
       const is = segmentName(reader.header.sequence, reader.firstLsn);

@@ -57,16 +57,24 @@ export class SimDisk {
   quotaBytes: number;
   observer: DiskObserver | undefined;
   readonly #nodes = new Map<number, Inode | Directory>();
-  readonly #inFlight = new Set<InFlight>();
+  /** In the order in which they were asked for. */
+  readonly #inFlight: InFlight[] = [];
   readonly #locks = new Set<number>();
   #nextNode = ROOT + 1;
   #issued = 0;
   #performed = 0;
   #openFiles = 0;
   #crashes = 0;
+  /** A name went, or a change of names reached the device, since every node was last seen to have a name. */
+  #mayHaveOrphans = false;
+  readonly #latencyFromMs: number;
+  readonly #latencySpanMs: number;
 
   constructor(options: SimDiskOptions) {
     this.options = options;
+    const [from, to] = options.latencyMs ?? [0.01, 0.2];
+    this.#latencyFromMs = from;
+    this.#latencySpanMs = to - from;
     this.quotaBytes = options.quotaBytes ?? Number.POSITIVE_INFINITY;
     this.#nodes.set(ROOT, new Directory(ROOT));
   }
@@ -78,7 +86,7 @@ export class SimDisk {
 
   /** Nothing is in flight, open or locked. */
   get quiet(): boolean {
-    return this.#inFlight.size === 0 && this.#openFiles === 0 && this.#locks.size === 0;
+    return this.#inFlight.length === 0 && this.#openFiles === 0 && this.#locks.size === 0;
   }
 
   /** Whether a crash now has to decide about an operation that is under way. */
@@ -118,13 +126,14 @@ export class SimDisk {
       // The caller may use its buffer again when this disk completes the write; the copy must not see that.
       const own =
         operation.kind === "write" ? { ...operation, bytes: operation.bytes.slice() } : operation;
-      copy.#inFlight.add({ operation: own, rule: undefined, crc });
+      copy.#inFlight.push({ operation: own, rule: undefined, crc, result: undefined });
     }
     copy.quotaBytes = options.quotaBytes ?? this.quotaBytes;
     copy.#nextNode = this.#nextNode;
     copy.#issued = this.#issued;
     copy.#performed = this.#performed;
     copy.#crashes = this.#crashes;
+    copy.#mayHaveOrphans = true;
     return copy;
   }
 
@@ -132,21 +141,16 @@ export class SimDisk {
   issue(operation: Operation): InFlight {
     this.#issued++;
     const rule = this.faults.match(operation.kind, operation.path);
-    let crc = 0;
-    verify(() => {
-      if (operation.kind === "write") crc = crc32c(operation.bytes);
-    });
-    const flight: InFlight = { operation, rule, crc };
-    this.#inFlight.add(flight);
+    const crc = operation.kind === "write" ? verifiedCrc(operation.bytes) : 0;
+    const flight: InFlight = { operation, rule, crc, result: undefined };
+    this.#inFlight.push(flight);
     return flight;
   }
 
   /** How long the operation taken in last takes, by the seed. */
   latencyMs(): number {
-    const [from, to] = this.options.latencyMs ?? [0.01, 0.2];
-    return (
-      from + ((to - from) * (hash32(this.options.seed, STREAM_LATENCY, this.#issued) % 1024)) / 1024
-    );
+    const drawn = hash32(this.options.seed, STREAM_LATENCY, this.#issued) % 1024;
+    return this.#latencyFromMs + (this.#latencySpanMs * drawn) / 1024;
   }
 
   /** The number of the newest change: what a sync that is asked for now covers. */
@@ -154,37 +158,34 @@ export class SimDisk {
     return this.#performed;
   }
 
-  /** Performs what `issue` took in. Throws FileError. `stillRuns` is asked after each look of the observer. */
-  perform(
-    flight: InFlight,
-    stillRuns: () => boolean,
-  ): { readonly result: OperationResult } | undefined {
-    assert(this.#inFlight.has(flight), "an operation is performed once");
+  /**
+   * Performs what `issue` took in and leaves the result there. Throws FileError. The observer may end the `process`:
+   * false then, and its caller never hears of the operation.
+   */
+  perform(flight: InFlight, process: { readonly alive: boolean }): boolean {
+    assert(this.#inFlight.includes(flight), "an operation is performed once");
     const { operation, rule, crc } = flight;
     const ordinal = this.#performed + 1;
     this.observer?.("before", operation, ordinal);
-    if (!stillRuns()) return undefined;
-    verify(() => {
-      if (operation.kind === "write")
-        assert(
-          crc32c(operation.bytes) === crc,
-          `bytes of a write to ${operation.path} changed under way`,
-        );
-    });
-    this.#inFlight.delete(flight);
+    if (!process.alive) return false;
+    if (operation.kind === "write")
+      assert(
+        verifiedCrc(operation.bytes) === crc,
+        `bytes of a write to ${operation.path} changed under way`,
+      );
+    this.#inFlight.splice(this.#inFlight.indexOf(flight), 1);
     this.#performed = ordinal;
-    let result: OperationResult;
     let failure: FileError | undefined;
     try {
-      result = this.#perform(operation, rule?.fault);
+      flight.result = this.#perform(operation, rule?.fault);
     } catch (error) {
       if (!(error instanceof FileError)) throw error;
       failure = error;
     }
     this.observer?.("after", operation, ordinal);
-    if (!stillRuns()) return undefined;
+    if (!process.alive) return false;
     if (failure !== undefined) throw failure;
-    return { result };
+    return true;
   }
 
   /** A read in the call itself: no time passes, but faults strike. */
@@ -439,7 +440,9 @@ export class SimDisk {
       const named = directory.unsynced.find(
         (change) => change.node === inode.id && change.removes === undefined,
       );
-      if (named !== undefined) directory.sync(named.ordinal, (change) => this.#isBlocked(change));
+      if (named === undefined) continue;
+      directory.sync(named.ordinal, (change) => this.#isBlocked(change));
+      this.#mayHaveOrphans = true;
     }
   }
 
@@ -472,7 +475,7 @@ export class SimDisk {
     assert(inode.openHandles > 0, "a file is closed as often as it is opened");
     inode.openHandles--;
     this.#openFiles--;
-    if (inode.openHandles === 0) this.#sweep();
+    if (inode.openHandles === 0 && this.#mayHaveOrphans) this.#sweep();
   }
 
   #rename(from: string, to: string): void {
@@ -491,6 +494,7 @@ export class SimDisk {
       if (`${to}/`.startsWith(`${from}/`)) throw new FileError("EINVAL", "rename", to);
     }
     const ordinal = this.#performed;
+    this.#mayHaveOrphans = true;
     if (source.directory === target.directory) {
       source.directory.change({ ordinal, removes: source.name, adds: target.name, node: id });
     } else {
@@ -510,6 +514,7 @@ export class SimDisk {
     if (id === undefined) throw new FileError("ENOENT", "unlink", path);
     if (this.#nodes.get(id) instanceof Directory) throw new FileError("EISDIR", "unlink", path);
     directory.change({ ordinal: this.#performed, removes: name, node: id });
+    this.#mayHaveOrphans = true;
   }
 
   #mkdir(path: string): void {
@@ -556,10 +561,10 @@ export class SimDisk {
   }
 
   #takeInFlight(): Operation[] {
-    const changes = Array.from(this.#inFlight)
+    const changes = this.#inFlight
       .filter((flight) => flight.rule?.fault.error === undefined && isChange(flight.operation))
       .map((flight) => flight.operation);
-    this.#inFlight.clear();
+    this.#inFlight.length = 0;
     return changes;
   }
 
@@ -569,7 +574,7 @@ export class SimDisk {
 
   /** Nobody is left who holds anything. */
   #closeAll(): void {
-    this.#inFlight.clear();
+    this.#inFlight.length = 0;
     this.#locks.clear();
     this.#openFiles = 0;
     for (const inode of this.#files()) inode.openHandles = 0;
@@ -578,11 +583,15 @@ export class SimDisk {
 
   #sweep(): void {
     const reached = new Set<number>([ROOT]);
-    for (const directory of this.#directories()) {
+    const directories = this.#directories();
+    for (const directory of directories) {
       for (const id of directory.entries.values()) reached.add(id);
       for (const id of directory.durable.values()) reached.add(id);
-      for (const change of directory.unsynced) reached.add(change.node);
     }
+    this.#mayHaveOrphans = reached.size < this.#nodes.size;
+    if (!this.#mayHaveOrphans) return;
+    for (const directory of directories)
+      for (const change of directory.unsynced) reached.add(change.node);
     for (const flight of this.#inFlight)
       if ("node" in flight.operation) reached.add(flight.operation.node);
     for (const node of this.#nodes.values()) {
@@ -628,10 +637,16 @@ export class SimDisk {
   }
 
   #parent(operation: string, path: string): { directory: Directory; name: string } {
+    const slash = path.lastIndexOf("/");
+    const last = path.slice(slash + 1);
+    if (last !== "" && last !== ".") {
+      const names = slash <= 0 ? NO_NAMES : parts(path.slice(0, slash));
+      return { directory: this.#walk(operation, path, names), name: last };
+    }
     const names = parts(path);
-    const name = names.pop();
+    const name = names.at(-1);
     if (name === undefined) throw new FileError("EEXIST", operation, path);
-    return { directory: this.#walk(operation, path, names), name };
+    return { directory: this.#walk(operation, path, names.slice(0, -1)), name };
   }
 
   #walk(operation: string, path: string, names: readonly string[]): Directory {
@@ -647,9 +662,28 @@ export class SimDisk {
   }
 }
 
+/** In a run that verifies, the checksum of what is being written; 0 otherwise. */
+function verifiedCrc(bytes: Uint8Array): number {
+  let crc = 0;
+  verify(() => {
+    crc = crc32c(bytes);
+  });
+  return crc;
+}
+
+/** The names in the paths of directories, of which there are few: taken apart once. */
+const KNOWN_PARTS = new Map<string, readonly string[]>();
+const KNOWN_PARTS_MAX = 256;
+const NO_NAMES: readonly string[] = [];
+
 /** Absolute and relative paths are the same here: there is one root and nobody moves from it. */
-function parts(path: string): string[] {
-  return path.split("/").filter((name) => name !== "" && name !== ".");
+function parts(path: string): readonly string[] {
+  let names = KNOWN_PARTS.get(path);
+  if (names !== undefined) return names;
+  names = path.split("/").filter((name) => name !== "" && name !== ".");
+  if (KNOWN_PARTS.size >= KNOWN_PARTS_MAX) KNOWN_PARTS.clear();
+  KNOWN_PARTS.set(path, names);
+  return names;
 }
 
 function sortedNames(directory: Directory): string[] {

@@ -67,13 +67,14 @@ export class SimFiles implements Files {
     }));
   }
 
-  /** For the open files of this process. */
+  /** For the open files of this process; `file` hears first that the operation has ended. */
   start<T>(
     operation: Operation,
     done: Completion<T>,
     convert: (result: OperationResult) => T,
+    file: SimFile,
   ): void {
-    this.#start(operation, done, convert);
+    this.#start(operation, done, convert, file);
   }
 
   /** Fails later, without reaching the disk. */
@@ -96,21 +97,24 @@ export class SimFiles implements Files {
     operation: Operation,
     done: Completion<T>,
     convert: (result: OperationResult) => T,
+    file?: SimFile,
   ): void {
     if (!this.#process.alive) return;
     const disk = this.#disk;
     const flight = disk.issue(operation);
     const finish = (): void => {
       if (!this.#process.alive) return;
-      let performed: { readonly result: OperationResult } | undefined;
+      let failure: FileError | null;
       try {
-        performed = disk.perform(flight, () => this.#process.alive);
+        if (!disk.perform(flight, this.#process)) return;
+        failure = null;
       } catch (error) {
         if (!(error instanceof FileError)) throw error;
-        done(error, undefined as T);
-        return;
+        failure = error;
       }
-      if (performed !== undefined) done(null, convert(performed.result));
+      file?.ended();
+      if (failure === null) done(null, convert(flight.result));
+      else done(failure, undefined as T);
     };
     const delayMs = flight.rule?.fault.delayMs ?? 0;
     if (delayMs === Number.POSITIVE_INFINITY)
@@ -197,14 +201,11 @@ class SimFile implements File {
       return;
     }
     this.#inFlight++;
-    this.#files.start(
-      operation,
-      (error, value) => {
-        this.#inFlight--;
-        done(error, value);
-      },
-      convert,
-    );
+    this.#files.start(operation, done, convert, this);
+  }
+
+  ended(): void {
+    this.#inFlight--;
   }
 }
 

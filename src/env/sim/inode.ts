@@ -51,6 +51,9 @@ export interface SectorChoices {
 
 export const KEEPS_NOTHING: Survival = { sizeOps: 0, keeps: () => false };
 
+/** Every sector of every change. */
+const keepsAll = (): boolean => true;
+
 export class Inode {
   readonly id: number;
   cache: SparseBytes;
@@ -89,14 +92,24 @@ export class Inode {
   writeDurably(ordinal: number, offset: number, bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     this.cache.write(offset, bytes);
-    const write = this.#afterImage(ordinal, offset, bytes);
+    // Whole sectors need no image of their own: they reach the device before the caller can change them.
+    const whole = offset % SECTOR_BYTES === 0 && bytes.length % SECTOR_BYTES === 0;
+    const write: UnsyncedWrite = whole
+      ? {
+          kind: "write",
+          ordinal,
+          sector: offset / SECTOR_BYTES,
+          bytes,
+          sizeAfter: this.cache.sizeBytes,
+        }
+      : this.#afterImage(ordinal, offset, bytes);
     if (this.#unsynced.length > 0) {
       this.#settleSizes();
       this.#unsynced = this.#unsynced.flatMap((op) =>
         withoutSectors(op, write.sector, write.sector + write.bytes.length / SECTOR_BYTES),
       );
     }
-    this.#apply([write], { sizeOps: 1, keeps: () => true });
+    this.#apply([write], { sizeOps: 1, keeps: keepsAll });
   }
 
   truncate(ordinal: number, sizeBytes: number): void {
@@ -107,7 +120,7 @@ export class Inode {
   /** The changes up to `ordinal` reach the device. */
   sync(ordinal: number): void {
     const ops = this.#takeUpTo(ordinal);
-    if (ops.length > 0) this.#apply(ops, { sizeOps: ops.length, keeps: () => true });
+    if (ops.length > 0) this.#apply(ops, { sizeOps: ops.length, keeps: keepsAll });
   }
 
   /**
@@ -180,7 +193,8 @@ export class Inode {
       image = ZEROS.subarray(0, bytes.length);
     } else {
       image = new Uint8Array(end - start);
-      this.cache.readPadded(start, image);
+      if (bytes.length === image.length) image.set(bytes);
+      else this.cache.readPadded(start, image);
     }
     return {
       kind: "write",
@@ -224,6 +238,11 @@ export class Inode {
         barrier * SECTOR_BYTES,
         op.sector * SECTOR_BYTES + op.bytes.length,
       );
+      if (keeps === keepsAll) {
+        const start = op.sector * SECTOR_BYTES;
+        if (start < end) device.write(start, op.bytes.subarray(0, end - start));
+        continue;
+      }
       // Neighbours go in one write, so that a whole page of zeros stays one.
       let from = -1;
       for (let sector = op.sector; ; sector++) {

@@ -40,6 +40,8 @@ export interface InFlight {
   readonly rule: Rule | undefined;
   /** Of the bytes of a write, to see that the caller leaves them alone. */
   readonly crc: number;
+  /** Once it is performed. */
+  result: OperationResult;
 }
 
 /** Whether a crash can find more or less of it: opening counts, because it may create. */

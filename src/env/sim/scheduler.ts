@@ -8,11 +8,23 @@
 import { assert, hash32 } from "../../base/index.ts";
 import type { Timer } from "../env.ts";
 
-interface Event {
+/** One call that is due, and the timer of whoever asked for it. */
+class Event implements Timer {
   readonly timeMs: number;
   readonly tie: number;
   readonly ordinal: number;
   fire: (() => void) | undefined;
+
+  constructor(timeMs: number, tie: number, ordinal: number, fire: () => void) {
+    this.timeMs = timeMs;
+    this.tie = tie;
+    this.ordinal = ordinal;
+    this.fire = fire;
+  }
+
+  cancel(): void {
+    this.fire = undefined;
+  }
 }
 
 /** Above every hash: events with such a tie come after the others of their time, in the order of their arrival. */
@@ -101,12 +113,7 @@ export class SimScheduler {
       !Number.isNaN(timeMs) && timeMs < Number.POSITIVE_INFINITY,
       "an event has a finite time",
     );
-    const event: Event = {
-      timeMs: timeMs > this.#nowMs ? timeMs : this.#nowMs,
-      tie,
-      ordinal,
-      fire,
-    };
+    const event = new Event(timeMs > this.#nowMs ? timeMs : this.#nowMs, tie, ordinal, fire);
     const heap = this.#heap;
     let hole = heap.length;
     heap.push(event);
@@ -118,11 +125,7 @@ export class SimScheduler {
       hole = up;
     }
     heap[hole] = event;
-    return {
-      cancel(): void {
-        event.fire = undefined;
-      },
-    };
+    return event;
   }
 
   #pop(): Event | undefined {

@@ -14,6 +14,20 @@ interface Page {
   readonly bytes: Uint8Array;
 }
 
+/** Pages are cut from pieces of so many: one by one they would cost more than what is done with them. */
+const PAGES_PER_PIECE = 16;
+let piece: ArrayBuffer = new ArrayBuffer(PAGES_PER_PIECE * PAGE_BYTES);
+let pieceUsed = 0;
+
+/** A page of zeros. */
+function newPage(): Uint8Array {
+  if (pieceUsed === PAGES_PER_PIECE) {
+    piece = new ArrayBuffer(PAGES_PER_PIECE * PAGE_BYTES);
+    pieceUsed = 0;
+  }
+  return new Uint8Array(piece, pieceUsed++ * PAGE_BYTES, PAGE_BYTES);
+}
+
 /** Stands for every page that was written with zeros: prepared segments take room on the disk, not in memory. */
 const ZERO_PAGE: Page = { owner: null, bytes: new Uint8Array(PAGE_BYTES) };
 
@@ -155,10 +169,8 @@ export class SparseBytes {
     const page = this.#pages[index];
     if (page !== undefined && page.owner === this.#owner) return page.bytes;
     if (page === undefined) this.#allocatedPages++;
-    const own: Page = {
-      owner: this.#owner,
-      bytes: page === undefined ? new Uint8Array(PAGE_BYTES) : page.bytes.slice(),
-    };
+    const own: Page = { owner: this.#owner, bytes: newPage() };
+    if (page !== undefined && page !== ZERO_PAGE) own.bytes.set(page.bytes);
     this.#pages[index] = own;
     return own.bytes;
   }
