@@ -5,6 +5,7 @@
  */
 import type { HarmonyError } from "../src/base/index.ts";
 import type { GroupId, LogIndex } from "../src/raft/index.ts";
+import { CLUSTER_MARKS, type ClusterMark } from "./cluster-marks.ts";
 import { encodeOp, type Op, type OpResult } from "./cluster-machine.ts";
 import type { ClusterNode, GroupReplica } from "./cluster-node.ts";
 import type { GroupOracle } from "./cluster-oracle.ts";
@@ -28,7 +29,7 @@ export interface ClientSurroundings {
   node(id: number): ClusterNode;
   after(delayMs: number, fire: () => void): void;
   note(what: string, number: number, detail?: unknown): void;
-  mark(name: string): void;
+  mark(name: ClusterMark): void;
   /** Runs a check whose exception would be swallowed by the node that calls. */
   guarded(judge: () => void): void;
 }
@@ -112,7 +113,7 @@ export class Clients {
       if (cancel()) {
         this.#oracle(group).never(request.id);
         this.#failed(pending);
-        world.mark("a client gives up what was not proposed yet");
+        world.mark(CLUSTER_MARKS.givenUp);
       } else this.#unknown(pending);
     });
   }
@@ -187,9 +188,7 @@ export class Clients {
     if (error !== null) {
       if (error.code === "NOT_LEADER")
         this.#world.mark(
-          error.maybeApplied
-            ? "a proposal is displaced and may still be applied"
-            : "a proposal is lost to another leader for certain",
+          error.maybeApplied ? CLUSTER_MARKS.displaced : CLUSTER_MARKS.lostForCertain,
         );
       if (error.maybeApplied) this.#unknown(pending);
       else this.#failed(pending);

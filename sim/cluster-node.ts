@@ -3,6 +3,7 @@
  * the shipped log, vote file, Raft and Ready loop. Whatever a node promises to others is written down here as it
  * leaves, and every later start is held against it.
  */
+import { CLUSTER_MARKS, type ClusterMark } from "./cluster-marks.ts";
 import { HarmonyError } from "../src/base/index.ts";
 import { type Env, FileError, type Io, runIo } from "../src/env/index.ts";
 import { type CrashMode, type InjectedFault, runIoNow, SimEnv } from "../src/env/sim/index.ts";
@@ -40,7 +41,7 @@ export interface Surroundings {
   readonly oracles: readonly GroupOracle[];
   send(from: ClusterNode, message: Message): void;
   note(what: string, number: number, detail?: unknown): void;
-  mark(name: string): void;
+  mark(name: ClusterMark): void;
   /** The process has ended by itself, or at a file operation that it was to end at. */
   died(node: ClusterNode): void;
   /** A check failed where an exception would be swallowed. */
@@ -51,7 +52,7 @@ export interface Surroundings {
   /** A leader has committed entries that nobody had committed before. */
   committed(node: ClusterNode, group: GroupReplica, first: LogIndex): void;
   /** A message that promises something leaves: a vote, or an answer to an append. */
-  promises(node: ClusterNode, group: GroupReplica, message: Message): void;
+  promises(node: ClusterNode, group: GroupReplica): void;
 }
 
 /** What a node has of one group, over all its lives. */
@@ -206,9 +207,9 @@ export class ClusterNode {
     if (this.#state === "down") return;
     const { machine } = this;
     this.#world.note(`node ${this.id} ends`, this.#life, end);
-    if (this.#state === "opening") this.#world.mark("a process ends in its recovery");
+    if (this.#state === "opening") this.#world.mark(CLUSTER_MARKS.crashInRecovery);
     if (this.groups.some(({ votesWaiting }) => votesWaiting > 0))
-      this.#world.mark("a process ends between a vote and its answer");
+      this.#world.mark(CLUSTER_MARKS.voteUnderWay);
     for (const group of this.groups) {
       if (group.raft !== null) this.#judgeDrops(group.raft);
       group.stop();
@@ -251,7 +252,8 @@ export class ClusterNode {
   }
 
   clearFaults(): void {
-    for (const fault of this.#faults) if (fault.struck === 0) fault.remove();
+    // One that has struck stays in the list: what it did may yet come to light.
+    for (const fault of this.#faults) fault.remove();
     this.#haltAt = 0;
   }
 
@@ -393,7 +395,7 @@ export class ClusterNode {
             )
           : cause,
       );
-    this.#world.mark("a failed write ends a node");
+    this.#world.mark(CLUSTER_MARKS.failedWrite);
     this.#die();
   }
 
@@ -425,7 +427,7 @@ export class ClusterNode {
     this.keepsPromises(group, recovered);
     oracle.found(this.id, view);
     if (this.#afterOutage && view.lastIndex > oracle.commit)
-      this.#world.mark("an uncommitted tail survives the loss of all power");
+      this.#world.mark(CLUSTER_MARKS.outageTail);
     check(
       hardState.commit <= oracle.commit,
       "a start knows no more committed than there is",
@@ -461,7 +463,7 @@ export class ClusterNode {
     const isLeader = role === "leader";
     check(term >= group.term, "terms do not fall", () => `${term} after ${group.term}`);
     if (group.isLeader && (!isLeader || term !== group.term)) {
-      if (term === group.term) this.#world.mark("a leader that hears from no quorum steps down");
+      if (term === group.term) this.#world.mark(CLUSTER_MARKS.noQuorum);
       this.#world.deposed(this, group);
     }
     const isNews = isLeader && !(group.isLeader && term === group.term);
@@ -516,33 +518,25 @@ export class ClusterNode {
   #sent(message: Message): void {
     const group = this.groups[message.group] as GroupReplica;
     const oracle = this.#oracle(group);
-    switch (message.type) {
-      case "vote":
-        oracle.vote(this.id, message.term, this.id);
-        group.promise(message.term, this.id);
-        this.#world.promises(this, group, message);
-        break;
-      case "voteResponse":
-        if (!message.reject) {
-          group.votesWaiting--;
-          oracle.vote(this.id, message.term, message.to);
-        }
-        group.promise(message.term, message.reject ? 0 : message.to);
-        this.#world.promises(this, group, message);
-        break;
-      case "appendResponse":
-        group.promise(message.term, 0);
-        // One of a term that is over may speak of entries that have been replaced here since.
-        if (!message.reject && message.term === group.term)
-          group.promisedIndex = Math.max(group.promisedIndex, message.index);
-        this.#world.promises(this, group, message);
-        break;
-      case "preVoteResponse":
-        if (message.reject) this.#world.mark("a pre-vote is refused");
-        break;
-      default:
-        break;
-    }
+    const { type, term } = message;
+    if (type === "vote") {
+      oracle.vote(this.id, term, this.id);
+      group.promise(term, this.id);
+    } else if (type === "voteResponse") {
+      if (!message.reject) {
+        group.votesWaiting--;
+        oracle.vote(this.id, term, message.to);
+      }
+      group.promise(term, message.reject ? 0 : message.to);
+    } else if (type === "appendResponse") {
+      group.promise(term, 0);
+      // One of a term that is over may speak of entries that have been replaced here since.
+      if (!message.reject && term === group.term)
+        group.promisedIndex = Math.max(group.promisedIndex, message.index);
+    } else if (type === "preVoteResponse" && message.reject)
+      this.#world.mark(CLUSTER_MARKS.preVoteRefused);
+    if (type === "vote" || type === "voteResponse" || type === "appendResponse")
+      this.#world.promises(this, group);
     this.#world.send(this, message);
   }
 
@@ -563,8 +557,9 @@ export class ClusterNode {
         "no message contradicts what a replica knows",
         () => `node ${this.id} dropped ${drops.get(reason)} as ${reason}`,
       );
-    for (const reason of ["sticky-leader", "stale-term", "not-expected"] as const)
-      if (drops.has(reason)) this.#world.mark(`a message is dropped: ${reason}`);
+    if (drops.has("sticky-leader")) this.#world.mark(CLUSTER_MARKS.sticky);
+    if (drops.has("stale-term")) this.#world.mark(CLUSTER_MARKS.staleTerm);
+    if (drops.has("not-expected")) this.#world.mark(CLUSTER_MARKS.overtaken);
   }
 }
 

@@ -63,7 +63,7 @@ const ALL_FAULTS: ClusterFaults = {
   campaigns: true,
 };
 
-export const NO_FAULTS: ClusterFaults = {
+const NO_FAULTS: ClusterFaults = {
   kills: false,
   powerLoss: false,
   outages: false,
@@ -76,6 +76,11 @@ export const NO_FAULTS: ClusterFaults = {
   campaigns: false,
 };
 
+/** Nothing goes wrong: everything has to work, and exactly. */
+export function isCalm(faults: ClusterFaults): boolean {
+  return !Object.values(faults).includes(true);
+}
+
 export function drawClusterOptions(seed: number, style: Style): ClusterOptions {
   const random = new Random(hash32(seed, STREAM_OPTIONS));
   const isSwarm = style === "swarm";
@@ -84,7 +89,7 @@ export function drawClusterOptions(seed: number, style: Style): ClusterOptions {
     nodes,
     groups: random.pick([1, 1, 2, 4]),
     steps: random.between(80, 200),
-    clients: random.between(2, 6),
+    clients: random.between(2, 10),
     keys: random.pick([3, 6, 12]),
     valueBytesMax: random.pick([0, 60, 600]),
     tickMs: 10,
@@ -92,7 +97,7 @@ export function drawClusterOptions(seed: number, style: Style): ClusterOptions {
     heartbeatTicks: isSwarm ? random.pick([1, 2]) : 1,
     preVote: random.percent(isSwarm ? 60 : 90),
     checkQuorum: random.percent(isSwarm ? 60 : 90),
-    maxEntriesBytesPerMessage: random.pick(isSwarm ? [0, 40, 1 << 20] : [200, 1 << 20]),
+    maxEntriesBytesPerMessage: random.pick(isSwarm ? [0, 40, 1 << 20] : [0, 200, 1 << 20]),
     maxInflightMessages: random.pick(isSwarm ? [1, 2, 8] : [4, 256]),
     maxInflightBytes: random.pick(isSwarm ? [1, 300, 1 << 20] : [1 << 20]),
     maxUncommittedBytes: random.pick(isSwarm ? [0, 200, 1 << 20] : [2000, 1 << 20]),

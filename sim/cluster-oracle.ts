@@ -5,6 +5,7 @@
  * An entry is known by the hash of everything up to it: two logs whose hashes are equal at an index are equal up to
  * there. So log matching is one comparison for each entry that a Ready carries.
  */
+import { CLUSTER_MARKS } from "./cluster-marks.ts";
 import { crc32c, hash32 } from "../src/base/index.ts";
 import type { Entry, GroupId, LogIndex, NodeId, Term } from "../src/raft/index.ts";
 import type { Applied } from "./cluster-machine.ts";
@@ -76,6 +77,8 @@ export class GroupOracle {
   readonly #claims = new Map<number, Claim>();
   readonly #leaders = new Map<Term, NodeId>();
   readonly #votes = new Map<number, NodeId>();
+  /** The first who stood for a term. */
+  readonly #candidates = new Map<Term, NodeId>();
   readonly #committed: Committed[] = [];
   readonly #stateHashes: number[] = [];
   /** Of every command that was applied anywhere: its index. */
@@ -144,10 +147,10 @@ export class GroupOracle {
   }
 
   #cut(view: LogView, index: LogIndex): void {
-    this.#marks.hit("a conflict cuts the log of a follower");
+    this.#marks.hit(CLUSTER_MARKS.conflict);
     const claim = this.#claims.get(index * TERMS_MAX + view.term(index));
     if (claim !== undefined && bits(claim.holders) > this.#size / 2)
-      this.#marks.hit("an entry that a majority held is replaced");
+      this.#marks.hit(CLUSTER_MARKS.majorityReplaced);
   }
 
   // ---- elections ----
@@ -184,6 +187,10 @@ export class GroupOracle {
       () => `group ${this.group}: ${voter} votes for ${known} and ${candidate} in term ${term}`,
     );
     this.#votes.set(name, candidate);
+    if (known !== undefined || voter !== candidate) return;
+    const other = this.#candidates.get(term);
+    if (other === undefined) this.#candidates.set(term, candidate);
+    else this.#marks.hit(CLUSTER_MARKS.votesSplit);
   }
 
   // ---- commit and apply ----
@@ -205,8 +212,7 @@ export class GroupOracle {
       "a leader commits by counting only entries of its own term",
       () => `group ${this.group}: ${node} commits ${commit}/${view.term(commit)} in term ${term}`,
     );
-    if (view.term(first) < term && first < commit)
-      this.#marks.hit("an entry of an old term is committed by a later one");
+    if (view.term(first) < term && first < commit) this.#marks.hit(CLUSTER_MARKS.oldTerm);
     for (let index = first; index <= commit; index++) {
       const chain = view.chain(index);
       check(chain !== -1, "a leader commits what it has", () => `group ${this.group}: ${index}`);

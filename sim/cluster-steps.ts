@@ -4,7 +4,7 @@ import type { CrashMode } from "../src/env/sim/index.ts";
 import type { Request } from "./cluster-clients.ts";
 import { keyKind } from "./cluster-machine.ts";
 import type { End } from "./cluster-node.ts";
-import type { ClusterOptions } from "./cluster-options.ts";
+import { type ClusterOptions, isCalm } from "./cluster-options.ts";
 import { FAIR_WEATHER, type Weather } from "./network.ts";
 
 /** One way: from, to. */
@@ -55,8 +55,10 @@ export interface Sight {
   readonly stepsDone: number;
   isBusy(client: number): boolean;
   isDown(node: number): boolean;
-  /** 0 when nobody leads. */
+  /** Who leads the newest term; 0 when nobody does. */
   leader(group: number): number;
+  /** Who takes itself for the leader, of whatever term. */
+  believers(group: number): readonly number[];
   seen(group: number, key: number): number;
   readonly isCut: boolean;
 }
@@ -91,10 +93,19 @@ export class StepSource {
     }
     const random = this.#random;
     // First of all somebody leads.
-    if (sight.stepsDone === 0) return { do: "run", ms: this.#electionMs * random.between(2, 4) };
+    if (sight.stepsDone === 0) return { do: "run", ms: this.#electionMs * this.#calmTimeouts };
+    const { faults, nodes } = this.#options;
+    if (sight.stepsDone === 1 && faults.badNetwork && nodes > 1 && random.percent(50))
+      return { do: "weather", ways: null, weather: this.#weather(), ms: 0 };
     const down = this.#nodes.filter((node) => sight.isDown(node));
     if (down.length > 0 && random.percent(15 + 15 * down.length))
       return { do: "start", node: random.pick(down), ms: this.#shortMs() };
+    // Who was deposed and does not know it must not answer from its past.
+    const stale = this.#staleLeader(sight);
+    if (stale !== null && random.percent(40)) {
+      const client = this.#idleClient(sight);
+      if (client !== 0) return this.#request(client, sight, stale);
+    }
     if (random.percent(62)) {
       const client = this.#idleClient(sight);
       if (client !== 0) return this.#request(client, sight);
@@ -105,6 +116,22 @@ export class StepSource {
 
   get #nodes(): number[] {
     return Array.from({ length: this.#options.nodes }, (_, i) => i + 1);
+  }
+
+  /** Without faults nothing may change once somebody leads, and an election may take several attempts. */
+  get #calmTimeouts(): number {
+    return isCalm(this.#options.faults) ? 12 : this.#random.between(2, 4);
+  }
+
+  #staleLeader(sight: Sight): { readonly group: number; readonly node: number } | null {
+    for (let group = 0; group < this.#options.groups; group++) {
+      const believers = sight.believers(group);
+      if (believers.length < 2) continue;
+      const leader = sight.leader(group);
+      const node = believers.find((id) => id !== leader);
+      if (node !== undefined) return { group, node };
+    }
+    return null;
   }
 
   get #electionMs(): number {
@@ -130,14 +157,22 @@ export class StepSource {
     return 0;
   }
 
-  #request(client: number, sight: Sight): ClusterStep {
+  #request(
+    client: number,
+    sight: Sight,
+    stale: { readonly group: number; readonly node: number } | null = null,
+  ): ClusterStep {
     const random = this.#random;
-    const { groups, keys, nodes, valueBytesMax } = this.#options;
+    const { groups, keys, nodes, valueBytesMax, faults } = this.#options;
     const id = ++this.#ids;
-    const group = random.below(groups);
+    const group = stale?.group ?? random.below(groups);
     const key = random.below(keys);
-    const leader = sight.leader(group);
-    const node = leader !== 0 && random.percent(75) ? leader : random.between(1, nodes);
+    const leader = stale?.node ?? sight.leader(group);
+    const isCalmNow = isCalm(faults);
+    const node =
+      leader !== 0 && (isCalmNow || stale !== null || random.percent(75))
+        ? leader
+        : random.between(1, nodes);
     const base = {
       id,
       client,
@@ -145,7 +180,7 @@ export class StepSource {
       group,
       key,
       sizeBytes: random.below(valueBytesMax + 1),
-      timeoutMs: this.#electionMs * random.pick([1, 4, 4, 10]),
+      timeoutMs: this.#electionMs * (isCalmNow ? 100 : random.pick([1, 4, 4, 10])),
     };
     const ms = this.#shortMs();
     const of = (kind: Request["kind"], a: number, b: number): ClusterStep => ({
@@ -153,7 +188,7 @@ export class StepSource {
       request: { ...base, kind, a, b },
       ms,
     });
-    if (random.percent(25)) return of("read", 0, 0);
+    if (random.percent(stale === null ? 25 : 70)) return of("read", 0, 0);
     switch (keyKind(key)) {
       case "counter":
         return of("add", random.between(1, 9), 0);
@@ -233,7 +268,11 @@ export class StepSource {
         };
       case "campaign":
         return { do: kind, node, group: random.below(groups), ms };
-      default:
+      case "mend":
+      case "run":
+      case "start":
+      case "request":
+      case "heal":
         return { do: "mend", ms: this.#anyMs() };
     }
   }
@@ -265,7 +304,7 @@ export class StepSource {
       isCut: false,
       lossPercent: random.pick([0, 0, 2, 10, 30]),
       duplicatePercent: random.pick([0, 0, 5, 50]),
-      delayMs: random.pick([0, 1, 5, 20, this.#electionMs >> 1]),
+      delayMs: random.pick([0, 1, 5, 20, this.#electionMs >> 1, this.#electionMs]),
       stragglePercent: random.pick([0, 1, 10]),
       isOrdered: random.percent(50),
       messagesMax: random.pick([2, 20, 1000]),

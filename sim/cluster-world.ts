@@ -8,6 +8,7 @@ import { hash32 } from "../src/base/index.ts";
 import { SimScheduler } from "../src/env/sim/index.ts";
 import type { LogIndex, Message } from "../src/raft/index.ts";
 import { Clients, type ClientSurroundings } from "./cluster-clients.ts";
+import { CLUSTER_MARKS, type ClusterMark } from "./cluster-marks.ts";
 import { encodeOp } from "./cluster-machine.ts";
 import {
   ClusterNode,
@@ -16,7 +17,7 @@ import {
   type Recovered,
   type Surroundings,
 } from "./cluster-node.ts";
-import { type ClusterOptions, drawClusterOptions } from "./cluster-options.ts";
+import { type ClusterOptions, drawClusterOptions, isCalm } from "./cluster-options.ts";
 import { GroupOracle } from "./cluster-oracle.ts";
 import { type ClusterStep, type Sight, StepSource } from "./cluster-steps.ts";
 import type { Marks } from "./marks.ts";
@@ -64,6 +65,8 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
   #looks = 0;
   #promises = 0;
   #isCut = false;
+  /** After the first step. */
+  #electionsBefore = 0;
   #healing: { readonly group: number; done: boolean }[] = [];
 
   constructor(seed: number, options: ClusterOptions, trace: Trace, marks: Marks) {
@@ -133,6 +136,10 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
     return leader;
   }
 
+  believers(group: number): readonly number[] {
+    return this.#nodes.filter(({ groups }) => groups[group]?.isLeader === true).map(({ id }) => id);
+  }
+
   seen(group: number, key: number): number {
     return this.#clients.seen(group, key);
   }
@@ -149,15 +156,26 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
     this.#do(step);
     this.#settle();
     this.#run(step.ms);
+    if (this.#stepsDone === 1) this.#electionsBefore = this.#elections;
+  }
+
+  get #elections(): number {
+    let sum = 0;
+    for (const { elections } of this.oracles) sum += elections;
+    return sum;
   }
 
   #do(step: ClusterStep): void {
     switch (step.do) {
       case "run":
         return;
-      case "request":
+      case "request": {
+        const { group, node, kind } = step.request;
+        if (kind === "read" && this.leader(group) !== node && this.believers(group).includes(node))
+          this.mark(CLUSTER_MARKS.twoLeaders);
         this.#clients.send(step.request);
         return;
+      }
       case "crash":
         this.#end(this.node(step.node), step.end);
         return;
@@ -275,6 +293,8 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
     while (!isThere()) {
       check(this.nowMs < limitMs, rule, detail);
       this.#run(sliceMs);
+      // A write that failed before may end a node only now.
+      for (const node of this.#nodes) if (node.state === "down") node.start();
     }
   }
 
@@ -284,10 +304,8 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
     const receiver = this.node(to);
     if (receiver.state !== "up") return;
     const { message, senderLife, receiverLife } = packet;
-    if (senderLife !== this.node(from).life)
-      this.mark("a message arrives after its sender has died");
-    if (receiverLife !== receiver.life)
-      this.mark("a message arrives in a later life of its receiver");
+    if (senderLife !== this.node(from).life) this.mark(CLUSTER_MARKS.senderDead);
+    if (receiverLife !== receiver.life) this.mark(CLUSTER_MARKS.laterLife);
     this.note(`n${to} hears ${message.type}`, from, message);
     receiver.input((host) => host.receive(message));
   }
@@ -317,7 +335,7 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
     this.#trace.event(this.nowMs, what, number, detail);
   }
 
-  mark(name: string): void {
+  mark(name: ClusterMark): void {
     this.#marks.hit(name);
   }
 
@@ -351,14 +369,12 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
 
   elected(node: ClusterNode, group: GroupReplica): void {
     this.note(`node ${node.id} leads`, group.term, { group: group.group });
-    if (this.#nodes.some((other) => other.isPaused))
-      this.mark("an election while a node is paused");
+    if (this.#nodes.some((other) => other.isPaused)) this.mark(CLUSTER_MARKS.pausedElection);
   }
 
   deposed(node: ClusterNode, group: GroupReplica): void {
     this.note(`node ${node.id} leads no more`, group.term, { group: group.group });
-    if (this.#clients.writesAt(node, group.group) > 0)
-      this.mark("a leader is deposed while writes are under way");
+    if (this.#clients.writesAt(node, group.group) > 0) this.mark(CLUSTER_MARKS.deposed);
   }
 
   /** Committed means durable in a quorum's disk bytes. */
@@ -385,7 +401,7 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
   }
 
   #durable(node: ClusterNode): readonly Recovered[] {
-    this.mark("the durable bytes are looked up");
+    this.mark(CLUSTER_MARKS.durable);
     return node.durable();
   }
 
@@ -396,6 +412,7 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
   // ---- the end ----
 
   #heal(): void {
+    if (isCalm(this.options.faults)) this.#judgeCalm();
     this.#network.setWeatherEverywhere(FAIR_WEATHER);
     this.#isCut = false;
     for (const node of this.#nodes) {
@@ -406,10 +423,7 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
     for (const node of this.#nodes) node.start();
     this.#runUntil(
       "after all faults every node is up",
-      () => {
-        for (const node of this.#nodes) if (node.state === "down") node.start();
-        return this.#nodes.every(({ state }) => state === "up");
-      },
+      () => this.#nodes.every(({ state }) => state === "up"),
       () => this.#picture(),
     );
     this.#commitEverywhere();
@@ -433,6 +447,22 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
     );
     this.#clients.checkHistories();
     this.#network.invariants();
+  }
+
+  /** Nothing went wrong, so nothing may have: no leader was deposed, no client was refused or left alone. */
+  #judgeCalm(): void {
+    this.#run(this.options.electionTicks * this.options.tickMs * 4);
+    const { unknown, refused, busy } = this.#clients;
+    check(
+      this.#elections === this.#electionsBefore,
+      "without faults nobody is deposed",
+      () => `${this.#electionsBefore} elections at first, then ${this.#elections}`,
+    );
+    check(
+      unknown + refused + busy === 0,
+      "without faults every request is answered",
+      () => `${unknown} unknown, ${refused} refused, ${busy} wait`,
+    );
   }
 
   /** In each group somebody leads and commits something new. */
