@@ -5,7 +5,8 @@
  *
  * VERSION is a line of JSON: format, ids, who created it. It is written last in the very first start, after
  * everything else is synced, so a directory without it has never acknowledged anything and its first start begins
- * again, unless its log holds entries: then somebody removed VERSION, and guessing would lose data.
+ * again, unless its log holds entries: then somebody removed VERSION, and guessing would lose data. Later only the
+ * interval mode replaces it, when a run begins and when it ends in order (durability.ts).
  */
 import { assert, CorruptionError, crc32c, HarmonyError, hex, text, utf8 } from "../base/index.ts";
 import {
@@ -55,6 +56,17 @@ export interface Identity {
   readonly walId: Uint8Array;
   /** Digest of the cluster token that the directory was created with. */
   readonly tokenDigest: string;
+}
+
+/** A run in the interval mode that has not ended in order. */
+export interface UnsyncedRun {
+  /** Null: it runs, or was cut short. A number: a later start is raising the revision to it, to make up for it. */
+  readonly raiseTo: number | null;
+}
+
+/** What VERSION says. */
+export interface Version extends Identity {
+  readonly unsynced: UnsyncedRun | null;
 }
 
 export interface Bootstrap {
@@ -140,7 +152,7 @@ export function* lockDataDirectory(files: Files, directory: string): Io<Director
 }
 
 /** What VERSION says, or null when there is none. */
-export function* readVersion(files: Files, directory: string): Io<Identity | null> {
+export function* readVersion(files: Files, directory: string): Io<Version | null> {
   const path = `${directory}/VERSION`;
   let file: File;
   try {
@@ -166,6 +178,8 @@ interface VersionFile {
   readonly walId: string;
   readonly clusterTokenDigest: string;
   readonly createdBy: string;
+  /** Absent in most: before the interval mode there was none, and a run that ends in order takes it away. */
+  readonly unsynced?: UnsyncedRun;
 }
 
 /** The checksum stands last in the line and covers all before it, so that no flipped bit is taken for a setting. */
@@ -176,7 +190,7 @@ function seal(json: string): string {
   return `${json.slice(0, -1)},"checksum":"${checksum}"}\n`;
 }
 
-function parseVersion(path: string, content: string): Identity {
+function parseVersion(path: string, content: string): Version {
   const [, body, checksum] = SEALED.exec(content) ?? [];
   const isSealed = body !== undefined && seal(`${body}}`).includes(`"checksum":"${checksum}"`);
   if (body !== undefined && !isSealed) {
@@ -196,7 +210,7 @@ function parseVersion(path: string, content: string): Identity {
       `${path} has format ${major}, this version reads up to ${FORMAT_MAJOR}: use the version that wrote it (${String(parsed?.createdBy)})`,
     );
   }
-  const { clusterId, memberId, walId, clusterTokenDigest } = parsed ?? {};
+  const { clusterId, memberId, walId, clusterTokenDigest, unsynced } = parsed ?? {};
   if (
     !isSealed ||
     major !== FORMAT_MAJOR ||
@@ -204,7 +218,8 @@ function parseVersion(path: string, content: string): Identity {
     !isId(memberId) ||
     typeof walId !== "string" ||
     !/^[0-9a-f]{32}$/.test(walId) ||
-    typeof clusterTokenDigest !== "string"
+    typeof clusterTokenDigest !== "string" ||
+    !(unsynced === undefined || isUnsyncedRun(unsynced))
   ) {
     throw new CorruptionError({
       file: path,
@@ -214,7 +229,19 @@ function parseVersion(path: string, content: string): Identity {
   }
   const walIdBytes = new Uint8Array(16);
   for (let i = 0; i < 16; i++) walIdBytes[i] = Number.parseInt(walId.slice(2 * i, 2 * i + 2), 16);
-  return { clusterId, memberId, walId: walIdBytes, tokenDigest: clusterTokenDigest };
+  return {
+    clusterId,
+    memberId,
+    walId: walIdBytes,
+    tokenDigest: clusterTokenDigest,
+    unsynced: unsynced ?? null,
+  };
+}
+
+function isUnsyncedRun(value: unknown): value is UnsyncedRun {
+  if (typeof value !== "object" || value === null) return false;
+  const { raiseTo } = value as { readonly raiseTo?: unknown };
+  return raiseTo === null || isId(raiseTo);
 }
 
 function isId(value: unknown): value is number {
@@ -222,7 +249,12 @@ function isId(value: unknown): value is number {
 }
 
 /** Written under another name, synced, renamed, and the directory synced: there or not there. */
-export function* writeVersion(files: Files, directory: string, identity: Identity): Io<void> {
+export function* writeVersion(
+  files: Files,
+  directory: string,
+  identity: Identity,
+  unsynced: UnsyncedRun | null = null,
+): Io<void> {
   assert(isId(identity.clusterId) && isId(identity.memberId), "ids are positive and safe");
   const version: VersionFile = {
     format: { major: FORMAT_MAJOR, minor: FORMAT_MINOR },
@@ -231,6 +263,7 @@ export function* writeVersion(files: Files, directory: string, identity: Identit
     walId: hex(identity.walId),
     clusterTokenDigest: identity.tokenDigest,
     createdBy: CREATED_BY,
+    ...(unsynced === null ? {} : { unsynced }),
   };
   const temporary = `${directory}/tmp/VERSION`;
   const file = yield* openFile(files, temporary, { access: "readwrite", create: "if-missing" });

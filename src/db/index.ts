@@ -10,7 +10,7 @@
  * 2. A reply says what happened; an error says by `maybeApplied` whether the write may still happen.
  * 3. Applied index and data become durable together, in one checkpoint (fault-rules D20).
  */
-export type { CallOptions, Database, DatabaseStatus, Reply } from "./database.ts";
+export type { CallOptions, Database, DatabaseStatus, Durability, Reply } from "./database.ts";
 export type { CheckpointTriggers } from "./chores.ts";
 export { FORMAT_MAJOR, FORMAT_MINOR, lockDataDirectory, readVersion } from "./data-directory.ts";
 export {
@@ -28,13 +28,8 @@ export {
   type TxnResult,
   type Value,
 } from "./harmony.ts";
-export {
-  Node,
-  type NodeOptions,
-  openNode,
-  type RecoveryStats,
-  startNode,
-  stopNode,
-} from "./node.ts";
+export { Node, type RecoveryStats, stopNode } from "./node.ts";
+export type { NodeOptions } from "./node-options.ts";
+export { openNode, startNode } from "./open-node.ts";
 export type * from "./requests.ts";
 export type { RetentionSettings } from "./retention.ts";

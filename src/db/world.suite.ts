@@ -2,7 +2,9 @@
 import { assert, type HarmonyError, text, utf8 } from "../base/index.ts";
 import { type Env, runIo } from "../env/index.ts";
 import { SimEnv, type SimEnvOptions } from "../env/sim/index.ts";
-import { type Node, type NodeOptions, openNode } from "./node.ts";
+import type { Node } from "./node.ts";
+import type { NodeOptions } from "./node-options.ts";
+import { openNode } from "./open-node.ts";
 import type {
   LeaseStatus,
   Outcome,

@@ -22,6 +22,7 @@ export { chooseSurvival, crashImages, type CrashMode, type DiskSurvival } from "
 export type { SimDiskOptions } from "./disk.ts";
 export type { InjectedFault } from "./faults.ts";
 export { SimEnv, type SimEnvOptions } from "./machine.ts";
+export { MemoryFiles } from "./memory-files.ts";
 export type { Operation } from "./operation.ts";
 export { runIoNow } from "./run.ts";
 export { SimScheduler } from "./scheduler.ts";

@@ -36,6 +36,7 @@ const STATUS: DatabaseStatus = {
   sizeBytes: 8192,
   sizeInUseBytes: 4096,
   quotaBytes: 2_147_483_648,
+  durability: { mode: "sync", fsyncIntervalMs: 0 },
   alarms: [],
   errors: [],
 };

@@ -1,0 +1,77 @@
+/** How a node is opened: every option has a default, and what cannot be is refused before anything is made of it. */
+import { HarmonyError } from "../base/index.ts";
+import type { CheckpointTriggers } from "./chores.ts";
+import type { RetentionSettings } from "./retention.ts";
+
+export interface NodeOptions {
+  /** Of no meaning without persistence. */
+  readonly dataDir: string;
+  readonly name?: string | undefined;
+  /** What the node tells others to use; it listens on nothing by itself. */
+  readonly clientUrls?: readonly string[] | undefined;
+  readonly peerUrls?: readonly string[] | undefined;
+  /** Given: a directory that was created with another token is refused. */
+  readonly clusterToken?: string | undefined;
+  readonly heartbeatIntervalMs?: number | undefined;
+  readonly electionTimeoutMs?: number | undefined;
+  readonly walSegmentBytes?: number | undefined;
+  /**
+   * 0, the default: a write is acknowledged after its sync. Up to 1000: it is acknowledged when the write call has
+   * returned, and a sync follows within so many milliseconds. Then `kill -9` loses nothing, and a power loss what was
+   * acknowledged since the last sync began. For a node that is alone; a second member is refused.
+   */
+  readonly fsyncIntervalMs?: number | undefined;
+  /** "disk" (default). "none": everything stays in memory and is gone with the process; no directory is touched. */
+  readonly persistence?: "disk" | "none" | undefined;
+  readonly checkpoints?: CheckpointTriggers | undefined;
+  readonly retention?: RetentionSettings | undefined;
+  /** Bytes in use at which puts are refused; 0 for none. */
+  readonly quotaBytes?: number | undefined;
+  readonly maxRequestBytes?: number | undefined;
+  readonly maxTxnOps?: number | undefined;
+  readonly requestTimeoutMs?: number | undefined;
+}
+
+export const TICK_DEFAULT_MS = 100;
+export const ELECTION_DEFAULT_MS = 1000;
+export const SEGMENT_DEFAULT_BYTES: number = 64 * 1024 * 1024;
+export const QUOTA_DEFAULT_BYTES: number = 2 * 1024 * 1024 * 1024;
+export const REQUEST_DEFAULT_BYTES: number = 1536 * 1024;
+export const TXN_OPS_DEFAULT = 128;
+
+const FSYNC_INTERVAL_MS_MAX = 1000;
+
+/** Refuses sizes and times that are none (INVALID_ARGUMENT). */
+export function assertOptions(options: NodeOptions): void {
+  const { walSegmentBytes: segmentBytes, checkpoints, retention, persistence } = options;
+  const numbers: Readonly<Record<string, number | undefined>> = {
+    heartbeatIntervalMs: options.heartbeatIntervalMs,
+    electionTimeoutMs: options.electionTimeoutMs,
+    fsyncIntervalMs: options.fsyncIntervalMs,
+    quotaBytes: options.quotaBytes,
+    maxRequestBytes: options.maxRequestBytes,
+    maxTxnOps: options.maxTxnOps,
+    requestTimeoutMs: options.requestTimeoutMs,
+    ...checkpoints,
+    ...retention,
+  };
+  for (const [name, value] of Object.entries(numbers)) {
+    if (value !== undefined && !(Number.isSafeInteger(value) && value >= 0))
+      throw invalid(`${name} is a whole number from 0, not ${value}`);
+  }
+  if (options.heartbeatIntervalMs === 0 || options.electionTimeoutMs === 0)
+    throw invalid("heartbeatIntervalMs and electionTimeoutMs are more than 0");
+  if (segmentBytes !== undefined && !(segmentBytes >= 4096 && segmentBytes % 512 === 0))
+    throw invalid(`walSegmentBytes is a multiple of 512 from 4096, not ${segmentBytes}`);
+  const { fsyncIntervalMs = 0 } = options;
+  if (fsyncIntervalMs > FSYNC_INTERVAL_MS_MAX)
+    throw invalid(`fsyncIntervalMs is at most ${FSYNC_INTERVAL_MS_MAX}, not ${fsyncIntervalMs}`);
+  if (persistence !== undefined && persistence !== "disk" && persistence !== "none")
+    throw invalid(`persistence is "disk" or "none", not ${String(persistence)}`);
+  if (persistence === "none" && fsyncIntervalMs > 0)
+    throw invalid("without persistence nothing is synced: leave fsyncIntervalMs out");
+}
+
+function invalid(what: string): HarmonyError {
+  return new HarmonyError("INVALID_ARGUMENT", what);
+}

@@ -1,0 +1,251 @@
+/**
+ * A node from its directory: log, trees and group put together. Recovery follows architecture section 9 step by step;
+ * ready means that the first entry of the node's own term is applied, so everything that was ever acknowledged can be
+ * read.
+ */
+import type { HarmonyError } from "../base/index.ts";
+import { type DirectoryLock, type Env, FileError, type Io } from "../env/index.ts";
+import { MemoryFiles } from "../env/sim/index.ts";
+import { RawNode } from "../raft/index.ts";
+import { GroupClock, Replica, ReplicaHost } from "../replica/index.ts";
+import { Chores, DEFAULT_CHECKPOINTS } from "./chores.ts";
+import { lockDataDirectory, makeDataDirectory } from "./data-directory.ts";
+import type { Durability } from "./database.ts";
+import { beginRun, durabilityOf, warnOfDurability } from "./durability.ts";
+import { KvDatabase } from "./kv-database.ts";
+import {
+  asPromise,
+  type Closing,
+  type Failure,
+  Node,
+  type RecoveryStats,
+  translateFileError,
+} from "./node.ts";
+import {
+  assertOptions,
+  ELECTION_DEFAULT_MS,
+  type NodeOptions,
+  QUOTA_DEFAULT_BYTES,
+  REQUEST_DEFAULT_BYTES,
+  TICK_DEFAULT_MS,
+  TXN_OPS_DEFAULT,
+} from "./node-options.ts";
+import { GROUP, openStorage, type Storage } from "./open-storage.ts";
+import type { Outcome } from "./requests.ts";
+
+const SECONDS_MS = 1000;
+
+/** Opens a node on its directory; creates both at the first start. Throws HarmonyError, CorruptionError among them. */
+export function* openNode(env: Env, options: NodeOptions): Io<Node> {
+  const startedAtMs = env.clock.monotonicMs();
+  assertOptions(options);
+  const durability = durabilityOf(options);
+  if (durability.mode === "memory") ({ env, options } = inMemory(env, options));
+  warnOfDurability(env, durability);
+  const opened: Closing[] = [];
+  try {
+    yield* makeDataDirectory(env.files, options.dataDir);
+    const lock = yield* lockDataDirectory(env.files, options.dataDir);
+    opened.push(function* () {
+      yield (done) => lock.release(done);
+    });
+    const storage = yield* openStorage(env, options, durability, opened);
+    return yield* startGroup(env, options, durability, lock, storage, startedAtMs);
+  } catch (error) {
+    // What was opened is closed again; the error that ended the start is the one that counts.
+    for (const close of opened.toReversed()) {
+      try {
+        yield* close();
+      } catch (second) {
+        env.log("warn", "node", "a file could not be closed after a failed start", {
+          error: String(second),
+        });
+      }
+    }
+    throw error instanceof FileError ? translateFileError(error) : error;
+  }
+}
+
+/** Small segments and early checkpoints, since the log is memory, too: a checkpoint lets go of it. */
+const MEMORY_SEGMENT_BYTES: number = 4 * 1024 * 1024;
+const MEMORY_CHECKPOINT_BYTES: number = 16 * 1024 * 1024;
+
+/** The same node on files that nobody else sees and that end with it. */
+function inMemory(
+  env: Env,
+  options: NodeOptions,
+): { readonly env: Env; readonly options: NodeOptions } {
+  const { checkpoints = { ...DEFAULT_CHECKPOINTS, walBytes: MEMORY_CHECKPOINT_BYTES } } = options;
+  const { walSegmentBytes = MEMORY_SEGMENT_BYTES } = options;
+  return {
+    env: { ...env, files: new MemoryFiles(env.timers), sha256: () => env.sha256() },
+    options: { ...options, dataDir: "memory", walSegmentBytes, checkpoints },
+  };
+}
+
+/** Runs the group on what was opened, until the node is ready. */
+function* startGroup(
+  env: Env,
+  options: NodeOptions,
+  durability: Durability,
+  lock: DirectoryLock,
+  storage: Storage,
+  startedAtMs: number,
+): Io<Node> {
+  const { dataDir } = options;
+  const { identity, wal, votes, engine, machine, hardState, confState, incarnation } = storage;
+  const snapshotIndex = machine.appliedIndex;
+  const tickMs = options.heartbeatIntervalMs ?? TICK_DEFAULT_MS;
+  const electionMs = options.electionTimeoutMs ?? ELECTION_DEFAULT_MS;
+  const rawNode = new RawNode({
+    group: GROUP,
+    id: identity.memberId,
+    incarnation,
+    storage: wal.groupLog(GROUP),
+    hardState,
+    confState,
+    appliedIndex: machine.appliedIndex,
+    electionTicks: Math.max(2, Math.round(electionMs / tickMs)),
+    heartbeatTicks: 1,
+    seed: env.entropy.u32(),
+    maxEntriesBytesPerMessage: 1024 * 1024,
+    maxInflightMessages: 256,
+    maxInflightBytes: 64 * 1024 * 1024,
+    maxUncommittedBytes: 64 * 1024 * 1024,
+    maxCommittedBytesPerReady: 4 * 1024 * 1024,
+    preVote: true,
+    checkQuorum: true,
+  });
+
+  const failure: Failure = { error: null, listeners: [] };
+  let database: KvDatabase | null = null;
+  const onFatal = (error: HarmonyError): void => {
+    if (failure.error !== null) return;
+    failure.error = error;
+    host.stop(error);
+    database?.close(replica.stopped ?? error);
+    for (const listener of failure.listeners.splice(0)) {
+      try {
+        listener(error);
+      } catch (thrown) {
+        env.log("error", "node", "a listener of the node's end threw", { error: String(thrown) });
+      }
+    }
+  };
+  // Also a write that nobody waits for: a mark, a segment that is being prepared, the manifest.
+  wal.onFailed = onFatal;
+  const waiting: { ready: (() => void) | null } = { ready: null };
+  const host = new ReplicaHost({
+    env,
+    wal,
+    votes,
+    tickMs,
+    onFatal,
+    afterTurn: () => waiting.ready?.(),
+  });
+  const clock = new GroupClock(env.clock, machine.clockMs);
+  const replica = new Replica<Outcome>({
+    group: GROUP,
+    rawNode,
+    machine,
+    clock,
+    hardState,
+    wake: () => host.wake(),
+  });
+  host.add(replica, incarnation);
+
+  rawNode.campaign();
+  host.wake();
+  yield (done) => {
+    failure.listeners.push((error) => {
+      if (waiting.ready === null) return;
+      waiting.ready = null;
+      // In a turn of its own: it is told from within the very write that failed, and its file is closed next.
+      env.timers.soon(() => done(asFileError(error), undefined));
+    });
+    waiting.ready = () => {
+      if (!rawNode.leadsForSure || machine.appliedIndex < rawNode.commit) return;
+      waiting.ready = null;
+      done(null, undefined);
+    };
+  };
+  const walEntriesReplayed = replica.commandsApplied;
+  // No running member kept time, so the group's clock goes on from the wall clock, never backwards.
+  clock.adoptWallClock();
+  const found = storage.unsynced;
+  yield* beginRun({ env, dataDir, identity, found, durability, machine, replica, wal });
+
+  database = new KvDatabase({
+    env,
+    replica,
+    machine,
+    engine,
+    identity,
+    name: options.name ?? "default",
+    clientUrls: options.clientUrls ?? [],
+    peerUrls: options.peerUrls ?? [],
+    limits: {
+      maxRequestBytes: options.maxRequestBytes ?? REQUEST_DEFAULT_BYTES,
+      maxTxnOps: options.maxTxnOps ?? TXN_OPS_DEFAULT,
+    },
+    quotaBytes: options.quotaBytes ?? QUOTA_DEFAULT_BYTES,
+    requestTimeoutMs: options.requestTimeoutMs ?? 5 * SECONDS_MS + 2 * electionMs,
+    leaseTtlSecondsMin: Math.ceil((1.5 * electionMs) / SECONDS_MS),
+    durability,
+    isDiskFull: () => wal.space === "full",
+    onFatal,
+  });
+  const chores = new Chores({
+    env,
+    replica,
+    machine,
+    database,
+    engine,
+    wal,
+    confState,
+    incarnation,
+    checkpoints: options.checkpoints ?? DEFAULT_CHECKPOINTS,
+    retention: machine.settings,
+    onFatal,
+  });
+  host.start();
+  chores.start();
+  const recovery: RecoveryStats = {
+    snapshotLoaded: snapshotIndex > 0,
+    snapshotEntries: storage.snapshotEntries,
+    walEntriesReplayed,
+    corruptedEntries: 0,
+    durationMs: Math.round(env.clock.monotonicMs() - startedAtMs),
+  };
+  env.log(
+    "info",
+    "node",
+    `Recovered ${recovery.snapshotEntries + walEntriesReplayed} entries in ${recovery.durationMs} ms`,
+    { ...recovery },
+  );
+  const parts = {
+    env,
+    dataDir,
+    identity,
+    durability,
+    lock,
+    wal,
+    votes,
+    engine,
+    host,
+    replica,
+    chores,
+    failure,
+  };
+  return new Node(parts, database, recovery, storage.log);
+}
+
+/** Errors of the node travel through an Io as they are; the type of the channel is the file's. */
+function asFileError(error: Error | null): FileError | null {
+  return error as FileError | null;
+}
+
+/** `openNode` as a promise, for shells. */
+export function startNode(env: Env, options: NodeOptions): Promise<Node> {
+  return asPromise(openNode(env, options));
+}

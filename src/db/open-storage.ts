@@ -1,0 +1,320 @@
+/**
+ * What a node keeps, opened in the order of architecture section 9: VERSION, the log, the votes, the data file, each
+ * checked against the others before anything runs on them.
+ */
+import { CorruptionError, HarmonyError, writeU64 } from "../base/index.ts";
+import { BTreeEngine, type Engine } from "../btree/index.ts";
+import { type Env, FileError, type Io, listDirectory } from "../env/index.ts";
+import type { ConfState, HardState } from "../raft/index.ts";
+import { decideVote, VoteFile, Wal, type WalIdentity, type WalRecovery } from "../wal/index.ts";
+import { decodeCheckpointPayload, encodeCheckpointPayload } from "./checkpoint-payload.ts";
+import {
+  assertOursOrEmpty,
+  bootstrapIdentity,
+  type Identity,
+  makeInnerDirectories,
+  makePathDurable,
+  readVersion,
+  removeUnfinishedData,
+  type UnsyncedRun,
+  writeVersion,
+} from "./data-directory.ts";
+import type { Durability } from "./database.ts";
+import { assertAlone } from "./durability.ts";
+import type { Closing } from "./node.ts";
+import { type NodeOptions, SEGMENT_DEFAULT_BYTES } from "./node-options.ts";
+import { DEFAULT_RETENTION, type RetentionSettings } from "./retention.ts";
+import { KvStateMachine } from "./state-machine.ts";
+
+/** The only group there is. */
+export const GROUP = 0;
+
+export interface Storage {
+  readonly identity: Identity;
+  /** A run in the interval mode that did not end in order. */
+  readonly unsynced: UnsyncedRun | null;
+  readonly wal: Wal;
+  readonly votes: VoteFile;
+  readonly engine: Engine;
+  /** As of the newest checkpoint. */
+  readonly machine: KvStateMachine;
+  /** What the log looked like; null for a new one. */
+  readonly log: WalRecovery | null;
+  readonly hardState: HardState;
+  readonly confState: ConfState;
+  readonly incarnation: number;
+  /** Keys in the checkpoint. */
+  readonly snapshotEntries: number;
+}
+
+/**
+ * Opens everything in a locked directory, or makes it at the first start. What is open is noted in `opened`, so that
+ * the caller can close it should the start fail.
+ */
+export function* openStorage(
+  env: Env,
+  options: NodeOptions,
+  durability: Durability,
+  opened: Closing[],
+): Io<Storage> {
+  const { dataDir } = options;
+  const { identity, isNew, unsynced } = yield* identify(env, options);
+  const walOptions = {
+    directory: dataDir,
+    segmentSizeBytes: options.walSegmentBytes ?? SEGMENT_DEFAULT_BYTES,
+    fsyncIntervalMs: durability.fsyncIntervalMs,
+  };
+  const walIdentity = {
+    clusterId: idBytes(identity.clusterId),
+    memberId: identity.memberId,
+    walId: identity.walId,
+  };
+  const dataFile = `${dataDir}/db/${GROUP}.hdb`;
+  // The order of a first start: the log, the votes, the data file. `createLog` relies on it.
+  let wal: Wal | null = null;
+  let votes: VoteFile | null = null;
+  let log: WalRecovery | null = null;
+  const closeVotes: Closing = function* () {
+    if (votes !== null) yield* votes.close();
+  };
+  if (isNew) {
+    const created = yield* createLog(env, walOptions, walIdentity);
+    opened.push(() => created.close());
+    wal = created;
+    votes = yield* VoteFile.create(env, walOptions, walIdentity);
+    opened.push(closeVotes);
+  }
+  const { engine, usedOlderMeta } = yield* orMissing(
+    BTreeEngine.open(env.files, dataFile, {
+      fileId: identity.walId,
+      create: isNew ? "if-missing" : "no",
+    }),
+  );
+  opened.push(() => engine.close());
+  const { newest, older } = engine.checkpoints;
+  const payload =
+    newest === null || newest.payload.length === 0
+      ? null
+      : decodeCheckpointPayload(newest.payload, dataFile);
+  if (!isNew && payload === null) {
+    // The settings came with the very first checkpoint: without it the log would be replayed under today's flags.
+    throw new CorruptionError({
+      file: dataFile,
+      offset: 0,
+      what: "the first checkpoint, which holds the settings of the database, is damaged",
+    });
+  }
+  const machine = new KvStateMachine(
+    engine,
+    newest === null || payload === null
+      ? null
+      : {
+          payload: payload.machine,
+          appliedIndex: newest.appliedIndex,
+          appliedTerm: newest.appliedTerm,
+        },
+    options.retention ?? DEFAULT_RETENTION,
+  );
+  const snapshotEntries = machine.keyCount;
+  const confState: ConfState = payload?.confState ?? {
+    voters: [identity.memberId],
+    votersOutgoing: [],
+    learners: [],
+    learnersNext: [],
+    autoLeave: false,
+  };
+  assertAlone(durability, confState);
+  const start = {
+    group: GROUP,
+    appliedIndex: newest?.appliedIndex ?? 0,
+    appliedTerm: newest?.appliedTerm ?? 0,
+    olderAppliedIndex: older?.appliedIndex ?? 0,
+  };
+  if (wal === null || votes === null) {
+    const found = yield* orMissing(Wal.open(env, walOptions, walIdentity, [start]));
+    opened.push(() => found.wal.close());
+    wal = found.wal;
+    log = found.recovery;
+    votes = yield* VoteFile.open(env, walOptions, walIdentity);
+    opened.push(closeVotes);
+  }
+  if (isNew) {
+    // The settings of a new database are data from its first moment: a later start with other flags must not replay
+    // its entries under other rules. VERSION is written last: with it the directory counts as one.
+    yield* engine.checkpoint({
+      appliedIndex: 0,
+      appliedTerm: 0,
+      walLsn: wal.durableLsn,
+      payload: encodeCheckpointPayload({ incarnation: 1, confState, machine: machine.payload() }),
+    });
+    yield* writeVersion(env.files, dataDir, identity);
+  }
+  warnOfSettings(env, options.retention, machine.settings);
+
+  const groupLog = wal.groupLog(GROUP);
+  if (usedOlderMeta && groupLog.firstIndex() > start.appliedIndex + 1) {
+    throw new CorruptionError({
+      file: dataFile,
+      offset: 0,
+      what: `the newest checkpoint is damaged and the log begins at ${groupLog.firstIndex()}, after the older one's ${start.appliedIndex}`,
+    });
+  }
+  const voted = decideVote(wal.hardState(GROUP), votes.read(GROUP), confState.voters.length === 1);
+  if (voted === "corrupt") {
+    throw new CorruptionError({
+      file: `${dataDir}/VOTE`,
+      offset: 0,
+      what: "the votes cannot be read, or contradict the log: replace this member",
+    });
+  }
+  const incarnation = Math.max(voted.incarnation, payload?.incarnation ?? 1);
+  if (votes.lost) {
+    env.log("warn", "node", "VOTE cannot be read: it is made anew from the log, in the next term", {
+      file: `${dataDir}/VOTE`,
+    });
+    yield* votes.close();
+    votes = yield* VoteFile.create(
+      env,
+      walOptions,
+      walIdentity,
+      new Map([[GROUP, { ...voted, incarnation }]]),
+    );
+  }
+  const voteFile = votes;
+  // A change of commit alone is not synced, so it may lag behind the checkpoint (fault-rules D20).
+  const hardState: HardState = {
+    term: voted.term,
+    vote: voted.vote,
+    commit: Math.max(wal.hardState(GROUP).commit, start.appliedIndex),
+  };
+  assertLogReaches(groupLog.lastIndex(), hardState.commit, dataFile);
+  return {
+    identity,
+    unsynced,
+    wal,
+    votes: voteFile,
+    engine,
+    machine,
+    log,
+    hardState,
+    confState,
+    incarnation,
+    snapshotEntries,
+  };
+}
+
+/** In a directory that has its VERSION nothing may be missing. */
+function* orMissing<T>(io: Io<T>): Io<T> {
+  try {
+    return yield* io;
+  } catch (error) {
+    if (!(error instanceof FileError) || error.code !== "ENOENT") throw error;
+    throw new CorruptionError(
+      {
+        file: error.path,
+        offset: 0,
+        what: "it is missing: put it back from a copy of this directory",
+      },
+      { cause: error },
+    );
+  }
+}
+
+const AFTER_LOG: ReadonlySet<string> = new Set(["MANIFEST", "VOTE"]);
+
+/** Refuses a log that holds anything: then the directory is no new one, and only its VERSION is missing. */
+function* createLog(
+  env: Env,
+  options: { readonly directory: string; readonly segmentSizeBytes: number },
+  identity: WalIdentity,
+): Io<Wal> {
+  const { directory } = options;
+  const hadLog = (yield* listDirectory(env.files, `${directory}/wal`)).length > 0;
+  const hadData = (yield* listDirectory(env.files, `${directory}/db`)).length > 0;
+  const missing = (cause: unknown): CorruptionError =>
+    new CorruptionError(
+      {
+        file: `${directory}/VERSION`,
+        offset: 0,
+        what: "VERSION is missing although the directory holds data: put it back from a copy of this directory",
+      },
+      { cause },
+    );
+  // A first start makes its log before anything else, so what stands without a log was never left by one.
+  const hadRest = (yield* listDirectory(env.files, directory)).some((name) => AFTER_LOG.has(name));
+  if ((hadData || hadRest) && !hadLog) throw missing(undefined);
+  let wal: Wal;
+  try {
+    wal = yield* Wal.create(env, options, identity);
+  } catch (error) {
+    if (error instanceof HarmonyError && error.code === "CORRUPT") throw missing(error);
+    throw error;
+  }
+  yield* removeUnfinishedData(env.files, directory);
+  return wal;
+}
+
+function* identify(
+  env: Env,
+  options: NodeOptions,
+): Io<{
+  readonly identity: Identity;
+  readonly isNew: boolean;
+  readonly unsynced: UnsyncedRun | null;
+}> {
+  const { files } = env;
+  const { dataDir } = options;
+  const wanted = bootstrapIdentity(env, {
+    name: options.name ?? "default",
+    peerUrls: options.peerUrls ?? [],
+    clusterToken: options.clusterToken,
+  });
+  const found = yield* readVersion(files, dataDir);
+  if (found !== null) {
+    if (options.clusterToken !== undefined && found.tokenDigest !== wanted.tokenDigest) {
+      throw new HarmonyError(
+        "WRONG_CLUSTER",
+        `${dataDir} was created with another cluster token: choose its own directory for each cluster`,
+      );
+    }
+    return { identity: found, isNew: false, unsynced: found.unsynced };
+  }
+  yield* assertOursOrEmpty(files, dataDir);
+  yield* makePathDurable(files, dataDir);
+  yield* makeInnerDirectories(files, dataDir);
+  return { identity: wanted, isNew: true, unsynced: null };
+}
+
+function assertLogReaches(lastIndex: number, commit: number, file: string): void {
+  if (lastIndex < commit) {
+    throw new CorruptionError({
+      file,
+      offset: 0,
+      what: `entry ${commit} is committed and the log ends at ${lastIndex}`,
+    });
+  }
+}
+
+/** Retention belongs to the data (data-model.md): the flag only says with what a database is created. */
+function warnOfSettings(
+  env: Env,
+  wanted: RetentionSettings | undefined,
+  stored: RetentionSettings,
+): void {
+  if (wanted === undefined) return;
+  if (
+    wanted.retentionMs === stored.retentionMs &&
+    wanted.retentionRevisions === stored.retentionRevisions
+  )
+    return;
+  env.log("warn", "node", "the database keeps the retention that it was created with", {
+    wanted,
+    stored,
+  });
+}
+
+function idBytes(id: number): Uint8Array {
+  const out = new Uint8Array(8);
+  writeU64(out, 0, id);
+  return out;
+}
