@@ -5,7 +5,7 @@
  *
  * The search is that of Wing and Gong ("Testing and verifying concurrent objects", 1993): take any operation that
  * may come next, ask the model, go on, and step back when nothing fits. Lowe ("Testing for linearizability", 2017)
- * made it fit for use: a configuration that was met before is not searched again, and a history whose parts touch
+ * made it fit for use: a configuration that was met before is not searched again (visited.ts), and a history whose parts touch
  * different objects is linearizable exactly when each part is (the locality theorem of 1990), so keys are searched
  * one by one.
  *
@@ -24,6 +24,7 @@
 import { explainBlocked } from "./explanation.ts";
 import type { Operation } from "./history.ts";
 import { Pending } from "./pending.ts";
+import { Visited } from "./visited.ts";
 
 /** One machine that carries out operations one after the other. States are values: `step` never changes one. */
 export interface Model<State, Input, Output> {
@@ -146,7 +147,7 @@ class Search<State, Input, Output> {
   readonly #budget: Budget;
   readonly #pending: Pending<Input, Output>;
   readonly #frames: Frame<State>[] = [];
-  readonly #visited = new Set<string>();
+  readonly #visited: Visited;
   #state: State;
   /** The operation that no order gets past, as far as is known: of those that ended first somewhere, the last. */
   #blocked = -1;
@@ -164,6 +165,7 @@ class Search<State, Input, Output> {
     this.#name = name;
     this.#budget = budget;
     this.#pending = new Pending(part);
+    this.#visited = new Visited(budget.cacheEntriesMax);
     this.#state = model.init();
     this.#furthest = { order: [], state: this.#state };
   }
@@ -214,10 +216,8 @@ class Search<State, Input, Output> {
     this.#pending.take(frame.candidate);
     while (frame.next < frame.successors.length) {
       this.#state = frame.successors[frame.next++] as State;
-      const configuration = `${this.#pending.identity()}|${this.#model.identity(this.#state)}`;
-      if (this.#visited.has(configuration)) continue;
-      if (this.#visited.size >= this.#budget.cacheEntriesMax) this.#visited.clear();
-      this.#visited.add(configuration);
+      const answered = `${this.#pending.answeredIdentity()}|${this.#model.identity(this.#state)}`;
+      if (!this.#visited.enter(answered, this.#pending.openTaken())) continue;
       this.#frames.push(frame);
       this.#remember();
       return true;
@@ -248,7 +248,16 @@ class Search<State, Input, Output> {
   #copyFurthest(): void {
     if (this.#isFurthestCopied) return;
     this.#isFurthestCopied = true;
-    this.#furthest = { order: this.#frames.map((frame) => frame.candidate), state: this.#state };
+    let length = this.#frames.length;
+    let state = this.#state;
+    // Open operations at the end were tried in vain, and would only distract.
+    for (; length > 0; length--) {
+      const last = this.#frames[length - 1] as Frame<State>;
+      if (this.#pending.operation(last.candidate).outcome === "ok") break;
+      state = last.state;
+    }
+    const order = this.#frames.slice(0, length).map((frame) => frame.candidate);
+    this.#furthest = { order, state };
   }
 
   #verdict(): Verdict {

@@ -27,8 +27,9 @@ export class Pending<Input, Output> {
   readonly #operationAt: Int32Array;
   readonly #beginOf: Int32Array;
   readonly #endOf: Int32Array;
-  /** One bit for each operation that is in the order. */
+  /** One bit for each operation that is in the order: whole words of answered ones, then of open ones. */
   readonly #taken: Int32Array;
+  readonly #answeredWords: number;
   /** For an open operation the one before it that asks for the same, or -1. */
   readonly #twinBefore: Int32Array;
   #answeredLeft: number;
@@ -46,7 +47,8 @@ export class Pending<Input, Output> {
     this.#operationAt = new Int32Array(places).fill(-1);
     this.#beginOf = new Int32Array(answered.length);
     this.#endOf = new Int32Array(answered.length);
-    this.#taken = new Int32Array(Math.ceil(this.#operations.length / BITS_PER_WORD));
+    this.#answeredWords = Math.ceil(answered.length / BITS_PER_WORD);
+    this.#taken = new Int32Array(this.#answeredWords + Math.ceil(open.length / BITS_PER_WORD));
     this.#twinBefore = new Int32Array(this.#operations.length).fill(-1);
     this.#link(answered);
     const lastOfKind = new Map<string, number>();
@@ -163,29 +165,44 @@ export class Pending<Input, Output> {
   }
 
   /**
-   * Names the set of taken operations, exactly. Words before the first one with a gap are full and those behind the
-   * last one with a bit are empty, so only those between are written: about as many as there are clients, not as
-   * there are operations.
+   * Names the set of answered operations that are taken, exactly. Words before the first one with a gap are full and
+   * those behind the last one with a bit are empty, so only those between are written: about as many as there are
+   * clients, not as there are operations.
    */
-  identity(): string {
+  answeredIdentity(): string {
     const words = this.#taken;
     const full = 2 ** BITS_PER_WORD - 1;
     let from = 0;
-    while (from < words.length && words[from] === full) from++;
-    let to = words.length;
+    while (from < this.#answeredWords && words[from] === full) from++;
+    let to = this.#answeredWords;
     while (to > from && words[to - 1] === 0) to--;
     let name = String(from);
     for (let i = from; i < to; i++) name += `,${(words[i] as number).toString(36)}`;
     return name;
   }
 
+  /** The set of open operations that are taken, as bits. A copy. */
+  openTaken(): Int32Array {
+    return this.#taken.slice(this.#answeredWords);
+  }
+
   #isTaken(candidate: number): boolean {
-    const word = this.#taken[Math.floor(candidate / BITS_PER_WORD)] as number;
-    return (word & (1 << (candidate % BITS_PER_WORD))) !== 0;
+    return ((this.#taken[this.#wordOf(candidate)] as number) & this.#bitOf(candidate)) !== 0;
   }
 
   #flip(candidate: number): void {
-    const at = Math.floor(candidate / BITS_PER_WORD);
-    this.#taken[at] = (this.#taken[at] as number) ^ (1 << (candidate % BITS_PER_WORD));
+    const at = this.#wordOf(candidate);
+    this.#taken[at] = (this.#taken[at] as number) ^ this.#bitOf(candidate);
+  }
+
+  #wordOf(candidate: number): number {
+    const open = candidate - this.#answeredCount;
+    if (open < 0) return Math.floor(candidate / BITS_PER_WORD);
+    return this.#answeredWords + Math.floor(open / BITS_PER_WORD);
+  }
+
+  #bitOf(candidate: number): number {
+    const open = candidate - this.#answeredCount;
+    return 1 << ((open < 0 ? candidate : open) % BITS_PER_WORD);
   }
 }
