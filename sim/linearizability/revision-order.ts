@@ -47,10 +47,10 @@ export function checkRevisionOrder(
   const stepsMax = options.stepsMax ?? STEPS_PER_OPERATION_MAX * (history.length + 1);
   try {
     const timeline = timelineOf(history, options.initial ?? KV_EMPTY);
-    const { isDecided, steps, revision } = new Replay(timeline, stepsMax).run();
-    if (isDecided) return { kind: "linearizable", steps };
-    const left = `revision ${revision} of ${timeline.revisionMax}`;
-    return { kind: "undecided", explanation: `undecided: at ${left} after ${steps} steps` };
+    const { steps, stuck } = new Replay(timeline, stepsMax).run();
+    if (stuck === null) return { kind: "linearizable", steps };
+    const explanation = `undecided after ${steps} steps, with the furthest contradiction ${stuck}`;
+    return { kind: "undecided", explanation };
   } catch (error) {
     if (!(error instanceof BrokenRule)) throw error;
     return { kind: "not-linearizable", rule: error.rule, explanation: error.message };

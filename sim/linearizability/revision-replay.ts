@@ -3,8 +3,9 @@
  *
  * A revision that nobody acknowledged leaves a choice where several operations of unknown outcome could have made
  * it. The replay tries them in order of their beginnings and steps back to the last choice when an answer contradicts
- * it. Two things keep this from becoming a search: a record that anybody saw of such a revision must be the very one
- * that the blamed operation makes; and when only one operation of the history puts that value there, it made this
+ * it. Three things keep this from becoming a search: a record that anybody saw of such a revision must be the very one
+ * that the blamed operation makes; a key is not changed there when the next record that anybody saw of it is an older
+ * one; and when only one operation of the history puts that value there, it made this
  * revision and no other. What is left is bounded by a number of steps.
  *
  * Of suspects that ask for the same the one that began first is blamed first: it fits wherever the others do.
@@ -37,6 +38,8 @@ export class Replay {
   readonly #isBlamed: boolean[];
   /** Records of unacknowledged revisions that readers saw, by revision and key. */
   readonly #seen = new Map<number, Map<string, KvRecord>>();
+  /** For each key what answers showed of its last change: at which revision, and of which. In that order. */
+  readonly #sightings = new Map<string, { readonly at: number; readonly modRevision: number }[]>();
   /** For a suspect the only revision that it can have made, where that is known. */
   readonly #pinnedTo = new Map<number, number>();
   /** The contradiction at the highest revision that was reached. */
@@ -58,8 +61,8 @@ export class Replay {
     this.#pinSuspects();
   }
 
-  /** Undecided when the steps did not suffice. Throws BrokenRule when no choice explains the answers. */
-  run(): { readonly isDecided: boolean; readonly steps: number; readonly revision: number } {
+  /** `stuck` is null when all is explained, else where the steps ended and what contradicted most. Throws BrokenRule when no choice explains the answers. */
+  run(): { readonly steps: number; readonly stuck: string | null } {
     const { revisionMax } = this.#timeline;
     const early = this.#readersDiffer();
     if (early !== null) throw early;
@@ -79,8 +82,9 @@ export class Replay {
       this.#isBlamed[choice.suspect] = false;
       from = choice.suspect + 1;
     }
-    const { revision } = this.#state;
-    return { isDecided: revision === revisionMax, steps: this.#steps, revision };
+    const isDecided = this.#state.revision === revisionMax;
+    const stuck = this.#furthest?.broken.message ?? `at revision ${this.#state.revision}`;
+    return { steps: this.#steps, stuck: isDecided ? null : stuck };
   }
 
   /** Carries out the next revision, trying suspects from `from` on, or says why that is not possible. */
@@ -118,6 +122,9 @@ export class Replay {
     }
     const revision = this.#state.revision + 1;
     let isAsSeen = changes.size > 0;
+    for (const key of operation.outcome === "ok" ? [] : changes.keys()) {
+      if (this.#isUnchangedLater(key, revision)) isAsSeen = false;
+    }
     for (const [key, record] of this.#seen.get(revision) ?? []) {
       if (difference(changes.get(key), record) !== null) isAsSeen = false;
     }
@@ -131,6 +138,19 @@ export class Replay {
     this.#undo.push(before);
     this.#state.revision = revision;
     return null;
+  }
+
+  /** Whether the next record of the key that anybody saw is of a change before this revision. */
+  #isUnchangedLater(key: string, revision: number): boolean {
+    const sightings = this.#sightings.get(key) ?? [];
+    let low = 0;
+    let high = sightings.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((sightings[middle]?.at ?? 0) < revision) low = middle + 1;
+      else high = middle;
+    }
+    return (sightings[low]?.modRevision ?? Infinity) < revision;
   }
 
   #keepIfReadersAgree(): BrokenRule | null {
@@ -177,6 +197,9 @@ export class Replay {
         const result = output.results[i];
         if (typeof result !== "object" || result === null) continue;
         const { modRevision } = result;
+        const sightings = this.#sightings.get(key) ?? [];
+        this.#sightings.set(key, sightings);
+        sightings.push({ at: output.revision, modRevision });
         if (modRevision <= initial.revision || writers.has(modRevision)) continue;
         const seen = this.#seen.get(modRevision);
         if (seen === undefined) this.#seen.set(modRevision, new Map([[key, result]]));
@@ -186,6 +209,7 @@ export class Replay {
   }
 
   #pinSuspects(): void {
+    for (const sightings of this.#sightings.values()) sightings.sort((a, b) => a.at - b.at);
     const { suspects, writers } = this.#timeline;
     /** For each value of a key the suspect that alone may put it there, or -1 when others may too. */
     const onlyPut = new Map<string, number>();
