@@ -1,6 +1,7 @@
 /** Random requests over few keys and small numbers, so that they meet each other often. */
 import fc from "fast-check";
 import type {
+  AnyWriteRequest,
   Compare,
   DeleteRangeRequest,
   KeyRange,
@@ -17,12 +18,12 @@ const KEYS = ["a", "a\0", "a\0b", "a\0\xff", "ab", "b", "b\0\0", "c", "\0", "\xf
 /** Negative, beyond 2^53, and the greatest. */
 export const LEASES: readonly bigint[] = [7n, -7n, 2n ** 53n + 1n, 2n ** 63n - 1n];
 
-const arbKey: fc.Arbitrary<Uint8Array> = fc.constantFrom(...KEYS).map(bytes);
+export const arbKey: fc.Arbitrary<Uint8Array> = fc.constantFrom(...KEYS).map(bytes);
 const arbValue: fc.Arbitrary<Uint8Array> = fc
   .constantFrom("", "x", "y", "value", "z\0\xff")
   .map(bytes);
 const arbLease: fc.Arbitrary<bigint> = fc.constantFrom(...LEASES);
-const arbMaybeLease: fc.Arbitrary<bigint> = fc.oneof(
+export const arbMaybeLease: fc.Arbitrary<bigint> = fc.oneof(
   { weight: 3, arbitrary: fc.constant(0n) },
   { weight: 1, arbitrary: arbLease },
 );
@@ -145,7 +146,10 @@ export const arbWrite: fc.Arbitrary<WriteRequest> = fc.oneof(
 );
 
 /** The request with its revisions counted back from the revision after `revision`; -1 stays and means the latest. */
-export function atRevision<T extends WriteRequest | RangeRequest>(request: T, revision: number): T {
+export function atRevision<T extends AnyWriteRequest | RangeRequest>(
+  request: T,
+  revision: number,
+): T {
   const from = (op: RequestOp): RequestOp => (op.kind === "unset" ? op : atRevision(op, revision));
   if (request.kind === "txn")
     return { ...request, success: request.success.map(from), failure: request.failure.map(from) };

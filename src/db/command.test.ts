@@ -1,22 +1,33 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { HarmonyError, Random } from "../base/index.ts";
-import { arbWrite } from "./arbitrary.suite.ts";
-import { type Command, decodeCommand, encodeCommand, encodeExpire } from "./command.ts";
+import { arbAnyWrite, arbRequestId } from "./arbitrary-native.suite.ts";
+import { VALUE_LENGTH_MAX } from "./command-native.ts";
+import { Op } from "./command-ops.ts";
+import {
+  type Command,
+  decodeCommand,
+  encodeCommand,
+  encodeExpire,
+  encodeOnce,
+  fingerprintOf,
+} from "./command.ts";
 import { bytes } from "./model.suite.ts";
-import type { RangeRequest, RequestOp, TxnRequest, WriteRequest } from "./requests.ts";
+import type { AnyWriteRequest, RangeRequest, RequestOp, TxnRequest } from "./requests.ts";
 import { TXN_DEPTH_MAX } from "./validate.ts";
 
 const TTL_MIN = 2;
 const CUT = 2 ** 52 - 1;
 
-function encode(request: WriteRequest): Uint8Array {
+function encode(request: AnyWriteRequest): Uint8Array {
   return encodeCommand(request, { leaseTtlSecondsMin: TTL_MIN });
 }
 
 /** What a command says of a request: what means the same has one form. */
-function canonical(request: WriteRequest): Command {
+function canonical(request: AnyWriteRequest): Command {
   if (request.kind === "txn") return canonicalTxn(request);
+  if (request.kind === "append" || request.kind === "setRange")
+    return { ...request, valueLengthMax: VALUE_LENGTH_MAX };
   if (request.kind !== "leaseGrant") return request;
   const ttlSeconds = Math.max(-CUT, Math.min(Number(request.ttlSeconds), CUT));
   return { kind: "leaseGrant", id: request.id, ttlSeconds, ttlSecondsMin: TTL_MIN };
@@ -41,10 +52,62 @@ function nested(depth: number): TxnRequest {
 describe("a command", () => {
   it("decodes to the request that it was made from", () => {
     fc.assert(
-      fc.property(arbWrite, (request) => {
+      fc.property(arbAnyWrite, (request) => {
         expect(decodeCommand(encode(request))).toEqual(canonical(request));
       }),
-      { numRuns: 500 },
+      { numRuns: 800 },
+    );
+  });
+
+  it("behind a request id decodes to both", () => {
+    fc.assert(
+      fc.property(arbAnyWrite, arbRequestId, (request, id) => {
+        if (request.kind === "sessionOpen" || request.kind === "sessionClose") return;
+        const fingerprint = fingerprintOf(request);
+        expect(decodeCommand(encodeOnce(id, fingerprint, encode(request)))).toEqual({
+          kind: "once",
+          ...id,
+          fingerprint,
+          command: canonical(request),
+        });
+      }),
+    );
+  });
+
+  it("that opens or ends a session has no request id, and an id is two whole numbers from 1", () => {
+    const id = { session: 1, number: 1 };
+    const code = (given: typeof id, request: AnyWriteRequest): string => {
+      try {
+        encodeOnce(given, 0, encode(request));
+        return "encoded";
+      } catch (error) {
+        return error instanceof HarmonyError ? error.code : String(error);
+      }
+    };
+    const mdel: AnyWriteRequest = { kind: "mdel", keys: [bytes("a")] };
+    expect(code(id, mdel)).toBe("encoded");
+    for (const session of [0, -1, 1.5, 2 ** 53, Number.NaN, "1"])
+      expect(code({ ...id, session: session as number }, mdel)).toBe("INVALID_ARGUMENT");
+    for (const number of [0, -1, 0.5, undefined])
+      expect(code({ ...id, number: number as number }, mdel)).toBe("INVALID_ARGUMENT");
+    expect(code(id, { kind: "sessionOpen", session: 5 })).toBe("INVALID_ARGUMENT");
+    expect(code(id, { kind: "sessionClose", session: 5 })).toBe("INVALID_ARGUMENT");
+    const once = encodeOnce(id, 0, encode(mdel));
+    expect(() => encodeOnce(id, 0, once)).toThrow("no command holds it");
+    const expire = encodeExpire({ upToClockMs: 1, limit: 1 });
+    expect(() => encodeOnce(id, 0, expire)).toThrow("no command holds it");
+  });
+
+  it("has a fingerprint of what its caller said, which no node's choice changes", () => {
+    const grant = { kind: "leaseGrant", id: 0n, ttlSeconds: 5n } as const;
+    expect(fingerprintOf(grant)).toBe(fingerprintOf({ ...grant }));
+    expect(fingerprintOf(grant)).not.toBe(fingerprintOf({ ...grant, ttlSeconds: 6n }));
+    fc.assert(
+      fc.property(arbAnyWrite, arbAnyWrite, (a, b) => {
+        if (a.kind === "sessionOpen" || b.kind === "sessionOpen") return;
+        const isSame = encode(a).join() === encode(b).join();
+        expect(fingerprintOf(a) === fingerprintOf(b)).toBe(isSame);
+      }),
     );
   });
 
@@ -125,7 +188,7 @@ describe("encodeCommand", () => {
   };
   const codeOf = (request: unknown, lengthMax?: number): string => {
     try {
-      encodeCommand(request as WriteRequest, {
+      encodeCommand(request as AnyWriteRequest, {
         leaseTtlSecondsMin: TTL_MIN,
         ...(lengthMax === undefined ? {} : { lengthMax }),
       });
@@ -142,6 +205,35 @@ describe("encodeCommand", () => {
   });
   const compare = { key: bytes("a"), rangeEnd: bytes(""), result: "equal" };
   const version = { target: "version", number: 1 };
+  const none = { kind: "none" } as const;
+  const set = {
+    kind: "set",
+    key: bytes("k"),
+    value: bytes("v"),
+    condition: null,
+    lease: 0n,
+    expiry: none,
+    prevKv: false,
+  };
+  const incr = {
+    kind: "incr",
+    key: bytes("k"),
+    by: 1n,
+    min: null,
+    max: null,
+    saturate: false,
+    expiry: none,
+    expiryIfNone: false,
+  };
+  const many = { condition: "none", lease: 0n, expiry: none };
+  const expireKey = {
+    kind: "expireKey",
+    key: bytes("k"),
+    expiry: none,
+    when: "always",
+    condition: null,
+    prevKv: false,
+  };
 
   it("refuses whatever no command can hold, so that it never gets into a log", () => {
     const gone = new Uint8Array(3);
@@ -166,6 +258,37 @@ describe("encodeCommand", () => {
       txn([{ ...compare, operand: version, result: "toString" }]),
       txn([{ ...compare, operand: version, result: {} }]),
       txn([{ ...compare, operand: version, result: undefined }]),
+      { ...set, condition: { kind: "__proto__" } },
+      { ...set, condition: { kind: "value", value: "v" } },
+      { ...set, condition: { kind: "revision", revision: 1.5 } },
+      { ...set, lease: 2n ** 63n },
+      { ...set, expiry: { kind: "after", ttlMs: 2 ** 60 } },
+      { ...set, expiry: { kind: "after", ttlMs: Number.NaN } },
+      { ...set, expiry: { kind: "at", atMs: 0.5 } },
+      { ...set, expiry: { kind: "soon" } },
+      { ...incr, by: 1 },
+      { ...incr, by: 2n ** 63n },
+      { ...incr, min: -(2n ** 63n) - 1n },
+      { ...incr, max: "5" },
+      { kind: "append", key: bytes(""), value: bytes("v") },
+      { kind: "setRange", key: bytes("k"), offset: -1, value: bytes("v") },
+      { kind: "setRange", key: bytes("k"), offset: 2 ** 53, value: bytes("v") },
+      { kind: "mset", items: [{ key: bytes(""), value: bytes("v") }], ...many },
+      { kind: "mset", items: [{ key: bytes("k"), value: 1 }], ...many },
+      { kind: "mset", items: [], ...many, condition: "maybe" },
+      { kind: "mdel", keys: [bytes("k"), new Uint8Array(4097)] },
+      { ...expireKey, when: "sometimes" },
+      { ...expireKey, expiry: { kind: "keep" } },
+      { kind: "lock", key: bytes("k"), token: bytes(""), ttlMs: 1 },
+      { kind: "lock", key: bytes("k"), token: new Uint8Array(1025), ttlMs: 1 },
+      { kind: "lock", key: bytes("k"), token: bytes("t"), ttlMs: 0 },
+      { kind: "lock", key: bytes("k"), token: bytes("t"), ttlMs: 2 ** 52 },
+      { kind: "unlock", key: bytes("k"), token: bytes("t"), fence: -1 },
+      { kind: "extendLock", key: bytes("k"), token: bytes("t"), fence: 0, ttlMs: 1.5 },
+      { kind: "sessionOpen", session: 0 },
+      { kind: "sessionClose", session: 2 ** 53 },
+      { kind: "configure", retentionMs: -1 },
+      { kind: "configure", quotaBytes: 2 ** 53 - 1 },
       txn([], [{ kind: "constructor" }]),
       txn([], [{ ...range, sortOrder: "constructor" }]),
       txn([], [{ ...range, sortTarget: "__proto__" }]),
@@ -177,6 +300,8 @@ describe("encodeCommand", () => {
     ];
     expect(wrong.map((request) => codeOf(request))).toEqual(wrong.map(() => "INVALID_ARGUMENT"));
     expect(codeOf(txn([{ ...compare, operand: version }], [range, put]))).toBe("encoded");
+    for (const good of [set, incr, expireKey, { kind: "mset", items: [], ...many }])
+      expect(codeOf(good)).toBe("encoded");
   });
 
   it("makes nothing longer than it may", () => {
@@ -188,10 +313,17 @@ describe("encodeCommand", () => {
   });
 });
 
+/** Of a command with a request id: format, op code and three varints. */
+function headLength(command: Uint8Array): number {
+  let at = 2;
+  for (let varints = 0; varints < 3; at++) if ((command[at] as number) < 128) varints++;
+  return at;
+}
+
 describe("decodeCommand", () => {
   it("says malformed for every proper prefix and for every command that something follows", () => {
     fc.assert(
-      fc.property(arbWrite, (request) => {
+      fc.property(arbAnyWrite, (request) => {
         const whole = encode(request);
         for (let length = 0; length < whole.length; length++) {
           expect(decodeCommand(whole.subarray(0, length)).kind).toBe("malformed");
@@ -203,7 +335,12 @@ describe("decodeCommand", () => {
 
   it("gives an answer for any bytes, and what it accepts it encodes again", () => {
     const random = new Random(7);
-    const seeds = fc.sample(arbWrite, { numRuns: 200, seed: 7 }).map(encode);
+    const plain = fc.sample(arbAnyWrite, { numRuns: 300, seed: 7 }).map(encode);
+    const seeds = plain.concat(
+      plain
+        .filter((bytesOf) => ![Op.sessionOpen, Op.sessionClose].some((op) => op === bytesOf[1]))
+        .map((bytesOf) => encodeOnce({ session: 300, number: 70_000 }, 0xffff_ffff, bytesOf)),
+    );
     for (let run = 0; run < 40_000; run++) {
       const hostile = random.percent(20)
         ? random.bytes(random.below(40))
@@ -214,11 +351,22 @@ describe("decodeCommand", () => {
       if (
         command.kind === "malformed" ||
         command.kind === "expire" ||
-        command.kind === "leaseGrant"
+        command.kind === "leaseGrant" ||
+        command.kind === "raiseRevision"
       )
         continue;
-      const again = encodeCommand(command);
-      expect(decodeCommand(again)).toEqual(command);
+      if (command.kind === "once") {
+        const { session, number, fingerprint } = command;
+        const inner = Uint8Array.of(1, ...hostile.subarray(headLength(hostile)));
+        expect(decodeCommand(inner)).toEqual(command.command);
+        expect(decodeCommand(encodeOnce({ session, number }, fingerprint, inner))).toEqual(command);
+        continue;
+      }
+      const again = decodeCommand(encodeCommand(command));
+      // How long a value may become is the encoder's say.
+      expect("valueLengthMax" in again ? { ...again, valueLengthMax: 0 } : again).toEqual(
+        "valueLengthMax" in command ? { ...command, valueLengthMax: 0 } : command,
+      );
     }
   });
 

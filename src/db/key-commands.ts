@@ -163,8 +163,8 @@ function expireKey(store: Store, command: ExpireKeyRequest): ExpireKeyResponse |
     isMeant &&
     !(expiry.kind === "none" && old.deadlineMs === 0) &&
     mayReplace(when, old.deadlineMs, toMs);
-  if (succeeded && deadlineAfter(store, expiry, old) !== old.deadlineMs)
-    write(store, key, old.value, old.lease, expiry, old);
+  const isSame = !isPast(store, expiry) && deadlineAfter(store, expiry, old) === old?.deadlineMs;
+  if (succeeded && !isSame) write(store, key, old.value, old.lease, expiry, old);
   return { kind: "expireKey", revision: store.revisionInTxn, succeeded, prevKv };
 }
 

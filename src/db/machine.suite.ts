@@ -2,10 +2,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Engine } from "../btree/index.ts";
-import { arbRangeRequest, arbWrite, atRevision, LEASES } from "./arbitrary.suite.ts";
-import { encodeCommand, encodeExpire } from "./command.ts";
+import { arbAnyWrite, arbRequestId, SESSIONS } from "./arbitrary-native.suite.ts";
+import { arbRangeRequest, atRevision, LEASES } from "./arbitrary.suite.ts";
+import { encodeCommand, encodeExpire, encodeOnce, fingerprintOf } from "./command.ts";
 import { Model } from "./model.suite.ts";
-import type { RangeRequest, WriteRequest } from "./requests.ts";
+import type { AnyWriteRequest, RangeRequest, RequestId } from "./requests.ts";
 import { KvStateMachine } from "./state-machine.ts";
 import { isReadOnlyTxn, validateRange, validateWrite } from "./validate.ts";
 
@@ -14,11 +15,14 @@ const TIMEOUT_MS = 60_000;
 
 export const LIMITS = { maxRequestBytes: 1_572_864, maxTxnOps: 128 };
 const TTL_MIN = 2;
+/** Short, so that appending comes there. */
+const VALUE_LENGTH_MAX = 60;
 export const HISTORY_ON = { retentionMs: 300_000, retentionRevisions: 10_000 };
 const HISTORY_OFF = { retentionMs: 0, retentionRevisions: 0 };
 
 type Step =
-  | { readonly kind: "write"; readonly request: WriteRequest; readonly laterMs: number }
+  | { readonly kind: "write"; readonly request: AnyWriteRequest; readonly laterMs: number }
+  | { readonly kind: "once"; readonly id: RequestId; readonly request: AnyWriteRequest }
   | { readonly kind: "read"; readonly request: RangeRequest }
   | { readonly kind: "slice"; readonly events: number }
   | { readonly kind: "expire"; readonly laterMs: number; readonly upToMs: number }
@@ -30,8 +34,16 @@ const arbStep: fc.Arbitrary<Step> = fc.oneof(
     weight: 12,
     arbitrary: fc.record({
       kind: fc.constant("write" as const),
-      request: arbWrite,
+      request: arbAnyWrite,
       laterMs: fc.constantFrom(0, 1, 500),
+    }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant("once" as const),
+      id: arbRequestId,
+      request: arbAnyWrite,
     }),
   },
   {
@@ -49,7 +61,7 @@ const arbStep: fc.Arbitrary<Step> = fc.oneof(
     weight: 2,
     arbitrary: fc.record({
       kind: fc.constant("expire" as const),
-      laterMs: fc.constantFrom(0, 3_000, 11_000),
+      laterMs: fc.constantFrom(0, 3_000, 3_000, 11_000, 500_000),
       upToMs: fc.constantFrom(2_500, 1e12),
     }),
   },
@@ -57,8 +69,15 @@ const arbStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.constant({ kind: "reopen" as const }) },
 );
 
-export function encode(request: WriteRequest): Uint8Array {
+export function encode(request: AnyWriteRequest): Uint8Array {
   return encodeCommand(request, { leaseTtlSecondsMin: TTL_MIN });
+}
+
+/** With a limit that random values come to; commands themselves may be longer. */
+function encodeShort(request: AnyWriteRequest): Uint8Array {
+  const isGrowing = request.kind === "append" || request.kind === "setRange";
+  const lengthMax = isGrowing ? { lengthMax: VALUE_LENGTH_MAX } : {};
+  return encodeCommand(request, { leaseTtlSecondsMin: TTL_MIN, ...lengthMax });
 }
 
 /**
@@ -112,7 +131,6 @@ export function machineSuite(name: string, factory: EngineFactory, numRuns: numb
 /** A machine and a model that are given the same steps. */
 class Comparison {
   readonly #factory: EngineFactory;
-  readonly #settings: typeof HISTORY_ON;
   readonly #model: Model;
   #engine: Engine;
   #index = 0;
@@ -122,12 +140,12 @@ class Comparison {
 
   constructor(factory: EngineFactory, settings: typeof HISTORY_ON) {
     this.#factory = factory;
-    this.#settings = settings;
     this.#engine = factory.make();
     this.machine = new KvStateMachine(this.#engine, null, settings);
-    this.#model = new Model({ isHistoryOn: settings === HISTORY_ON, ttlMin: TTL_MIN });
+    this.#model = new Model({ settings, ttlMin: TTL_MIN, valueLengthMax: VALUE_LENGTH_MAX });
     for (const id of LEASES.slice(0, 3))
       this.#write({ kind: "leaseGrant", id, ttlSeconds: 10n }, 0);
+    this.#write({ kind: "sessionOpen", session: SESSIONS[0] as number }, 0);
   }
 
   run(steps: readonly Step[]): void {
@@ -164,6 +182,8 @@ class Comparison {
     switch (step.kind) {
       case "write":
         return this.#write(step.request, step.laterMs);
+      case "once":
+        return this.#once(step.id, step.request);
       case "read":
         this.#read(step.request);
         return;
@@ -195,7 +215,7 @@ class Comparison {
           { appliedIndex, appliedTerm, payload },
           otherSettings,
         );
-        expect(this.machine.settings).toEqual(this.#settings);
+        expect(this.machine.settings).toEqual(this.#model.settings);
         return;
       }
     }
@@ -207,14 +227,26 @@ class Comparison {
       expect(this.machine.range(request)).toEqual(this.#model.read(request));
   }
 
-  #write(back: WriteRequest, laterMs: number): void {
+  #once(id: RequestId, back: AnyWriteRequest): void {
+    const request = atRevision(back, this.#model.revision);
+    const isAboutSessions = request.kind === "sessionOpen" || request.kind === "sessionClose";
+    if (isAboutSessions || validateWrite(request, LIMITS) !== null) return;
+    const command = encodeOnce(id, fingerprintOf(request), encodeShort(request));
+    const outcomes = this.#apply(1, [command]);
+    expect(outcomes).toEqual([this.#model.once(id.session, id.number, request)]);
+    // Sent again at once: nothing more happens, and the answer is the one that was kept.
+    const again = this.#apply(0, [command]);
+    expect(again).toEqual([this.#model.once(id.session, id.number, request)]);
+  }
+
+  #write(back: AnyWriteRequest, laterMs: number): void {
     const request = atRevision(back, this.#model.revision);
     if (validateWrite(request, LIMITS) !== null) return;
     if (request.kind === "txn" && isReadOnlyTxn(request)) {
       expect(this.machine.readTxn(request)).toEqual(this.#model.read(request));
       return;
     }
-    const outcomes = this.#apply(laterMs, [encode(request)]);
+    const outcomes = this.#apply(laterMs, [encodeShort(request)]);
     expect(outcomes).toEqual([this.#model.write(request)]);
     if (request.kind === "leaseGrant")
       expect(this.machine.hasLease(request.id)).toBe(this.#model.leases.has(request.id));

@@ -3,12 +3,20 @@
  * but the request types and the way a version is written as a line. Each read goes through the whole list.
  */
 import type { ErrorCode } from "../base/index.ts";
-import { describeLease, describeVersion } from "../mvcc/index.ts";
+import {
+  describeLease,
+  describeSession,
+  describeVersion,
+  type StoreSettings,
+} from "../mvcc/index.ts";
 import type { ExpireCommand } from "./command.ts";
+import { writeNative } from "./model-native.suite.ts";
+import { decodeOutcome, encodeOutcome } from "./outcome.ts";
 import type {
   Compare,
   KeyRange,
   KeyValue,
+  NativeRequest,
   Outcome,
   PutRequest,
   RangeRequest,
@@ -29,7 +37,17 @@ interface Change {
     readonly version: number;
     readonly lease: bigint;
     readonly value: string;
+    /** 0 for none. */
+    readonly deadline: number;
+    readonly isLock: boolean;
   } | null;
+}
+
+interface ModelSession {
+  used: number;
+  highest: number;
+  /** By number: the request in words, and what was kept of its outcome. */
+  readonly results: Map<number, { readonly request: string; readonly outcome: Outcome }>;
 }
 
 interface ModelLease {
@@ -38,8 +56,10 @@ interface ModelLease {
 }
 
 export interface ModelOptions {
-  readonly isHistoryOn: boolean;
+  readonly settings: StoreSettings;
   readonly ttlMin: number;
+  /** No value becomes longer by appending. */
+  readonly valueLengthMax: number;
 }
 
 /** Bytes as a string of one character each, so that strings compare as the bytes do. */
@@ -52,7 +72,9 @@ export function bytes(text: string): Uint8Array {
 }
 
 export class Model {
-  readonly #options: ModelOptions;
+  readonly options: ModelOptions;
+  settings: StoreSettings;
+  readonly sessions = new Map<number, ModelSession>();
   readonly changes: Change[] = [];
   readonly leases = new Map<bigint, ModelLease>();
   revision = 1;
@@ -61,11 +83,16 @@ export class Model {
   term = 0;
 
   constructor(options: ModelOptions) {
-    this.#options = options;
+    this.options = options;
+    this.settings = options.settings;
+  }
+
+  get isHistoryOn(): boolean {
+    return this.settings.retentionMs > 0 || this.settings.retentionRevisions > 0;
   }
 
   get compactRevision(): number {
-    return this.#options.isHistoryOn ? Math.max(0, this.compacted) : this.revision;
+    return this.isHistoryOn ? Math.max(0, this.compacted) : this.revision;
   }
 
   /** An entry with commands. A new term gives every lease its full time again. */
@@ -77,7 +104,25 @@ export class Model {
       lease.end = Math.max(lease.end, clock + lease.ttl * 1000);
   }
 
-  write(request: WriteRequest | ExpireCommand): Outcome {
+  /** A request with an id: happens once. */
+  once(session: number, number: number, request: WriteRequest | NativeRequest): Outcome {
+    const known = this.sessions.get(session);
+    if (known === undefined || number <= known.highest - 64) return this.refuse("REQUEST_EXPIRED");
+    const words = inWords(request);
+    const before = known.results.get(number);
+    if (before !== undefined && before.request !== words) return this.refuse("REQUEST_EXPIRED");
+    known.used = this.clock;
+    if (before !== undefined) return before.outcome;
+    const outcome = this.write(request);
+    known.highest = Math.max(known.highest, number);
+    // What is too large is kept as "done"; the codec has tests of its own.
+    known.results.set(number, { request: words, outcome: decodeOutcome(encodeOutcome(outcome)) });
+    for (const old of known.results.keys())
+      if (old <= known.highest - 64) known.results.delete(old);
+    return outcome;
+  }
+
+  write(request: WriteRequest | NativeRequest | ExpireCommand): Outcome {
     switch (request.kind) {
       case "put":
       case "deleteRange":
@@ -88,22 +133,20 @@ export class Model {
             : request.kind === "txn"
               ? this.#txnRefused(request)
               : null;
-        return refused === null
-          ? this.#transaction(() => this.#run(request))
-          : this.#refuse(refused);
+        return refused === null ? this.transaction(() => this.#run(request)) : this.refuse(refused);
       }
       case "compact": {
-        const last = this.#options.isHistoryOn ? this.compacted : this.revision;
-        if (request.revision <= last) return this.#refuse("COMPACTED");
-        if (request.revision > this.revision) return this.#refuse("FUTURE_REV");
+        const last = this.isHistoryOn ? this.compacted : this.revision;
+        if (request.revision <= last) return this.refuse("COMPACTED");
+        if (request.revision > this.revision) return this.refuse("FUTURE_REV");
         this.compacted = request.revision;
         return { kind: "compact", revision: this.revision };
       }
       case "leaseGrant": {
         const asked = Number(request.ttlSeconds);
-        if (asked > 9e9) return this.#refuse("LEASE_TTL_TOO_LARGE");
-        if (this.leases.has(request.id)) return this.#refuse("LEASE_EXISTS");
-        const ttl = Math.max(asked, this.#options.ttlMin);
+        if (asked > 9e9) return this.refuse("LEASE_TTL_TOO_LARGE");
+        if (this.leases.has(request.id)) return this.refuse("LEASE_EXISTS");
+        const ttl = Math.max(asked, this.options.ttlMin);
         this.leases.set(request.id, { ttl, end: this.clock + ttl * 1000 });
         return {
           kind: "leaseGrant",
@@ -113,7 +156,7 @@ export class Model {
         };
       }
       case "leaseRevoke":
-        if (!this.leases.has(request.id)) return this.#refuse("LEASE_NOT_FOUND");
+        if (!this.leases.has(request.id)) return this.refuse("LEASE_NOT_FOUND");
         this.#end(request.id);
         return { kind: "leaseRevoke", revision: this.revision };
       case "leaseKeepAlive": {
@@ -126,23 +169,75 @@ export class Model {
         };
       }
       case "expire": {
-        const due = Math.min(request.upToClockMs, this.clock);
-        const unsigned = (id: bigint): bigint => BigInt.asUintN(64, id);
-        const ending = [...this.leases].filter(([, lease]) => lease.end <= due);
-        ending.sort(([a, x], [b, y]) => x.end - y.end || (unsigned(a) < unsigned(b) ? -1 : 1));
-        for (const [id] of ending) this.#end(id);
+        this.#expire(Math.min(request.upToClockMs, this.clock));
         return { kind: "leaseRevoke", revision: this.revision };
       }
+      case "set":
+      case "incr":
+      case "append":
+      case "setRange":
+      case "mset":
+      case "mdel":
+      case "expireKey":
+      case "lock":
+      case "unlock":
+      case "extendLock":
+      case "sessionOpen":
+      case "sessionClose":
+      case "configure":
+        return writeNative(this, request);
     }
+  }
+
+  /** One after the other, always the one whose end comes first; keys that follow each other go in one revision. */
+  #expire(due: number): void {
+    const order = { lease: 0, key: 1, session: 2 };
+    type Ending = { readonly end: number; readonly id: string } & (
+      | { readonly kind: "lease"; readonly lease: bigint }
+      | { readonly kind: "key" }
+      | { readonly kind: "session"; readonly session: number }
+    );
+    const big = (id: bigint): string => BigInt.asUintN(64, id).toString(16).padStart(16, "0");
+    for (;;) {
+      const ending: Ending[] = [
+        ...[...this.leases].map(
+          ([lease, { end }]) => ({ kind: "lease", end, id: big(lease), lease }) as const,
+        ),
+        ...this.latest()
+          .filter(({ now }) => (now?.deadline ?? 0) > 0)
+          .map(({ key, now }) => ({ kind: "key", end: now?.deadline ?? 0, id: key }) as const),
+        ...[...this.sessions].map(
+          ([session, { used }]) =>
+            ({
+              kind: "session",
+              end: used + 900_000,
+              id: big(BigInt(session)),
+              session,
+            }) as const,
+        ),
+      ];
+      ending.sort(
+        (a, b) => a.end - b.end || order[a.kind] - order[b.kind] || (a.id < b.id ? -1 : 1),
+      );
+      const [first] = ending;
+      if (first === undefined || first.end > due) break;
+      if (first.kind === "key") this.add(first.id, null);
+      else if (first.kind === "session") this.sessions.delete(first.session);
+      else {
+        this.revision = this.revisionInTxn;
+        this.#end(first.lease);
+      }
+    }
+    this.revision = this.revisionInTxn;
   }
 
   read(request: RangeRequest | TxnRequest): Outcome {
     if (request.kind === "range") {
       const refused = this.#revisionRefused(request.revision);
-      return refused === null ? this.#range(request) : this.#refuse(refused);
+      return refused === null ? this.#range(request) : this.refuse(refused);
     }
     const refused = this.#txnRefused(request);
-    return refused === null ? this.#run(request) : this.#refuse(refused);
+    return refused === null ? this.#run(request) : this.refuse(refused);
   }
 
   describe(): string[] {
@@ -165,6 +260,8 @@ export class Model {
                 createRevision: now.create,
                 version: now.version,
                 lease: now.lease,
+                deadlineMs: now.deadline,
+                isLock: now.isLock,
                 value: bytes(now.value),
               },
         ),
@@ -176,18 +273,35 @@ export class Model {
         describeLease({ id, ttlSeconds: ttl, endMs: end, keys: this.leaseKeys(id).map(bytes) }),
       );
     }
+    for (const [session, { used, highest, results }] of [...this.sessions].sort(
+      ([a], [b]) => a - b,
+    )) {
+      const numbers = [...results.keys()].sort((a, b) => a - b);
+      lines.push(describeSession(session, used + 900_000, highest, numbers));
+    }
     return lines;
   }
 
+  /** What a key holds now. */
+  holds(key: string): NonNullable<Change["now"]> | null {
+    return this.latest().find((change) => change.key === key)?.now ?? null;
+  }
+
+  /** The present version of a key as it is answered. */
+  keyValue(key: string): KeyValue | null {
+    const found = this.latest().find((change) => change.key === key);
+    return found === undefined ? null : keyValue(found, false);
+  }
+
   leaseKeys(id: bigint): string[] {
-    return this.#latest()
+    return this.latest()
       .filter(({ now }) => now?.lease === id)
       .map(({ key }) => key);
   }
 
   /** Whether a read at a readable revision can show the change, or a watch from the compact revision on. */
   #isShown(change: Change): boolean {
-    if (!this.#options.isHistoryOn) return this.#latest().includes(change);
+    if (!this.isHistoryOn) return this.latest().includes(change);
     if (change.revision >= this.compactRevision) return true;
     return this.#at(this.compactRevision).includes(change);
   }
@@ -201,26 +315,26 @@ export class Model {
     return live.sort((a, b) => (a.key < b.key ? -1 : 1));
   }
 
-  #latest(): Change[] {
+  latest(): Change[] {
     return this.#at(Infinity);
   }
 
-  #in(range: KeyRange, live: Change[]): Change[] {
+  in(range: KeyRange, live: Change[]): Change[] {
     const from = chars(range.key);
     const to = chars(range.rangeEnd);
     if (to === "") return live.filter(({ key }) => key === from);
     return live.filter(({ key }) => key >= from && (to === "\0" || key < to));
   }
 
-  get #revisionInTxn(): number {
+  get revisionInTxn(): number {
     return this.changes.some(({ revision }) => revision > this.revision)
       ? this.revision + 1
       : this.revision;
   }
 
-  #transaction<T>(run: () => T): T {
+  transaction<T>(run: () => T): T {
     const result = run();
-    this.revision = this.#revisionInTxn;
+    this.revision = this.revisionInTxn;
     return result;
   }
 
@@ -229,24 +343,25 @@ export class Model {
       case "range":
         return this.#range(op);
       case "put": {
-        const old = this.#in({ key: op.key, rangeEnd: bytes("") }, this.#latest())[0];
+        const old = this.in({ key: op.key, rangeEnd: bytes("") }, this.latest())[0];
         const value = op.ignoreValue ? (old?.now?.value ?? "") : chars(op.value);
         const lease = op.ignoreLease ? (old?.now?.lease ?? 0n) : op.lease;
         const create = old?.now?.create ?? this.revision + 1;
-        this.#add(chars(op.key), { create, version: (old?.now?.version ?? 0) + 1, lease, value });
+        const version = (old?.now?.version ?? 0) + 1;
+        this.add(chars(op.key), { create, version, lease, value, deadline: 0, isLock: false });
         return {
           kind: "put",
-          revision: this.#revisionInTxn,
+          revision: this.revisionInTxn,
           prevKv: op.prevKv && old !== undefined ? keyValue(old, false) : null,
         };
       }
       case "deleteRange": {
-        const gone = this.#in(op, this.#latest());
-        for (const { key } of gone) this.#add(key, null);
+        const gone = this.in(op, this.latest());
+        for (const { key } of gone) this.add(key, null);
         const prevKvs = op.prevKv ? gone.map((change) => keyValue(change, false)) : [];
         return {
           kind: "deleteRange",
-          revision: this.#revisionInTxn,
+          revision: this.revisionInTxn,
           deleted: gone.length,
           prevKvs,
         };
@@ -273,22 +388,24 @@ export class Model {
     const responses = txn.ops.map((op) =>
       op.kind === "judged" ? this.#runJudged(op) : this.#run(op),
     );
-    return { kind: "txn", revision: this.#revisionInTxn, succeeded: txn.succeeded, responses };
+    return { kind: "txn", revision: this.revisionInTxn, succeeded: txn.succeeded, responses };
   }
 
   #holds(compare: Compare): boolean {
-    const found = this.#in(compare, this.#latest());
+    const found = this.in(compare, this.latest());
     if (found.length === 0)
       return compare.operand.target !== "value" && compareTo(compare, undefined);
     return found.every((change) => compareTo(compare, change));
   }
 
-  #putRefused(request: PutRequest, isAlone: boolean): ErrorCode | null {
-    const isThere = this.#latest().some(({ key }) => key === chars(request.key));
+  #putRefused(request: PutRequest, isAlone: boolean, isFreed = false): ErrorCode | null {
+    const isThere = this.latest().some(({ key }) => key === chars(request.key));
     const noKey = (request.ignoreValue || request.ignoreLease) && !isThere;
     const noLease = request.lease !== 0n && !this.leases.has(request.lease);
     if (noKey && noLease) return isAlone ? "LEASE_NOT_FOUND" : "KEY_NOT_FOUND";
-    return noKey ? "KEY_NOT_FOUND" : noLease ? "LEASE_NOT_FOUND" : null;
+    if (noKey) return "KEY_NOT_FOUND";
+    if (noLease) return "LEASE_NOT_FOUND";
+    return !isFreed && this.holds(chars(request.key))?.isLock === true ? "LOCKED" : null;
   }
 
   #txnRefused(request: TxnRequest): ErrorCode | null {
@@ -303,11 +420,11 @@ export class Model {
     for (let i = 0; i < flat.length; i++) {
       const op = flat[i];
       if (op?.kind !== "put") continue;
-      const refused = this.#putRefused(op, false);
       const isDeletedBefore = flat
         .slice(0, i)
         .some((before) => before.kind === "deleteRange" && covers(before, chars(op.key)));
       if ((op.ignoreValue || op.ignoreLease) && isDeletedBefore) return "KEY_NOT_FOUND";
+      const refused = this.#putRefused(op, false, isDeletedBefore);
       if (refused !== null) return refused;
     }
     let isAfterWrite = false;
@@ -316,7 +433,7 @@ export class Model {
       else {
         const refused = this.#revisionRefused(op.revision);
         if (refused !== null) return refused;
-        if (op.revision > 0 && isAfterWrite && !this.#options.isHistoryOn) return "COMPACTED";
+        if (op.revision > 0 && isAfterWrite && !this.isHistoryOn) return "COMPACTED";
       }
     }
     return null;
@@ -329,9 +446,9 @@ export class Model {
   }
 
   #range(request: RangeRequest): RangeResponse {
-    const found = this.#in(request, this.#at(request.revision > 0 ? request.revision : Infinity));
+    const found = this.in(request, this.#at(request.revision > 0 ? request.revision : Infinity));
     const count = found.length;
-    const answer = { kind: "range", revision: this.#revisionInTxn, count } as const;
+    const answer = { kind: "range", revision: this.revisionInTxn, count } as const;
     if (request.countOnly) return { ...answer, kvs: [], more: false };
     const {
       minModRevision,
@@ -364,7 +481,7 @@ export class Model {
     return { ...answer, kvs, more };
   }
 
-  #add(key: string, now: Change["now"]): void {
+  add(key: string, now: Change["now"]): void {
     const revision = this.revision + 1;
     this.changes.push({
       key,
@@ -375,13 +492,13 @@ export class Model {
   }
 
   #end(id: bigint): void {
-    this.#transaction(() => {
-      for (const key of this.leaseKeys(id)) this.#add(key, null);
+    this.transaction(() => {
+      for (const key of this.leaseKeys(id)) this.add(key, null);
     });
     this.leases.delete(id);
   }
 
-  #refuse(code: ErrorCode): Outcome {
+  refuse(code: ErrorCode): Outcome {
     return { kind: "error", code, revision: this.revision, detail: null };
   }
 }
@@ -428,5 +545,14 @@ function keyValue({ key, revision, now }: Change, keysOnly: boolean): KeyValue {
     modRevision: revision,
     version: now.version,
     lease: now.lease,
+    ...(now.deadline === 0 ? {} : { deadlineMs: now.deadline }),
+    ...(now.isLock ? { isLock: true as const } : {}),
   };
+}
+
+/** Two requests say the same when these are the same. */
+function inWords(request: unknown): string {
+  return JSON.stringify(request, (_name, value: unknown) =>
+    value instanceof Uint8Array ? [...value] : typeof value === "bigint" ? `${value}n` : value,
+  );
 }

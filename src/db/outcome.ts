@@ -229,7 +229,7 @@ function writeList<T>(
 
 function readMany<T>(reader: ByteReader, readItem: (reader: ByteReader) => T): T[] {
   const items: T[] = [];
-  for (let left = reader.varint(); left > 0; left--) items.push(readItem(reader));
+  for (let left = reader.varint(); left > 0 && !reader.failed; left--) items.push(readItem(reader));
   return items;
 }
 

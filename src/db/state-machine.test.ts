@@ -6,7 +6,7 @@ import { type EngineFactory, machineSuite } from "./machine.suite.ts";
 
 setVerifying(true);
 
-machineSuite("MemoryEngine", { make: () => new MemoryEngine(), reopen: (engine) => engine }, 300);
+machineSuite("MemoryEngine", { make: () => new MemoryEngine(), reopen: (engine) => engine }, 150);
 
 /** Each engine has a simulated disk of its own. Reopening makes a checkpoint and reads it back from there. */
 class OnDisk implements EngineFactory {
@@ -32,4 +32,4 @@ class OnDisk implements EngineFactory {
   }
 }
 
-machineSuite("BTreeEngine", new OnDisk(), 100);
+machineSuite("BTreeEngine", new OnDisk(), 50);

@@ -6,6 +6,7 @@ import type { Node } from "./node.ts";
 import type { NodeOptions } from "./node-options.ts";
 import { openNode } from "./open-node.ts";
 import type {
+  AnyWriteRequest,
   LeaseStatus,
   Outcome,
   RangeRequest,
@@ -146,7 +147,7 @@ export class World {
     return answer;
   }
 
-  write(request: WriteRequest, options: CallOptions = {}): Answer<Outcome> {
+  write(request: AnyWriteRequest, options: CallOptions = {}): Answer<Outcome> {
     return this.ask((reply) => this.node.database.write(request, options, reply));
   }
 

@@ -171,15 +171,15 @@ export class Store {
   }
 
   /**
-   * Gives the database other settings. History that was never kept begins with the present revision. History that is
-   * kept cannot be turned off: its trees would have to be emptied, and what is left of them would be taken for the
+   * Gives the database other settings. History that was never kept begins with a revision of its own, in which nothing
+   * else happens: whoever reads or watches from there on misses nothing. History that is kept cannot be turned off: its trees would have to be emptied, and what is left of them would be taken for the
    * truth when it is turned on again. False says so, and nothing is changed.
    */
   configure(settings: StoreSettings): boolean {
     assert(this.#sub === NOT_WRITING, "settings are not part of a transaction");
     const isHistoryOn = keepsHistory(settings);
     if (this.#isHistoryOn && !isHistoryOn) return false;
-    if (isHistoryOn && !this.#isHistoryOn) this.#compactRevision = this.#revision;
+    if (isHistoryOn && !this.#isHistoryOn) this.#compactRevision = ++this.#revision;
     this.#isHistoryOn = isHistoryOn;
     this.#settings = writeSettings(this.#engine, settings);
     this.#hash.mixNumber(Effect.settings, settings.retentionMs);
@@ -399,9 +399,8 @@ export class Store {
       if (nextMs === null || nextMs > dueMs) break;
       const kind = this.#deadlines.nextKind;
       if (kind !== DeadlineKind.key) {
-        if (this.#sub !== NOT_WRITING) this.commit();
         const id = this.#deadlines.nextId.slice();
-        if (kind === DeadlineKind.lease) this.#endLease(id);
+        if (kind === DeadlineKind.lease) this.#leaseDue(id);
         else this.#sessions.due(id);
         continue;
       }
@@ -414,12 +413,17 @@ export class Store {
     if (this.#sub !== NOT_WRITING) this.commit();
   }
 
-  #endLease(id: Uint8Array): void {
+  /** The lease's row is due: ends it, or moves the row to where a change of leader has moved the end. */
+  #leaseDue(id: Uint8Array): void {
     const lease = this.#leases.get(id);
     assert(lease !== undefined, "a deadline belongs to a lease");
     const endMs = this.leaseEndMs(lease);
-    if (endMs > lease.deadlineMs) this.#moveDeadline(id, endMs);
-    else this.revokeLease(id);
+    if (endMs > lease.deadlineMs) {
+      this.#moveDeadline(id, endMs);
+      return;
+    }
+    if (this.#sub !== NOT_WRITING) this.commit();
+    this.revokeLease(id);
   }
 
   /** What a checkpoint must remember of the store besides its trees. */
