@@ -330,6 +330,56 @@ describe("a replica among others", () => {
     expect(one.replica.takeVoteChange(second?.hardState ?? null)).toBe(null);
   });
 
+  it("asks its leader about a read, and answers when it has applied what the leader had committed", () => {
+    const one = member();
+    const append = { type: "append", from: 2, term: 1, prevIndex: 0, prevTerm: 0 };
+    const entries = [{ index: 1, term: 1, type: 2, data: new Uint8Array(0) }];
+    one.step({ ...append, entries, commit: 0 } as never);
+    one.turn();
+    one.read("r");
+    const asked = one.turn();
+    expect(asked.map(({ type, to }) => `${type} ${to}`)).toEqual(["readIndex 2"]);
+    const { ticket } = asked[0] as { ticket: number } & Message;
+    one.step({ type: "readIndexResponse", from: 2, term: 1, ticket, index: 1 } as never);
+    one.turn();
+    expect(one.answers).toEqual([]);
+    one.step({ type: "heartbeat", from: 2, term: 1, commit: 1, round: 0 } as never);
+    one.turn();
+    expect(one.answers).toEqual(["r: ok"]);
+  });
+
+  it("asks again when nothing comes back, and takes no answer to the question before", () => {
+    const one = member();
+    one.step({ type: "heartbeat", from: 2, term: 1, commit: 0, round: 0 } as never);
+    one.read("r");
+    const tickets = (): number[] =>
+      one.turn().flatMap((message) => (message.type === "readIndex" ? [message.ticket] : []));
+    const first = tickets();
+    expect(first.length).toBe(1);
+    for (let i = 0; i < 4; i++) one.replica.tick();
+    expect(tickets()).toEqual([]);
+    one.replica.tick();
+    const second = tickets();
+    expect(second.length).toBe(1);
+    const answer = { type: "readIndexResponse", from: 2, term: 1, index: 0 };
+    one.step({ ...answer, ticket: first[0] } as never);
+    one.turn();
+    expect(one.answers).toEqual([]);
+    one.step({ ...answer, ticket: second[0] } as never);
+    one.turn();
+    expect(one.answers).toEqual(["r: ok"]);
+  });
+
+  it("asks the next leader when the one that it asked is followed by another", () => {
+    const one = member();
+    one.step({ type: "heartbeat", from: 2, term: 1, commit: 0, round: 0 } as never);
+    one.read("r");
+    one.turn();
+    one.step({ type: "heartbeat", from: 3, term: 2, commit: 0, round: 0 } as never);
+    const asked = one.turn().filter(({ type }) => type === "readIndex");
+    expect(asked.map(({ to, term }) => `${to} in ${term}`)).toEqual(["3 in 2"]);
+  });
+
   it("asks a read again when the round that it was in ended with the leadership", () => {
     const one = member();
     elect(one);

@@ -32,6 +32,8 @@ const BATCH_BYTES_MAX: number = 1024 * 1024;
 const WAITING_BYTES_MAX: number = 64 * 1024 * 1024;
 /** Applied between two looks at the network and the disk, so that a long replay does not hold a turn. */
 const APPLY_COMMANDS_PER_TURN = 2_000;
+/** A follower that hears nothing of a read from its leader for so long asks again. */
+const READ_RETRY_TICKS = 5;
 
 export type ProposeReply<Result> = (error: HarmonyError | null, result: Result | undefined) => void;
 
@@ -105,6 +107,10 @@ export class Replica<Result> {
   #readRounds: ReadRound[] = [];
   #readsConfirmed: { readonly index: LogIndex; readonly round: ReadRound }[] = [];
   #readContext = 0;
+  /** Whom the open rounds were asked of, and in which term: nobody else will answer them. */
+  #askedLeader = 0;
+  #askedTerm = 0;
+  #ticksSinceAsked = 0;
 
   /** Committed and durable here, not yet applied. */
   #toApply: Entry[] = [];
@@ -187,17 +193,25 @@ export class Replica<Result> {
     }
   }
 
-  /** What reads shares one round. Needs no disk, so every turn may begin one, whatever is on its way. */
+  /**
+   * What reads shares one round. Needs no disk, so every turn may begin one, whatever is on its way. A follower asks
+   * its leader, one question at a time, and asks again when the question or the answer may have been lost.
+   */
   packReads(): void {
-    if (this.#node.role !== "leader") {
-      this.#requeueReads();
-      return;
+    const { role, leader, term, leadsForSure } = this.#node;
+    if (this.#readRounds.length > 0) {
+      const isLost = role !== "leader" && this.#ticksSinceAsked >= READ_RETRY_TICKS;
+      if (isLost || leader !== this.#askedLeader || term !== this.#askedTerm) this.#requeueReads();
     }
-    if (this.#readsWaiting.length === 0 || !this.#node.leadsForSure) return;
+    if (this.#readsWaiting.length === 0) return;
+    if (role === "leader" ? !leadsForSure : this.#readRounds.length > 0) return;
     const context = ++this.#readContext;
     if (!this.#node.readIndex(context)) return;
     this.#readRounds.push({ context, waiting: this.#readsWaiting });
     this.#readsWaiting = [];
+    this.#askedLeader = leader;
+    this.#askedTerm = term;
+    this.#ticksSinceAsked = 0;
   }
 
   /**
@@ -347,6 +361,7 @@ export class Replica<Result> {
   }
 
   tick(): void {
+    this.#ticksSinceAsked++;
     this.#node.tick();
   }
 
@@ -486,7 +501,7 @@ export class Replica<Result> {
     for (const { round } of ready) for (const done of round.waiting) this.#call(done, null);
   }
 
-  /** Rounds of a leadership that ended will not be answered: their reads begin again. */
+  /** Rounds that will not be answered: their reads begin again. */
   #requeueReads(): void {
     if (this.#readRounds.length === 0) return;
     const lost = this.#readRounds;
