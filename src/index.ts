@@ -40,13 +40,20 @@ export interface OpenOptions extends Omit<
   readonly log?: LogSink | undefined;
 }
 
+const MEMORY = ":memory:";
+
 /**
  * Opens the database in `directory`, which is created when it is missing. One process at a time: another one gets
  * DIRECTORY_LOCKED. Rejects with CORRUPT when data that was proven durable is damaged, naming file and offset.
+ * ":memory:" opens a new database that stays in memory and is gone when it closes.
  */
 export async function open(directory: string, options: OpenOptions = {}): Promise<HarmonyDB> {
   const { log, ...rest } = options;
   return new HarmonyDB(
-    await startNode(nodeEnv({ log: log ?? (() => {}) }), { ...rest, dataDir: directory }),
+    await startNode(nodeEnv({ log: log ?? (() => {}) }), {
+      ...rest,
+      ...(directory === MEMORY ? { persistence: "none" } : {}),
+      dataDir: directory,
+    }),
   );
 }

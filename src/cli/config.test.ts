@@ -197,6 +197,27 @@ describe("configuration", () => {
     ]);
   });
 
+  it("takes a mode of durability from flag, environment and file, within its bounds, and one at a time", () => {
+    const configFile = file("modes.yaml", "fsync-interval-ms: 100\n");
+    const modes = ({ config }: ResolvedConfig): unknown => [
+      config.fsyncIntervalMs,
+      config.disablePersistence,
+    ];
+    expect(modes(resolve())).toEqual([0, false]);
+    expect(modes(resolve({ configFile }))).toEqual([100, false]);
+    expect(modes(resolve({ configFile }, { HARMONYDB_FSYNC_INTERVAL_MS: "1000" }))).toEqual([
+      1000,
+      false,
+    ]);
+    expect(modes(resolve({}, { HARMONYDB_DISABLE_PERSISTENCE: "true" }))).toEqual([0, true]);
+    expect(problemsOf(() => resolve({ fsyncIntervalMs: "1001" }))[0]).toContain(
+      "--fsync-interval-ms",
+    );
+    expect(problemsOf(() => resolve({ configFile, disablePersistence: "true" }))[0]).toContain(
+      "leave one of them out",
+    );
+  });
+
   it("takes a cluster of this member alone and refuses others by name", () => {
     const peers = "http://localhost:2380";
     expect(problemsOf(() => resolve({ name: "n1", initialCluster: `n1=${peers}` }))).toEqual([]);

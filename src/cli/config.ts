@@ -128,6 +128,11 @@ function checkTogether(config: ServeConfig, problems: string[]): void {
       `--wal-segment-bytes ${config.walSegmentBytes} must be a multiple of ${SECTOR_BYTES}`,
     );
   }
+  if (config.disablePersistence && config.fsyncIntervalMs > 0) {
+    problems.push(
+      `--fsync-interval-ms ${config.fsyncIntervalMs} says when to sync, and --disable-persistence that there is nothing to sync: leave one of them out`,
+    );
+  }
   checkBind(config, problems);
   checkCluster(config, problems);
   try {

@@ -33,6 +33,9 @@ export interface ServeConfig {
   readonly initialClusterToken: string;
   readonly heartbeatIntervalMs: number;
   readonly electionTimeoutMs: number;
+  /** 0: every acknowledgement follows a sync. */
+  readonly fsyncIntervalMs: number;
+  readonly disablePersistence: boolean;
   readonly walSegmentBytes: number;
   readonly checkpointWalBytes: number;
   readonly checkpointIntervalMs: number;
@@ -133,6 +136,22 @@ export const OPTIONS: { readonly [K in keyof ServeConfig]: OptionSpec<ServeConfi
     help: "the etcd version that clients are told; some choose by it what they ask for",
     fallback: "3.6.11",
     read: versionNumber,
+  },
+  fsyncIntervalMs: {
+    flag: "fsync-interval-ms",
+    value: "ms",
+    group: STORAGE,
+    help: "above 0: acknowledge when a write call has returned and sync within so many milliseconds (at most 1000); then kill -9 loses nothing, but a power loss may take the newest writes; for a lone member",
+    fallback: "0",
+    read: wholeNumber({ min: 0, max: 1000 }),
+  },
+  disablePersistence: {
+    flag: "disable-persistence",
+    value: "",
+    group: STORAGE,
+    help: "keep everything in memory: no directory is used, and the data ends with the process; for a lone member",
+    fallback: "false",
+    read: truth,
   },
   walSegmentBytes: {
     flag: "wal-segment-bytes",
@@ -316,11 +335,9 @@ const LATER: ReadonlySet<string> = new Set([
   "cert-file",
   "client-cert-auth",
   "databases",
-  "disable-persistence",
   "enable-console",
   "enable-grpc-gateway",
   "force-new-cluster",
-  "fsync-interval-ms",
   "join",
   "key-file",
   "listen-metrics-urls",

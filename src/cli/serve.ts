@@ -33,6 +33,8 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
             origins.initialClusterToken === "default" ? undefined : config.initialClusterToken,
           heartbeatIntervalMs: config.heartbeatIntervalMs,
           electionTimeoutMs: config.electionTimeoutMs,
+          fsyncIntervalMs: config.fsyncIntervalMs,
+          persistence: config.disablePersistence ? "none" : "disk",
           walSegmentBytes: config.walSegmentBytes,
           checkpoints: {
             walBytes: config.checkpointWalBytes,

@@ -115,7 +115,7 @@ const PAGE_BYTES = 1024 * 1024;
 const PAGE_KEYS_MAX = 1024;
 const PAGE_KEYS_FIRST = 64;
 
-/** A database in this process. Every write that returned is synced to disk. */
+/** A database in this process. Every write that returned is synced to disk, unless `open` was told otherwise. */
 export class HarmonyDB implements AsyncDisposable {
   readonly #node: Node;
   #status: "open" | "closing" | "closed" = "open";

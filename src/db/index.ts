@@ -9,6 +9,8 @@
  * 1. Apply depends on the entry and the group's own state alone (architecture section 3, step 5).
  * 2. A reply says what happened; an error says by `maybeApplied` whether the write may still happen.
  * 3. Applied index and data become durable together, in one checkpoint (fault-rules D20).
+ * 4. No revision is given twice, not even after a power loss in a mode that acknowledges before the sync
+ *    (durability.ts).
  */
 export type { CallOptions, Database, DatabaseStatus, Durability, Reply } from "./database.ts";
 export type { CheckpointTriggers } from "./chores.ts";

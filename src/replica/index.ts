@@ -8,7 +8,8 @@
  * and the entry is applied and answered. A lone voter takes this very path: nothing bypasses Raft.
  *
  * Invariants:
- * 1. An answer never precedes the sync of the frame that holds its entry (requirements C2, C13).
+ * 1. An answer never precedes the append of the frame that holds its entry (requirements C2, C13), which returns when it
+ *    is synced. Where a lone voter chose the interval mode it returns earlier, but never for a term or a vote.
  * 2. Messages that depend on a Ready leave after it and all before it are durable (fault-rules, Raft contract).
  * 3. Entries are applied in the order of the log, each once, without a gap (S0-07).
  * 4. After a failed write nothing is acknowledged any more and nothing is retried (D9, C24).

@@ -6,6 +6,10 @@
  *
  * - `wal.ts` is the heart: frames fill (`frame-queue.ts`), leave one at a time, become durable, become visible, are
  *   done. Group commit needs no timer: while one frame is on its way the next one fills.
+ * - In the interval mode, for a lone voter that chose it, "durable" and "done" part: an append is done when its write has
+ *   returned, and `sync-point.ts` knows how far the log is durable and syncs within the interval. Votes, terms, marks,
+ *   manifests, the roll to the next segment and the close wait for a sync as ever, and whoever makes a checkpoint asks
+ *   for one (`Wal.sync`), so that nothing on the disk ever names what the log may still lose.
  * - A frame (`frame.ts`, `frame-builder.ts`, `record.ts`) is one atomic batch of typed records, checkable by itself and
  *   chained to its predecessor. A segment (`segment.ts`) is a file of frames between a header, which carries every
  *   group's HardState forward, and a footer. `segment-supply.ts` keeps zeros ahead of the appends.
@@ -18,8 +22,8 @@
  *
  * ## Invariants
  *
- * 1. Nothing is acknowledged before the write that makes it durable has returned, and after a failed write or sync
- *    nothing is acknowledged at all (fault-rules D9). Nothing is retried.
+ * 1. Nothing is acknowledged before the write that makes it durable has returned (in the interval mode: the write), and
+ *    after a failed write or sync nothing is acknowledged at all (fault-rules D9). Nothing is retried.
  * 2. Everything below a segment's first LSN was durable before its header was written, and everything below its proven
  *    LSN before the file got its name. So damage there is never a tear.
  * 3. Each frame says how far the log was durable when it was written. At a start, damage at or behind the highest such
@@ -36,7 +40,7 @@
  *
  * Writing `Relocated` and `Truncated` records, so that a group which alone pins old segments lets them go: recovery
  * understands both. Healing a damaged log from peers: `WalCorruptionError.lost` says what would have to be healed.
- * Retention for slow followers. The interval mode. Encryption: a flag and 32 bytes of each frame are reserved.
+ * Retention for slow followers. Encryption: a flag and 32 bytes of each frame are reserved.
  *
  * One deviation from the design paper: there is no Metadata record. The header of each segment binds cluster, member
  * and log; a second copy of the ids in the first frame could only disagree with it.
