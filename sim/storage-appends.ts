@@ -31,7 +31,7 @@ export function drawPart(random: Random, options: StorageWorldOptions, group: nu
   const overwrites = options.overwrites && random.percent(30);
   return {
     group,
-    entries: Array.from({ length: random.between(1, 4) }, () => drawEntry(random, options)),
+    entries: Array.from({ length: random.between(1, 5) }, () => drawEntry(random, options)),
     replaces: overwrites ? random.between(1, 6) : 0,
     terms: random.percent(4) ? 1 : 0,
     vote: 0,

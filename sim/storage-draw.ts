@@ -15,6 +15,8 @@ export interface StorageView {
   isFailing(): boolean;
   /** This life has written enough for its crash to count. */
   isEnough(): boolean;
+  /** The disk takes no more than it holds. */
+  isFull(): boolean;
 }
 
 const MODES: readonly CrashMode[] = [
@@ -29,8 +31,10 @@ const MODES: readonly CrashMode[] = [
 const FILES: readonly FileClass[] = ["log", "next", "votes", "manifest", "data"];
 const STREAM_WORLD = 22;
 /** However little is acknowledged. */
-const APPENDS_MAX = 40;
+const APPENDS_MAX = 30;
 const RECOVERY_CRASHES_MAX = 3;
+/** So many of a hundred appends may also be those of the idle group. */
+const IDLE_PERCENT = 2;
 
 export class StorageDraw {
   readonly #options: StorageWorldOptions;
@@ -55,6 +59,7 @@ export class StorageDraw {
     const { faults, lives } = this.#options;
     for (let life = 0; life < lives; life++) {
       yield* this.#opening(life > 0);
+      if (this.#view.isFull() && this.#random.percent(60)) yield { do: "room" };
       yield* this.#life();
       // An end in good order, now and then, and what damage makes of it.
       if (this.#view.isRunning() && !this.#view.isFailing() && this.#random.percent(5)) {
@@ -63,6 +68,7 @@ export class StorageDraw {
       yield this.#crash();
     }
     yield* this.#opening(true);
+    yield { do: "room" };
     if (faults.lostWrites) yield { do: "remember" };
     yield* this.#work(4, () => false);
     yield { do: "settle" };
@@ -133,7 +139,7 @@ export class StorageDraw {
     const isAimed = random.percent(20);
     return {
       do: "halt",
-      after: random.between(1, isAimed ? Math.min(within, 6) : within),
+      after: random.between(1, isAimed ? Math.min(within, 3) : within),
       moment: random.percent(60) ? "before" : "after",
       file: isAimed ? random.pick(FILES) : null,
     };
@@ -162,8 +168,8 @@ export class StorageDraw {
     }
     if (!this.#view.isRunning() || this.#view.isFailing()) return;
     if (random.percent(20)) return;
-    yield this.#halt(random.pick([2, 6, 25]));
-    yield* this.#work(12, () => false);
+    yield this.#halt(random.pick([1, 3, 6, 20]));
+    yield* this.#work(7, () => false);
   }
 
   /** Something that goes wrong besides the end of the life. */
@@ -179,7 +185,7 @@ export class StorageDraw {
 
   *#failedWrite(): Generator<StorageStep, void, void> {
     const random = this.#random;
-    const operation = random.pick(["write", "sync"] as const);
+    const operation = random.pick(["write", "write", "sync"] as const);
     const target = random.pick(["log", "votes", ...this.#options.storage.groups] as const);
     const skip = random.below(operation === "write" ? 30 : 4);
     yield { do: "fail-write", operation, target, skip };
@@ -188,7 +194,7 @@ export class StorageDraw {
       yield* this.#work(random.below(6), () => false);
       yield { do: "checkpoint", group: target };
     }
-    yield* this.#work(30, () => false);
+    yield* this.#work(16, () => false);
     yield { do: "pass", ms: 20 };
   }
 
@@ -201,8 +207,8 @@ export class StorageDraw {
       if (random.percent(8)) yield this.#checkpoint();
     }
     yield { do: "pass", ms: random.below(1500) };
-    // One in five starts again on a disk that is still full.
-    if (random.percent(20)) return;
+    // One in three starts again on a disk that is still full.
+    if (random.percent(35)) return;
     yield { do: "room" };
     yield* this.#work(APPENDS_MAX, () => this.#view.isEnough());
   }
@@ -216,7 +222,7 @@ export class StorageDraw {
       times: isStuck ? 1 : random.between(1, 20),
       ms: isStuck ? null : random.pick([5, 300, 5000]),
     };
-    yield* this.#work(isStuck ? 20 : APPENDS_MAX, () => !isStuck && this.#view.isEnough());
+    yield* this.#work(isStuck ? 10 : APPENDS_MAX, () => !isStuck && this.#view.isEnough());
     if (isStuck && random.percent(30)) yield { do: "prove" };
   }
 
@@ -261,8 +267,10 @@ export class StorageDraw {
 
   #append(): StorageStep {
     const random = this.#random;
-    const { groups } = this.#options.storage;
-    const count = random.percent(60) ? 1 : random.between(1, Math.min(groups.length, 5));
+    const { storage, hasIdleGroup } = this.#options;
+    const isIdle = hasIdleGroup && storage.groups.length > 2 && !random.percent(IDLE_PERCENT);
+    const groups = isIdle ? storage.groups.slice(0, -1) : storage.groups;
+    const count = random.percent(50) ? 1 : random.between(1, Math.min(groups.length, 5));
     const first = random.below(groups.length);
     const parts: AppendPart[] = [];
     for (let i = 0; i < count; i++)

@@ -38,6 +38,8 @@ export interface StorageWorldOptions {
   readonly faultPercent: number;
   /** Appends may replace a tail that is not committed, as a follower's do. */
   readonly overwrites: boolean;
+  /** The last of three or more groups writes next to nothing: what it once wrote must outlive its segments (D25). */
+  readonly hasIdleGroup: boolean;
   /** Keys and values that do not fit into a page. */
   readonly large: boolean;
   readonly keys: number;
@@ -58,7 +60,7 @@ function defaultOptions(random: Random): StorageWorldOptions {
   return {
     storage: {
       segmentSizeBytes: random.pick([4096, 4096, 8192, 16_384, 65_536]),
-      groups: groupsUpTo(random.pick([2, 2, 3, 3, 4, 5])),
+      groups: groupsUpTo(random.pick([2, 2, 2, 3, 3, 5])),
       cacheBytes: random.pick([0, 500, 100_000]),
     },
     lives: random.between(8, 16),
@@ -79,9 +81,10 @@ function defaultOptions(random: Random): StorageWorldOptions {
     },
     faultPercent: random.pick([20, 40]),
     overwrites: random.percent(60),
+    hasIdleGroup: random.percent(50),
     large: random.percent(20),
-    keys: random.pick([3, 20, 20, 100]),
-    checkpointPercent: random.pick([6, 20, 20, 30]),
+    keys: random.pick([3, 10, 20, 60]),
+    checkpointPercent: random.pick([6, 15, 20, 25]),
     windowMax: 3,
     readBytes: random.pick([1, 400, 400, 1_000_000]),
   };
@@ -114,6 +117,7 @@ function swarmOptions(random: Random): StorageWorldOptions {
     },
     faultPercent: logUniform(random, 3, 100),
     overwrites: on(),
+    hasIdleGroup: on(),
     large: on(),
     keys: logUniform(random, 1, 250),
     checkpointPercent: logUniform(random, 1, 60),

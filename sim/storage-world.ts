@@ -130,6 +130,7 @@ class StoragePlay implements Play<StorageStep> {
       isRunning: () => this.#isOpen,
       isFailing: () => this.#isFailing,
       isEnough: () => this.#isEnough,
+      isFull: () => this.#isFull,
     });
     const { shortWritePercent, journaledNames, syncKeepsName } = options;
     this.#machine = new SimEnv({
@@ -783,6 +784,7 @@ class StoragePlay implements Play<StorageStep> {
   #damage(step: Step<"damage">): void {
     if (!this.#isClosed) return;
     const fork = this.#machine.fork(step.seed);
+    fork.disk.quotaBytes = Number.POSITIVE_INFINITY;
     const what = damage(fork, step, this.#remembered, () => this.#stranger());
     if (what === null) return;
     this.#note("damage", step.offset, what);

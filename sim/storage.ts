@@ -25,7 +25,7 @@ import { check } from "./violation.ts";
 
 export const ROOT = "data";
 export const TREES = 3;
-const SLAB_BYTES = 64 * 1024;
+const SLAB_BYTES = 16 * 1024;
 
 export const NO_VOTE: VoteState = { term: 0, vote: 0, incarnation: 0 };
 
