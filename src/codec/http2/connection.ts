@@ -11,7 +11,7 @@
  * 3. Header blocks are decoded in their order, all of them, also those of requests that are refused or ignored.
  * 4. Memory: one torn frame, one header block, the open streams, and what waits for the client; each has a limit.
  */
-import { assert, utf8, verify } from "../../base/index.ts";
+import { assert, EMPTY_BYTES, utf8, verify } from "../../base/index.ts";
 import { Budget } from "./budget.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { answerToHttp1, Greeting } from "./greeting.ts";
@@ -115,8 +115,10 @@ export class Http2Connection implements InboundTarget, StreamOwner {
       if (this.#greeting.outcome === "unfinished") return;
       if (this.#greeting.outcome === "http2") this.#begin();
       else {
-        const answer = this.#greeting.outcome === "http1" ? answerToHttp1() : utf8("");
-        this.outbound.output.bytes(answer, 0, answer.length);
+        if (this.#greeting.outcome === "http1") {
+          const answer = answerToHttp1();
+          this.outbound.output.bytes(answer, 0, answer.length);
+        }
         this.#finish();
       }
     }
@@ -135,7 +137,7 @@ export class Http2Connection implements InboundTarget, StreamOwner {
     if (this.#state !== "open" || this.#isDraining) return;
     this.#isDraining = true;
     // Calls that are on their way have higher numbers: the client knows that they were not looked at.
-    writeGoaway(this.outbound.output, this.#lastStreamId, Http2Code.noError, utf8(""));
+    writeGoaway(this.outbound.output, this.#lastStreamId, Http2Code.noError, EMPTY_BYTES);
     if (this.#streams.size === 0) this.#finish();
   }
 

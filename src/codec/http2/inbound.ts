@@ -2,13 +2,14 @@
  * The receiving half of a connection: what each frame means in the state in which it comes (RFC 9113, sections 5 and
  * 6). A wrong frame costs its stream where the paper allows that, and the connection otherwise.
  */
+import { assert } from "../../base/index.ts";
 import { Budget } from "./budget.ts";
 import { type FrameSink, readU32BigEndian } from "./frame-reader.ts";
 import { type InboundTarget, paddingOf } from "./inbound-target.ts";
 import { InboundHeaders } from "./inbound-headers.ts";
 import { type Http2Limits, WINDOW_STEP_BYTES_MIN } from "./limits.ts";
 import { writeWindowUpdate } from "./output.ts";
-import { Flag, FrameType, Http2Code } from "./protocol.ts";
+import { Flag, FrameType, Http2Code, INITIAL_WINDOW_BYTES } from "./protocol.ts";
 import { readSettings } from "./settings.ts";
 
 export class Inbound implements FrameSink {
@@ -24,6 +25,7 @@ export class Inbound implements FrameSink {
     this.#target = target;
     this.#headers = new InboundHeaders(target, limits);
     this.#control = new Budget(limits.control);
+    assert(limits.connectionWindowBytes >= INITIAL_WINDOW_BYTES, "a window is never shrunk");
     this.#windowBytes = limits.connectionWindowBytes;
     this.#window = limits.connectionWindowBytes;
   }
@@ -121,11 +123,9 @@ export class Inbound implements FrameSink {
       return;
     }
     this.#window -= length;
-    if (this.#window < 0) {
-      this.#target.fail(Http2Code.flowControlError, "more than the connection's window");
-      return;
-    }
-    // The connection's window is given back whatever becomes of the bytes: what bounds them are the streams'.
+    // A frame is shorter than the half that is always open, so the client cannot overdraw this one. It is given back
+    // whatever becomes of the bytes: what bounds them are the windows of the streams.
+    assert(this.#window >= 0, "the window of the connection is open wide enough for a frame");
     if (this.#window < this.#windowBytes / 2) {
       writeWindowUpdate(this.#target.outbound.output, 0, this.#windowBytes - this.#window);
       this.#window = this.#windowBytes;
