@@ -151,12 +151,14 @@ export class Clients {
     return () => proposal.cancel();
   }
 
-  #read(pending: Pending, { replica, machine }: GroupReplica): void {
+  #read(pending: Pending, at: GroupReplica): void {
+    const { replica, machine } = at;
     if (replica === null || machine === null) return;
     const { group, key } = pending.request;
     replica.readBarrier((error) =>
       this.#world.guarded(() => {
         const index = machine.appliedIndex;
+        if (error === null && !at.isLeader) this.#world.mark(CLUSTER_MARKS.followerRead);
         if (error === null)
           check(
             index >= pending.committedBefore,

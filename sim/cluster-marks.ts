@@ -21,6 +21,7 @@ export const CLUSTER_MARKS = {
   displaced: "a proposal is displaced and may still be applied",
   givenUp: "a client gives up what was not proposed yet",
   twoLeaders: "a read is asked of a leader that was deposed",
+  followerRead: "a follower answers a read",
   durable: "the durable bytes are looked up",
 } as const;
 

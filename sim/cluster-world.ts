@@ -65,8 +65,8 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
   #looks = 0;
   #promises = 0;
   #isCut = false;
-  /** After the first step. */
-  #electionsBefore = 0;
+  /** After the first step of a calm run; null where a shrunk one begins otherwise. */
+  #electionsBefore: number | null = null;
   #healing: { readonly group: number; done: boolean }[] = [];
 
   constructor(seed: number, options: ClusterOptions, trace: Trace, marks: Marks) {
@@ -156,7 +156,8 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
     this.#do(step);
     this.#settle();
     this.#run(step.ms);
-    if (this.#stepsDone === 1) this.#electionsBefore = this.#elections;
+    if (this.#stepsDone === 1 && isCalm(this.options.faults) && step.do === "run")
+      this.#electionsBefore = this.#elections;
   }
 
   get #elections(): number {
@@ -412,7 +413,7 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
   // ---- the end ----
 
   #heal(): void {
-    if (isCalm(this.options.faults)) this.#judgeCalm();
+    if (this.#electionsBefore !== null) this.#judgeCalm();
     this.#network.setWeatherEverywhere(FAIR_WEATHER);
     this.#isCut = false;
     for (const node of this.#nodes) {

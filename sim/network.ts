@@ -46,6 +46,8 @@ const EXPONENTIAL: readonly number[] = [
   311, 339, 371, 408, 451, 502, 567, 653, 783, 1065,
 ];
 
+/** Between two messages that arrive in order: events of one moment happen in any order. */
+const ORDER_GAP_MS: number = 1 / 1024;
 /** A straggler takes so many times as long. */
 const STRAGGLE_FACTOR = 50;
 
@@ -150,7 +152,7 @@ export class Network<T> {
     const delay = ((EXPONENTIAL[dice & 31] as number) * weather.delayMs) / 256;
     atMs += isStraggler ? delay * STRAGGLE_FACTOR : delay;
     if (weather.isOrdered && !isStraggler) {
-      atMs = Math.max(atMs, link.orderedAtMs);
+      atMs = Math.max(atMs, link.orderedAtMs + ORDER_GAP_MS);
       link.orderedAtMs = atMs;
     }
     link.messages++;
