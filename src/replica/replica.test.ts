@@ -586,3 +586,28 @@ describe("a host", () => {
     expect(seen).toBe(count + 1);
   });
 });
+
+describe("on a log in the interval mode", () => {
+  it("a term and its vote count when they are synced, and what is proposed in it when it is written", () => {
+    const lab = new Lab({ fsyncIntervalMs: 1000 });
+    lab.open();
+    const stuck = lab.machine.disk.inject({
+      operation: "sync",
+      path: (path) => path.endsWith(".wal"),
+      delayMs: Number.POSITIVE_INFINITY,
+      times: Number.POSITIVE_INFINITY,
+    });
+    lab.campaign();
+    lab.pass(100);
+    const { rawNode, machine } = lab.group(0);
+    expect([rawNode.role, machine.appliedIndex, lab.wal.isSynced]).toEqual(["candidate", 0, false]);
+    stuck.remove();
+    lab.pass(100);
+    expect([rawNode.role, machine.appliedIndex]).toEqual(["leader", 1]);
+    lab.propose(0, "word");
+    lab.pass(20);
+    expect([machine.applied, lab.wal.isSynced]).toEqual([["word"], false]);
+    lab.pass(1100);
+    expect(lab.wal.isSynced).toBe(true);
+  });
+});

@@ -48,6 +48,8 @@ export interface LabOptions {
   /** Of each group; the first is this node. */
   readonly voters?: readonly number[];
   readonly maxUncommittedBytes?: number;
+  /** Of the log: above 0 it acknowledges before it syncs. */
+  readonly fsyncIntervalMs?: number;
   readonly sim?: Omit<SimEnvOptions, "seed">;
 }
 
@@ -120,7 +122,8 @@ export class Lab {
   /** Opens the log, or makes it at the first time, and puts the groups on it. */
   open(): void {
     const { env } = this;
-    const options = { directory: DATA, segmentSizeBytes: 64 * 1024 };
+    const { fsyncIntervalMs = 0 } = this.#options;
+    const options = { directory: DATA, segmentSizeBytes: 64 * 1024, fsyncIntervalMs };
     this.groups.clear();
     this.fatal = null;
     if (this.#created) {
