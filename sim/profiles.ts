@@ -2,6 +2,8 @@
  * What a seed can be played in. A world plays steps (play.ts), so its failures can be shrunk and kept; the others are
  * just run.
  */
+import { CLUSTER_RARE_PATHS } from "./cluster-marks.ts";
+import { CLUSTER_WORLD } from "./cluster-world.ts";
 import { SCENARIOS, enumerate } from "./enumerate.ts";
 import { runNodeSeed } from "./node-world.ts";
 import { type AnyWorld, playSeed, type Style } from "./play.ts";
@@ -11,7 +13,7 @@ import { STORAGE_MARKS } from "./storage-marks.ts";
 import { STORAGE_WORLD } from "./storage-world.ts";
 import { Trace } from "./trace.ts";
 
-export type ProfileName = "storage" | "node" | "raft" | "enumerate";
+export type ProfileName = "storage" | "node" | "cluster" | "raft" | "enumerate";
 
 export interface Profile {
   /** What its cycles and commands are called in summaries. */
@@ -26,11 +28,13 @@ const EXHAUSTIVE_OUTCOMES = 4096;
 /** By the name that stands in scripts and fixtures. */
 export const WORLDS: ReadonlyMap<string, AnyWorld> = new Map<string, AnyWorld>([
   [STORAGE_WORLD.name, STORAGE_WORLD],
+  [CLUSTER_WORLD.name, CLUSTER_WORLD],
 ]);
 
 export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   storage: played(STORAGE_WORLD, ["cycles", "appends"]),
   node: { units: ["cycles", "commands"], run: runNodeSeed },
+  cluster: played(CLUSTER_WORLD, ["restarts", "commands"]),
   raft: { units: ["crashes", "entries committed"], run: runRaftSeed },
   enumerate: {
     units: ["crashes", "crash points"],
@@ -42,6 +46,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
 export const RARE_PATHS: Readonly<Record<ProfileName, readonly string[]>> = {
   storage: STORAGE_MARKS,
   node: [],
+  cluster: CLUSTER_RARE_PATHS,
   raft: [],
   enumerate: [],
 };
