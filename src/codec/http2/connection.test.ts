@@ -115,24 +115,26 @@ describe("one call", () => {
 describe("any bytes", () => {
   /** A conversation with everything in it; answers are made as requests come. */
   const conversation = bytes(
-    ...[GREETING, settings([4, 30]), request(1, 0, head("/s/m", field("x", "1"))), body(1, 20)],
-    ...[frame(T.headers, 0, 3, head("/other").subarray(0, 7))],
-    ...[frame(T.continuation, F.endHeaders, 3, head("/other").subarray(7))],
-    ...[frame(T.data, F.padded | F.endStream, 3, bytes(4, "abc", 0, 0, 0, 0))],
-    ...[frame(T.ping, 0, 0, new Uint8Array(8)), frame(T.window, 0, 0, u32(1000))],
-    ...[
-      frame(T.window, 0, 3, u32(1000)),
-      body(1, 300, F.endStream),
-      frame(T.priority, 0, 5, new Uint8Array(5)),
-    ],
-    ...[
-      request(5, 0),
-      frame(T.rst, 0, 5, u32(8)),
-      settings([4, 5000]),
-      request(7),
-      frame(T.data, 0, 7, ascii("x")),
-    ],
-    ...[frame(T.goaway, 0, 0, new Uint8Array(8)), frame(99, 0, 0, ascii("?")), request(2)],
+    GREETING,
+    settings([4, 30]),
+    request(1, 0, head("/s/m", field("x", "1"))),
+    body(1, 20),
+    frame(T.headers, 0, 3, head("/other").subarray(0, 7)),
+    frame(T.continuation, F.endHeaders, 3, head("/other").subarray(7)),
+    frame(T.data, F.padded | F.endStream, 3, bytes(4, "abc", 0, 0, 0, 0)),
+    frame(T.ping, 0, 0, new Uint8Array(8)),
+    frame(T.window, 0, 0, u32(1000)),
+    frame(T.window, 0, 3, u32(1000)),
+    body(1, 300, F.endStream),
+    frame(T.priority, 0, 5, new Uint8Array(5)),
+    request(5, 0),
+    frame(T.rst, 0, 5, u32(8)),
+    settings([4, 5000]),
+    request(7),
+    frame(T.data, 0, 7, ascii("x")),
+    frame(T.goaway, 0, 0, new Uint8Array(8)),
+    frame(99, 0, 0, ascii("?")),
+    request(2),
   );
 
   function play(pieces: readonly Uint8Array[]): readonly unknown[] {

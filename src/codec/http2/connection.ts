@@ -167,8 +167,6 @@ export class Http2Connection implements InboundTarget, StreamOwner {
     for (const stream of this.#streams.values()) assert(!stream.isOver, "open streams are open");
   }
 
-  // What streams and frames ask for.
-
   grant(stream: Http2Stream, increment: number): void {
     stream.receiveWindow += increment;
     writeWindowUpdate(this.outbound.output, stream.id, increment);
@@ -248,8 +246,6 @@ export class Http2Connection implements InboundTarget, StreamOwner {
   pinged(): void {
     this.#pings++;
   }
-
-  // Its own doings.
 
   #begin(): void {
     this.#state = "open";

@@ -91,8 +91,12 @@ describe("the examples of appendix C", () => {
       "location: https://www.example.com",
     ],
     [
-      ...[":status: 200", "cache-control: private", "date: Mon, 21 Oct 2013 20:13:22 GMT"],
-      ...["location: https://www.example.com", "content-encoding: gzip", `set-cookie: ${COOKIE}`],
+      ":status: 200",
+      "cache-control: private",
+      "date: Mon, 21 Oct 2013 20:13:22 GMT",
+      "location: https://www.example.com",
+      "content-encoding: gzip",
+      `set-cookie: ${COOKIE}`,
     ],
   ];
   it.each<[string, string[]]>([

@@ -79,8 +79,11 @@ export const settings = (...pairs: readonly (readonly [number, number])[]): Uint
     bytes(...pairs.flatMap(([id, value]) => [Uint8Array.of(id >> 8, id), u32(value)])),
   );
 
-export const request = (id: number, flags = F.endStream, block = head()): Uint8Array =>
-  frame(T.headers, flags | F.endHeaders, id, block);
+export const request = (
+  id: number,
+  flags: number = F.endStream,
+  block: Uint8Array = head(),
+): Uint8Array => frame(T.headers, flags | F.endHeaders, id, block);
 
 export const message = (body: Uint8Array): Uint8Array => bytes(0, u32(body.length), body);
 

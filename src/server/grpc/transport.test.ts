@@ -1,9 +1,18 @@
 /** The transport alone, over real sockets: what clients may do to it, and how it ends. */
 import http2 from "node:http2";
 import net from "node:net";
-import { Client, credentials, type ClientOptions, type ServiceError } from "@grpc/grpc-js";
-import { afterEach, describe, expect, it } from "vitest";
+import { Duplex } from "node:stream";
+import {
+  Client,
+  credentials,
+  type ClientOptions,
+  Metadata,
+  type ServiceError,
+} from "@grpc/grpc-js";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { EMPTY_BYTES } from "../../base/index.ts";
+import { HTTP2_LIMITS } from "../../codec/index.ts";
+import { GrpcConnection } from "./connection.ts";
 import type { Method, StreamCall, UnaryReply } from "./method.ts";
 import { memoryLog } from "./fake-database.suite.ts";
 import { listenGrpc, type Transport, type TransportOptions } from "./transport.ts";
@@ -19,6 +28,7 @@ interface Seen {
   readonly held: { readonly reply: UnaryReply; readonly signal: AbortSignal }[];
   readonly streams: StreamCall[];
   readonly metadata: (string | undefined)[];
+  readonly binary: string[];
   closed: number;
   /** Of the chat streams. */
   messages: number;
@@ -31,6 +41,8 @@ function methodsOf(seen: Seen): readonly Method[] {
       path: ECHO,
       handle: (request, call, reply) => {
         seen.metadata.push(call.metadata("x-test"));
+        const binary = call.metadata("x-test-bin");
+        if (binary !== undefined) seen.binary.push(binary);
         if (request[0] === 0xff)
           reply({ code: 9, message: "etcdserver: 100 % naïve" }, EMPTY_BYTES);
         else reply(null, request);
@@ -71,14 +83,17 @@ function methodsOf(seen: Seen): readonly Method[] {
     {
       kind: "serverStream",
       path: FEED,
-      open: (call) => ({
-        message: (request, done) => {
-          for (let i = 0; i < (request[0] ?? 0); i++) call.send(Uint8Array.of(i));
-          done();
-        },
-        halfClosed: () => {},
-        closed: () => seen.closed++,
-      }),
+      open: (call) => {
+        seen.streams.push(call);
+        return {
+          message: (request, done) => {
+            for (let i = 0; i < (request[0] ?? 0); i++) call.send(Uint8Array.of(i));
+            done();
+          },
+          halfClosed: () => {},
+          closed: () => seen.closed++,
+        };
+      },
     },
   ];
 }
@@ -97,7 +112,7 @@ interface Rig {
 }
 
 async function start(options: Partial<TransportOptions> = {}): Promise<Rig> {
-  const seen: Seen = { held: [], streams: [], metadata: [], closed: 0, messages: 0 };
+  const seen: Seen = { held: [], streams: [], metadata: [], binary: [], closed: 0, messages: 0 };
   const log = memoryLog();
   const transport = await listenGrpc(
     methodsOf(seen),
@@ -331,6 +346,18 @@ describe("what is not gRPC", () => {
     });
   }
 
+  it("a request of HTTP/1.1 is told in text what this port speaks", async () => {
+    const rig = await start();
+    const answer = await raw(rig.port, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    expect(answer).toMatch(/^HTTP\/1\.1 400 Bad Request\r\nContent-Type: text\/plain/);
+    expect(answer).toMatch(/\r\n\r\nThis port speaks gRPC over HTTP\/2 .*\n$/);
+    const viaFetch = await fetch(`http://127.0.0.1:${rig.port}/version`);
+    expect([viaFetch.status, await viaFetch.text()]).toEqual([
+      400,
+      expect.stringContaining("gRPC"),
+    ]);
+  });
+
   it.each([
     ["HTTP/1.1", "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"],
     ["a Redis client", "*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n"],
@@ -373,33 +400,330 @@ describe("what is not gRPC", () => {
     expect((await ask(connect(rig), ECHO, Uint8Array.of(1))).error).toBeNull();
   });
 
-  it.each([
-    ["another content type", { "content-type": "application/json", ":path": ECHO }],
-    ["no content type", { ":path": ECHO }],
-    ["a path of odd characters", { "content-type": "application/grpc", ":path": "/\x80é%00\x7f" }],
-    [
-      "a timeout that is none",
-      { "content-type": "application/grpc", ":path": ECHO, "grpc-timeout": "soon" },
-    ],
-    [
-      "an unknown compression",
-      { "content-type": "application/grpc", ":path": ECHO, "grpc-encoding": "rot13" },
-    ],
-  ])("an HTTP/2 request with %s is answered and the server lives", async (_name, headers) => {
-    const rig = await start();
-    const session = http2.connect(`http://127.0.0.1:${rig.port}`);
+  /** One request of Node's HTTP/2 client. Resolves with the headers of the answer and its trailers. */
+  function exchange(
+    port: number,
+    headers: http2.OutgoingHttpHeaders,
+    body: Uint8Array = Uint8Array.of(0, 0, 0, 0, 1, 7),
+  ): Promise<Record<string, unknown>> {
+    const session = http2.connect(`http://127.0.0.1:${port}`);
     cleanups.push(() => session.destroy());
     session.on("error", () => {});
-    await new Promise<void>((resolve) => {
-      const request = session.request({ ":method": "POST", te: "trailers", ...headers });
+    return new Promise((resolve) => {
+      const request = session.request({
+        ":method": "POST",
+        ":path": ECHO,
+        "content-type": "application/grpc",
+        te: "trailers",
+        ...headers,
+      });
+      const seen: Record<string, unknown> = {};
+      request.on("response", (answer) => Object.assign(seen, answer));
+      request.on("trailers", (trailers) => Object.assign(seen, trailers));
+      request.on("data", (chunk: Buffer) => (seen["data"] = [...chunk]));
       request.on("error", () => {});
-      request.on("close", resolve);
-      request.resume();
-      request.end(Buffer.from([1, 0, 0, 0, 1, 7]));
+      request.on("close", () => resolve({ ...seen, reset: request.rstCode }));
+      request.end(body);
     });
+  }
+
+  it.each<[string, http2.OutgoingHttpHeaders, object]>([
+    ["another content type", { "content-type": "application/json" }, { ":status": 415 }],
+    ["no content type", { "content-type": "" }, { ":status": 415 }],
+    ["another method", { ":method": "PUT" }, { ":status": 405, allow: "POST" }],
+    [
+      "an unknown service",
+      { ":path": "/a.B/C" },
+      { "grpc-status": "12", "grpc-message": "unknown service a.B" },
+    ],
+    [
+      "an unknown method",
+      { ":path": "/test.T/Nope" },
+      { "grpc-status": "12", "grpc-message": "unknown method Nope for service test.T" },
+    ],
+    [
+      "a path of odd characters",
+      { ":path": "/\u0080é%00~" },
+      { "grpc-status": "12", "grpc-message": 'malformed method name: "/%C2%80%C3%A9%2500~"' },
+    ],
+    ["a timeout that is none", { "grpc-timeout": "soon" }, { "grpc-status": "13" }],
+    ["a timeout of nothing", { "grpc-timeout": "0n" }, { "grpc-status": "4" }],
+    [
+      "a whole URL as authority",
+      { ":authority": "http://127.0.0.1:2379" },
+      { "grpc-status": "0", data: [0, 0, 0, 0, 1, 7] },
+    ],
+    ["another scheme", { ":scheme": "https" }, { "grpc-status": "0" }],
+    [
+      "a suffix of the content type",
+      { "content-type": "application/grpc+proto" },
+      { "grpc-status": "0" },
+    ],
+    ["an encoding that it does not use", { "grpc-encoding": "gzip" }, { "grpc-status": "0" }],
+  ])("a request with %s", async (_name, headers, expected) => {
+    const rig = await start();
+    expect(await exchange(rig.port, headers)).toMatchObject({ ...expected, reset: 0 });
     expect((await ask(connect(rig), ECHO, Uint8Array.of(1))).error).toBeNull();
   });
+
+  it.each<[string, http2.OutgoingHttpHeaders, Uint8Array, object]>([
+    [
+      "a compressed message",
+      { "grpc-encoding": "rot13" },
+      Uint8Array.of(1, 0, 0, 0, 1, 7),
+      { "grpc-status": "12", "grpc-accept-encoding": "identity" },
+    ],
+    ["two messages", {}, Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0), { "grpc-status": "13" }],
+    ["no message", {}, new Uint8Array(0), { "grpc-status": "13" }],
+    ["half a message", {}, Uint8Array.of(0, 0, 0, 0, 9, 1), { "grpc-status": "13" }],
+  ])("%s to a method that takes one is refused", async (_name, headers, body, expected) => {
+    const rig = await start();
+    for (const path of [ECHO, FEED])
+      expect(await exchange(rig.port, { ":path": path, ...headers }, body)).toMatchObject(expected);
+    expect(rig.seen.metadata).toEqual([]);
+    await until(() => rig.seen.closed === 1);
+  });
+
+  it("header values of every character come through Node's compressor of headers as they were", async () => {
+    const rig = await start();
+    // Long enough of short codes that Huffman coding is chosen, each with one other character in it.
+    const characters = Array.from({ length: 256 }, (_, code) => String.fromCharCode(code)).filter(
+      (character) => /[\t\x20-\x7e\x80-\xff]/.test(character),
+    );
+    const values = characters.map((character) => `${"e".repeat(30)}${character}e`);
+    const session = http2.connect(`http://127.0.0.1:${rig.port}`);
+    cleanups.push(() => session.destroy());
+    for (const value of values) {
+      await new Promise((resolve) => {
+        const request = session.request({
+          ":method": "POST",
+          ":path": ECHO,
+          "content-type": "application/grpc",
+          "x-test": value,
+        });
+        request.on("close", resolve);
+        request.resume();
+        request.end(Uint8Array.of(0, 0, 0, 0, 0));
+      });
+    }
+    expect(rig.seen.metadata).toEqual(values);
+  });
+
+  it("binary metadata comes as its bytes, one character each", async () => {
+    const rig = await start();
+    const metadata = new Metadata();
+    metadata.set("x-test-bin", Buffer.from([0, 255, 128]));
+    await new Promise((resolve) =>
+      connect(rig).makeUnaryRequest(
+        ECHO,
+        toBuffer,
+        (b: Buffer) => b,
+        Uint8Array.of(1),
+        metadata,
+        resolve,
+      ),
+    );
+    expect(rig.seen.binary).toEqual(["\0\u00ff\u0080"]);
+  });
 });
+
+describe("large messages and many calls", () => {
+  it("a megabyte both ways, through windows of 64 KiB", async () => {
+    const rig = await start({ maxMessageBytes: 2_000_000 });
+    const client = connect(rig, { "grpc.max_receive_message_length": -1 });
+    const large = Uint8Array.from({ length: 1_500_000 }, (_, i) => i * 7);
+    const answers = await Promise.all(
+      [large, large.slice(9), large.slice(99)].map((m) => ask(client, ECHO, m)),
+    );
+    for (const [i, { error, response }] of answers.entries()) {
+      expect(error).toBeNull();
+      expect(Buffer.compare(Buffer.from(response ?? []), large.slice([0, 9, 99][i]))).toBe(0);
+    }
+  });
+
+  it("more calls at a time than are allowed wait in the client and are all answered", async () => {
+    const rig = await start({ maxConcurrentStreams: 10 });
+    const client = connect(rig);
+    const answers = await Promise.all(
+      Array.from({ length: 300 }, (_, i) => ask(client, ECHO, Uint8Array.of(i % 200, 1))),
+    );
+    expect(answers.map(({ response }) => response?.[0])).toEqual(
+      Array.from({ length: 300 }, (_, i) => i % 200),
+    );
+  });
+
+  it("answers of one turn leave in one write", async () => {
+    const rig = await start();
+    const client = connect(rig);
+    const held = Array.from({ length: 50 }, () => ask(client, HOLD, EMPTY_BYTES));
+    await until(() => rig.seen.held.length === 50);
+    const writes = vi.spyOn(net.Socket.prototype, "write");
+    try {
+      for (const { reply } of rig.seen.held) reply(null, Uint8Array.of(1, 2, 3));
+      await Promise.resolve();
+      await Promise.all(held);
+      const ours = writes.mock.contexts.filter(
+        (socket) => (socket as net.Socket).localPort === rig.port,
+      );
+      expect(ours).toHaveLength(1);
+    } finally {
+      writes.mockRestore();
+    }
+  });
+
+  it("a client that takes none of its answers is cut off at the limit, and others do not notice", async () => {
+    const rig = await start({ limits: { maxWaitingBytes: 300_000 }, maxMessageBytes: 200_000 });
+    const session = http2.connect(`http://127.0.0.1:${rig.port}`, {
+      settings: { initialWindowSize: 0 },
+    });
+    cleanups.push(() => session.destroy());
+    session.on("error", () => {});
+    const goaway = new Promise((resolve) => session.on("goaway", resolve));
+    const body = new Uint8Array(100_005);
+    new DataView(body.buffer).setUint32(1, 100_000);
+    await new Promise((resolve) => session.on("remoteSettings", resolve));
+    for (let i = 0; i < 6; i++) {
+      const request = session.request({
+        ":method": "POST",
+        ":path": ECHO,
+        "content-type": "application/grpc",
+      });
+      request.on("error", () => {});
+      request.end(body);
+    }
+    expect(await goaway).toBe(11);
+    expect((await ask(connect(rig), ECHO, Uint8Array.of(1))).error).toBeNull();
+    expect(rig.log.lines).toMatchObject([{ level: "debug", fields: { code: 11 } }]);
+  });
+
+  it("a stream that sends on its own is told when the client reads again", async () => {
+    const rig = await start();
+    const stream = connect(rig).makeServerStreamRequest(
+      FEED,
+      toBuffer,
+      (b: Buffer) => b,
+      Uint8Array.of(0),
+    );
+    stream.on("error", () => {});
+    await until(() => rig.seen.streams.length === 1);
+    const call = rig.seen.streams[0] as StreamCall;
+    let sent = 0;
+    let stops = 0;
+    // Writes as long as it may, then waits, until the client has had a megabyte.
+    const feed = (): void => {
+      while (call.isWritable && sent < 300) {
+        call.send(new Uint8Array(4096));
+        sent++;
+      }
+      if (sent === 300) call.end(null);
+      else {
+        stops++;
+        call.whenWritable(feed);
+      }
+    };
+    feed();
+    expect(sent).toBeLessThan(300);
+    let got = 0;
+    stream.on("data", (b: Buffer) => (got += b.length));
+    const status = await new Promise<{ code: number }>((resolve) => stream.on("status", resolve));
+    expect([status.code, got, sent]).toEqual([0, 300 * 4096, 300]);
+    expect(stops).toBeGreaterThan(1);
+  });
+});
+
+describe("connections", () => {
+  it("beyond the limit are closed at once; a place that is free again is taken", async () => {
+    const rig = await start({ maxConnections: 2 });
+    const open = (): net.Socket => {
+      const socket = net.connect(rig.port, "127.0.0.1");
+      socket.on("error", () => {});
+      socket.resume();
+      cleanups.push(() => void socket.destroy());
+      return socket;
+    };
+    const closed = (socket: net.Socket): Promise<unknown> =>
+      new Promise((resolve) => socket.on("close", resolve));
+    const [first] = [open(), open()];
+    await new Promise((resolve) => setImmediate(resolve));
+    await closed(open());
+    first.destroy();
+    const client = connect(rig);
+    await until(() => first.destroyed);
+    await expect
+      .poll(async () => (await ask(client, ECHO, Uint8Array.of(1), 500)).error)
+      .toBeNull();
+  });
+
+  it("that rest are told to go and closed; those with a call are not", async () => {
+    const rig = await start({ connectionIdleMs: 50 });
+    const busy = connect(rig);
+    const held = ask(busy, HOLD, EMPTY_BYTES);
+    const session = http2.connect(`http://127.0.0.1:${rig.port}`);
+    cleanups.push(() => session.destroy());
+    const codes: number[] = [];
+    session.on("goaway", (code) => codes.push(code));
+    await new Promise((resolve) => session.on("close", resolve));
+    expect(codes).toEqual([0]);
+    await until(() => rig.seen.held.length === 1);
+    expect(rig.seen.held[0]?.signal.aborted).toBe(false);
+    rig.seen.held[0]?.reply(null, Uint8Array.of(5));
+    expect(await held).toEqual({ error: null, response: [5] });
+  });
+
+  it("may be any byte stream, not only a socket", async () => {
+    const [ours, theirs] = duplexPair();
+    const seen: Seen = { held: [], streams: [], metadata: [], binary: [], closed: 0, messages: 0 };
+    let closed = 0;
+    const methods = new Map(methodsOf(seen).map((method) => [method.path, method]));
+    new GrpcConnection(
+      ours,
+      {
+        methods,
+        services: new Set<string>(),
+        limits: HTTP2_LIMITS,
+        maxMessageBytes: 1e3,
+        idleMs: 1e3,
+        handshakeMs: 1e3,
+        log: () => {},
+      },
+      () => closed++,
+    );
+    const session = http2.connect("http://nowhere", { createConnection: () => theirs });
+    const request = session.request({
+      ":method": "POST",
+      ":path": ECHO,
+      "content-type": "application/grpc",
+    });
+    const data = new Promise<Buffer>((resolve) => request.on("data", resolve));
+    request.end(Uint8Array.of(0, 0, 0, 0, 1, 9));
+    expect([...(await data)]).toEqual([0, 0, 0, 0, 1, 9]);
+    session.destroy();
+    await until(() => closed === 1);
+  });
+});
+
+/** Two ends of a pipe. */
+function duplexPair(): readonly [Duplex, Duplex] {
+  const make = (other: () => Duplex): Duplex =>
+    new Duplex({
+      read() {},
+      write(chunk: Buffer, _encoding, done) {
+        other().push(chunk);
+        done();
+      },
+      final(done) {
+        other().push(null);
+        done();
+      },
+      destroy(error, done) {
+        if (!other().readableEnded) other().push(null);
+        done(error);
+      },
+    });
+  const first: Duplex = make(() => second);
+  const second: Duplex = make(() => first);
+  return [first, second];
+}
 
 describe("listening and closing", () => {
   it("tells the port that was chosen, and serves several URLs", async () => {
