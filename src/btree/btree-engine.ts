@@ -125,7 +125,13 @@ export class BTreeEngine implements Engine {
     pager.durableEpoch = newest.meta.epoch;
     pager.epoch = newest.meta.epoch + 1;
     this.#map.restore(newest.map);
-    this.#roots = newest.meta.trees.map((tree) => ({ ...tree, changes: 0 }));
+    this.#roots = newest.meta.trees.map(({ id, crc, level, count }) => ({
+      id,
+      crc,
+      level,
+      count,
+      changes: 0,
+    }));
     this.#trees = this.#roots.map((root) => new LiveTree(pager, root));
   }
 

@@ -67,6 +67,9 @@ export const CELL_COUNT = 10;
 /** Three of the largest cells fit in a page, so that halving a full page always makes room for one more. */
 export const CELL_SIZE_MAX: number = Math.floor(BODY_SIZE / 3) - SLOT_SIZE;
 
+/** Fan-out is at least three, so 2^32 pages cannot be deeper. */
+export const LEVELS_MAX = 24;
+
 /** Page ids are 32 bits; 0 means none, and 0 and 1 are the metas. */
 export const FIRST_PAGE_ID = 2;
 export const PAGE_ID_MAX = 0xffff_ffff;

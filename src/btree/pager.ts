@@ -17,6 +17,7 @@ import {
   CELL_CHILD,
   CELL_CRC,
   initPage,
+  LEVELS_MAX,
   PAGE_SHIFT,
   PAGE_SIZE,
   pageCrc,
@@ -31,7 +32,7 @@ import {
 import { PageSet } from "./page-set.ts";
 
 /** Pages of the first slab; each one after it has four times as many, until a slab is whole. */
-const FIRST_SLAB_PAGES = 16;
+const FIRST_SLAB_PAGES = 8;
 const SLAB_GROWTH_SHIFT = 2;
 
 export class Pager {
@@ -57,6 +58,9 @@ export class Pager {
   /** Set while trees are being changed. Found set at the next call, it says that a change was cut off by an error. */
   changing = false;
   closed = false;
+  /** For the tree that is being changed: the pages from its leaf to its root, and the cells that lead there. */
+  readonly path: Uint32Array = new Uint32Array(LEVELS_MAX);
+  readonly pathIndex: Int32Array = new Int32Array(LEVELS_MAX);
 
   readonly #file: File;
   readonly #tag: number;

@@ -31,6 +31,7 @@ import {
   cellCount,
   initPage,
   KEY_INLINE_MAX,
+  LEVELS_MAX,
   PAGE_SIZE,
   SLOT_SIZE,
   TYPE_BRANCH,
@@ -76,8 +77,6 @@ import {
 import { retireOverflow, writeOverflow } from "./overflow.ts";
 import { TreeReader } from "./reader.ts";
 
-/** Fan-out is at least three, so 2^32 pages cannot be deeper. */
-const LEVELS_MAX = 24;
 /** Longer values stay where they are when pages are moved: copying one would be a long turn. */
 const MOVED_VALUE_MAX: number = 256 * 1024;
 const MERGE_BELOW: number = BODY_SIZE / 4;
@@ -85,9 +84,12 @@ const MERGED_MAX: number = (BODY_SIZE * 3) / 4;
 
 /** The present state of a tree, which is changed here and nowhere else. */
 export class LiveTree extends TreeReader implements Tree {
-  /** The page on each level from the leaf (0) to the root, and the index of the cell that was followed. */
-  readonly #path: Uint32Array = new Uint32Array(LEVELS_MAX);
-  readonly #index: Int32Array = new Int32Array(LEVELS_MAX);
+  /**
+   * The page on each level from the leaf (0) to the root, and the index of the cell that was followed. All trees of a
+   * file share them, because nothing is kept there from one call to the next.
+   */
+  readonly #path: Uint32Array = this.pager.path;
+  readonly #index: Int32Array = this.pager.pathIndex;
   /** Where the last new key went, to know a run of ascending keys: such pages are filled, not halved. */
   #lastLeaf = 0;
   #lastIndex = 0;
