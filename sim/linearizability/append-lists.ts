@@ -30,7 +30,7 @@ export interface ListFacts {
   readonly readings: { readonly node: number; readonly before: readonly ListElement[] }[];
 }
 
-/** Of the acknowledged elements that no list shows, as many per key are put behind the longest list. */
+/** Of the elements that no list shows, as many per key are put behind the longest list. */
 const UNSEEN_MAX = 16;
 
 /** A transaction's node is its place among `transactions`. */
@@ -53,14 +53,17 @@ export class AppendLists {
     return [...this.#lists].filter(([key, list]) => this.#isOneOrder(key, list));
   }
 
-  /** Acknowledged elements that are not in the longest list, those first that were acknowledged first. */
+  /**
+   * Elements that are not in the longest list, those first that were acknowledged first. If they were appended at
+   * all, then behind it. One of a transaction that never happened does no harm: nothing depends on it.
+   */
   unseen({ origins, longest }: ListFacts): [ListElement, Origin][] {
     if (origins.size === longest.length) return [];
     const seen = new Set(longest);
     const endOf = ({ node }: Origin): number => this.#transactions[node]?.returnedAt ?? Infinity;
     return [...origins]
       .filter(([element, { node }]) => {
-        return !seen.has(element) && this.#transactions[node]?.outcome === "ok";
+        return !seen.has(element) && this.#transactions[node]?.outcome !== "fail";
       })
       .sort(([, a], [, b]) => endOf(a) - endOf(b) || a.node - b.node)
       .slice(0, UNSEEN_MAX);

@@ -282,8 +282,8 @@ describe("the search", () => {
     }
   });
 
-  it("is undecided when its steps are used up or its time is over, unless a violation is found first", () => {
-    const operations = registerHistory(new Random(1), 50, 4, 2, 0);
+  it("is undecided when its steps are used up or its time is over", () => {
+    const operations = registerHistory(new Random(1), 50, 4, 1, 0);
     const { steps } = checkLinearizability(registerModel, operations);
     expect(checkLinearizability(registerModel, operations, { stepsMax: steps }).kind).toBe(
       "linearizable",
@@ -293,6 +293,19 @@ describe("the search", () => {
     const isOverdue = (): boolean => true;
     const late = checkLinearizability(registerModel, operations, { isOverdue });
     expect(late).toMatchObject({ kind: "undecided", steps: 0 });
+  });
+
+  it("finds a violation on one key although another key is too hard to decide", () => {
+    const hard = registerHistory(new Random(5), 400, 20, 1, 0).map((one) => ({ ...one }));
+    const last = hard.findLast((one) => one.outcome === "ok" && one.input.kind === "read");
+    Object.assign(last ?? {}, { output: -1 });
+    const stepsMax = 2000;
+    expect(checkLinearizability(registerModel, hard, { stepsMax }).kind).toBe("undecided");
+    const other = { ...read, key: "other" };
+    const wrong = history<RegisterInput, RegisterOutput>(ok(1, other, 7, 0, 1));
+    const both = [...hard, ...wrong.map((one) => ({ ...one, id: hard.length }))];
+    const verdict = checkLinearizability(registerModel, both, { stepsMax });
+    expect(verdict.kind === "not-linearizable" && verdict.blockedId).toBe(hard.length);
   });
 
   it("decides 10,000 operations of 10 clients over 20 keys, 2 % of them unknown, in 40,000 steps", () => {

@@ -134,6 +134,27 @@ describe("revision order", () => {
     );
   });
 
+  it("blames a value on any of the operations that may have put it", () => {
+    const both: KvInput = {
+      kind: "txn",
+      compare: [],
+      success: [
+        { kind: "put", key: "a", value: "z" },
+        { kind: "put", key: "b", value: "q" },
+      ],
+      failure: [],
+    };
+    const readB: KvInput = { kind: "get", key: "b" };
+    const seen = [
+      ok(2, get, gave(3, record("z", 2, 3, 2)), 6, 7),
+      ok(2, readB, gave(3, record("q", 3, 3, 1)), 6, 7),
+      ok(2, put("y"), gave(5, null), 8, 9),
+      ok(2, get, gave(5, record("y", 2, 5, 4)), 10, 11),
+    ];
+    expect(rule(first, open(3, both, 0), open(4, put("z"), 1), ...seen)).toBe("none");
+    expect(rule(first, open(3, both, 0), open(4, put("z", "b"), 1), ...seen)).not.toBe("none");
+  });
+
   it("begins where it is told", () => {
     const records = new Map([["a", record("x", 5, 7, 2)]]);
     const operations = history(ok(1, remove, gave(11, 1), 0, 1));

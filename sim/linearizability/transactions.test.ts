@@ -95,6 +95,11 @@ describe("an anomaly is named", () => {
     ]);
   });
 
+  it("G-single, when somebody sees one half of a transaction of unknown outcome", () => {
+    const lost = open(1, inputOf(add("x", 1), add("y", 1)), 0);
+    expect(anomalies(lost, did(2, 3, see("x", 1), see("y")))).toEqual(["G-single"]);
+  });
+
   it("G-single, when two transactions replace the same list, and one write is lost", () => {
     const writers = [did(0, 9, see("x"), add("x", 1)), did(0, 9, see("x"), add("x", 2))];
     expect(anomalies(...writers, did(10, 11, see("x", 2)))).toContain("G-single");
@@ -120,7 +125,9 @@ describe("an anomaly is named", () => {
   it("G-single-realtime, when a read is stale, or an acknowledged append is lost", () => {
     const stale = [did(0, 1, add("x", 1)), did(2, 3, see("x")), did(4, 5, see("x", 1))];
     expect(anomalies(...stale)).toEqual(["G-single-realtime"]);
-    expect(anomalies(did(0, 1, add("x", 1)), did(2, 3, see("x")))).toEqual(["G-single-realtime"]);
+    const lost = [did(0, 1, add("x", 1)), did(2, 3, see("z")), did(4, 5, see("x"))];
+    expect(anomalies(...lost)).toEqual(["G-single-realtime"]);
+    expect(anomalies(did(0, 5, add("x", 1)), did(5, 6, see("x")))).toEqual([]);
   });
 
   it("G2-realtime, when readers of different clients disagree about which write was first", () => {

@@ -12,9 +12,9 @@
  * or one that nobody wrote, two lists of which none continues the other.
  *
  * Every report is a proof, but silence is none: a list that nobody read says nothing. Workloads therefore end with a
- * read of every key. What was acknowledged and is missing in the longest list of its key must stand behind it, which
+ * read of every key. What was appended and is missing in the longest list of its key must stand behind it, which
  * makes a lost append a cycle. A transaction with unknown outcome took place when somebody saw one of its appends;
- * otherwise nothing is concluded from it. Cost: linear in the elements that were read, plus sorting.
+ * otherwise nothing follows from it. Cost: linear in the elements that were read, plus sorting.
  */
 import { AppendLists, type ListFacts, type Origin, type Report } from "./append-lists.ts";
 import { DependencyGraph, type Edge, type EdgeKind } from "./dependency-graph.ts";
