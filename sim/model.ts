@@ -53,6 +53,8 @@ export function keyBytes(text: string): Uint8Array {
 
 export class KvModel {
   revision = 1;
+  /** Leases that ended by themselves. */
+  leasesEnded = 0;
   readonly leaseTtlSecondsMin: number;
   /** Without a history only the newest revision can be read. */
   readonly keepsHistory: boolean;
@@ -76,6 +78,7 @@ export class KvModel {
   copy(): KvModel {
     const copy = new KvModel(this.leaseTtlSecondsMin, this.keepsHistory);
     copy.revision = this.revision;
+    copy.leasesEnded = this.leasesEnded;
     copy.#compactRevision = this.#compactRevision;
     copy.#versions = new Map(this.#versions);
     copy.#sortedKeys = this.#sortedKeys;

@@ -3,7 +3,7 @@ import { HarmonyError } from "../src/base/index.ts";
 import { type Database, type Node, type NodeOptions, openNode } from "../src/db/index.ts";
 import { FileError, runIo } from "../src/env/index.ts";
 import type { SimEnv } from "../src/env/sim/index.ts";
-import type { Observed } from "./oracle.ts";
+import type { Observed } from "./oracle-compare.ts";
 import { check, Violation } from "./violation.ts";
 
 /** Far more than any opening or closing of the simulator's small directories takes. */
@@ -21,7 +21,11 @@ export function drive(machine: SimEnv, what: string, isOver: () => boolean): voi
 }
 
 /** The node, the error that it refused with, or null when its process ended on the way. */
-export function tryToOpen(machine: SimEnv, options: NodeOptions): Node | Error | null {
+export function tryToOpen(
+  machine: SimEnv,
+  options: NodeOptions,
+  onFatal: (error: HarmonyError) => void = () => {},
+): Node | Error | null {
   const outcome: { isOver: boolean; error: unknown; node: Node | undefined } = {
     isOver: false,
     error: null,
@@ -35,7 +39,10 @@ export function tryToOpen(machine: SimEnv, options: NodeOptions): Node | Error |
   drive(machine, "an opening", () => outcome.isOver);
   if (!machine.running || !outcome.isOver) return null;
   const { error, node } = outcome;
-  if (error === null) return node as Node;
+  if (error === null) {
+    (node as Node).onFatal(onFatal);
+    return node as Node;
+  }
   if (error instanceof HarmonyError || error instanceof FileError) return error;
   throw error;
 }

@@ -2,6 +2,7 @@
 import { hash32, Random } from "../src/base/index.ts";
 import type { NodeOptions } from "../src/db/index.ts";
 import type { SimDiskOptions } from "../src/env/sim/index.ts";
+import type { Style } from "./play.ts";
 import type { WorkloadOptions } from "./workload.ts";
 
 export const DATA_DIRECTORY = "data";
@@ -17,8 +18,10 @@ export interface NodeWorldOptions {
   /** How often the node is crashed or closed and opened again. */
   readonly lives: number;
   readonly clients: number;
-  /** Between an answer and the next request of the same client. */
+  /** Between an answer and the next request. */
   readonly thinkMsMax: number;
+  /** The wall clock runs faster than the monotonic one by so much, in parts of a million. */
+  readonly driftPpm: number;
 }
 
 export interface NodeFaults {
@@ -28,30 +31,60 @@ export interface NodeFaults {
   readonly failedWrites: boolean;
   readonly fullDisk: boolean;
   readonly slowDisk: boolean;
+  /** Operations that never come back while the machine is up. */
+  readonly stuckDisk: boolean;
   readonly bitRot: boolean;
   readonly cleanClose: boolean;
-  /** Somebody sets the wall clock while the node is down. */
+  /** Somebody sets the wall clock, by a second or by a year, while the node is down and while it runs. */
   readonly wallClockJumps: boolean;
+  /** The process does not run for up to a minute. */
+  readonly pauses: boolean;
+  /** Some calls give up before the disk can answer. */
+  readonly impatience: boolean;
 }
 
+const SIMPLE_FAULTS: readonly (keyof NodeFaults)[] = [
+  "bitRot",
+  "wallClockJumps",
+  "pauses",
+  "impatience",
+  "crashInRecovery",
+  "stuckDisk",
+  "slowDisk",
+  "fullDisk",
+  "failedWrites",
+  "cleanClose",
+];
+
 /** Of all seeds some have no fault but crashes, some exactly one kind, and some everything. */
-export function drawNodeOptions(seed: number): NodeWorldOptions {
+export function drawNodeOptions(seed: number, style: Style): NodeWorldOptions {
   const random = new Random(hash32(seed, STREAM_OPTIONS));
-  const style = random.below(10);
-  const only = random.below(6);
+  const isSwarm = style === "swarm";
+  const mix = random.below(10);
+  const only = random.below(9);
   const has = (number: number): boolean =>
-    style === 0 ? false : style === 1 ? number === only : style === 2 ? true : random.percent(40);
+    mix === 0
+      ? false
+      : mix === 1
+        ? number === only
+        : mix === 2
+          ? true
+          : random.percent(isSwarm ? 50 : 35);
   // Some databases keep no history, some compact by themselves, and some leave it to their clients.
   const history = random.below(100);
   const keepsBySize = history >= 10 && history < 35;
+  const small = isSwarm ? [4096, 4096, 8192] : [4096, 8192, 16_384, 65_536];
   return {
     node: {
       dataDir: DATA_DIRECTORY,
-      walSegmentBytes: random.pick([4096, 8192, 16_384, 65_536, 1_048_576]),
+      // Segments of the usual size are prepared and read in larger pieces, which costs: not often.
+      walSegmentBytes: random.percent(isSwarm ? 2 : 4) ? 1_048_576 : random.pick(small),
       checkpoints: {
-        walBytes: random.pick([2048, 16_384, 1_000_000]),
-        intervalMs: random.pick([200, 1000, 300_000]),
-        operations: random.pick([5, 20, 60, 100_000]),
+        walBytes: isSwarm
+          ? logUniform(random, 512, 100_000)
+          : random.pick([2048, 16_384, 1_000_000]),
+        intervalMs: isSwarm ? logUniform(random, 20, 300_000) : random.pick([200, 1000, 300_000]),
+        operations: isSwarm ? logUniform(random, 1, 1000) : random.pick([5, 20, 60, 100_000]),
       },
       retention: {
         retentionMs: 0,
@@ -67,8 +100,8 @@ export function drawNodeOptions(seed: number): NodeWorldOptions {
       syncKeepsName: random.percent(50),
     },
     workload: {
-      keys: random.between(4, 24),
-      large: random.percent(30),
+      keys: isSwarm ? logUniform(random, 1, 60) : random.between(4, 24),
+      large: random.percent(20),
       leases: random.percent(50),
       compactions: !keepsBySize && random.percent(70),
     },
@@ -79,11 +112,36 @@ export function drawNodeOptions(seed: number): NodeWorldOptions {
       fullDisk: has(3),
       slowDisk: has(4),
       bitRot: has(5),
+      stuckDisk: has(6),
+      pauses: has(7),
+      impatience: has(8),
       cleanClose: random.percent(30),
       wallClockJumps: random.percent(30),
     },
-    lives: random.between(5, 9),
-    clients: random.between(1, 8),
+    lives: random.between(8, 12),
+    clients: isSwarm ? logUniform(random, 1, 40) : random.between(1, 8),
     thinkMsMax: random.pick([0, 2, 30]),
+    driftPpm: random.pick([0, 0, 0, 100, -100, 20_000, -20_000]),
   };
+}
+
+/** With one kind of trouble less, for the shrinking of a failure. */
+export function simplerNodeOptions(options: NodeWorldOptions): NodeWorldOptions[] {
+  const { faults, disk } = options;
+  const out: NodeWorldOptions[] = [];
+  if ((disk.shortWritePercent ?? 0) > 0)
+    out.push({ ...options, disk: { ...disk, shortWritePercent: 0 } });
+  if (options.driftPpm !== 0) out.push({ ...options, driftPpm: 0 });
+  if (options.node.requestTimeoutMs !== undefined)
+    out.push({ ...options, node: { ...options.node, requestTimeoutMs: undefined } });
+  // What a step does is in the step; these only decide what is drawn, and are named for the reader.
+  for (const name of SIMPLE_FAULTS)
+    if (faults[name]) out.push({ ...options, faults: { ...faults, [name]: false } });
+  return out;
+}
+
+/** A whole number from `low` to `high`: each size of number about as often as the next one. */
+export function logUniform(random: Random, low: number, high: number): number {
+  const size = 1 << random.between(31 - Math.clz32(low), 31 - Math.clz32(high));
+  return Math.min(high, Math.max(low, size + random.below(size)));
 }

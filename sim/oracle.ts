@@ -14,12 +14,13 @@ import type {
   LeaseStatus,
   Outcome,
   RangeRequest,
-  RangeResponse,
-  Refusal,
   TxnRequest,
   WriteRequest,
 } from "../src/db/index.ts";
+import { Marks } from "./marks.ts";
 import { KvModel, type ModelLease } from "./model.ts";
+import { NODE_MARKS } from "./node-watch.ts";
+import { historyMismatch, leaseMismatch, type Observed } from "./oracle-compare.ts";
 import { check, difference, show, Violation } from "./violation.ts";
 
 /** A command that was handed to the database. */
@@ -29,15 +30,6 @@ export interface Issued {
   readonly ordinal: number;
   /** Nobody waits for an answer any more, and what happened to it is open. */
   isOver: boolean;
-}
-
-/** Everything that can be asked of a database that has just been opened. */
-export interface Observed {
-  readonly revision: number;
-  readonly compactRevision: number;
-  range(request: RangeRequest): RangeResponse | Refusal;
-  leases(): readonly bigint[];
-  leaseStatus(id: bigint): LeaseStatus;
 }
 
 export interface OracleOptions {
@@ -63,27 +55,13 @@ const POSSIBLE_MAX = 64;
 /** Stamps are whole milliseconds, rounded down. */
 const STAMP_SLACK_MS = 2;
 
-const ZERO = new Uint8Array(1);
-export const EVERYTHING: RangeRequest = {
-  kind: "range",
-  key: ZERO,
-  rangeEnd: ZERO,
-  limit: 0,
-  revision: 0,
-  sortOrder: "none",
-  sortTarget: "key",
-  serializable: false,
-  keysOnly: false,
-  countOnly: false,
-  minModRevision: 0,
-  maxModRevision: 0,
-  minCreateRevision: 0,
-  maxCreateRevision: 0,
-};
+/** What happened so shortly before a crash is what the crash may have met. */
+const RIGHT_BEFORE_MS = 50;
 
 export class Oracle {
   readonly #options: OracleOptions;
   readonly #nowMs: () => number;
+  readonly #marks: Marks;
   #possible: readonly Possible[];
   /** Issued and neither answered nor refused. In the order of the log. */
   #queue: Issued[] = [];
@@ -91,10 +69,14 @@ export class Oracle {
   #acknowledged = 0;
   /** The highest revision that anybody was told. */
   #seenRevision = 1;
+  #reopenings = 0;
+  /** When a lease was renewed for the last time. */
+  #renewedAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(options: OracleOptions, nowMs: () => number) {
+  constructor(options: OracleOptions, nowMs: () => number, marks: Marks = new Marks()) {
     this.#options = options;
     this.#nowMs = nowMs;
+    this.#marks = marks;
     this.#possible = [
       { model: new KvModel(options.leaseTtlSecondsMin, options.keepsHistory), happened: new Map() },
     ];
@@ -169,9 +151,11 @@ export class Oracle {
         `${show(issued.request)} -> ${reason}`,
       );
     this.#keep(fitting);
-    if (issued.request.kind === "leaseKeepAlive")
+    if (issued.request.kind === "leaseKeepAlive") {
       for (const { model } of this.#possible)
         model.renewLease(issued.request.id, issued.issuedAtMs);
+      this.#renewedAtMs = this.#nowMs();
+    }
     this.#dropFromQueue(issued);
     this.#see(outcome.revision);
   }
@@ -213,15 +197,17 @@ export class Oracle {
       () => `revision ${observed.revision} after ${this.#seenRevision} was acknowledged`,
     );
     let reason = `no prefix of ${this.#queue.length} unknown commands gives revision ${observed.revision}`;
+    this.#reopenings++;
     // A guess between several histories is made with all of the history in view.
     const isCertain = this.#possible.length === 1 && this.#dueLeases(this.#model).length === 0;
     for (const possible of this.#possible) {
-      for (const { model } of this.#reachable(possible, observed.revision)) {
+      for (const { model, happened } of this.#reachable(possible, observed.revision)) {
         const found = this.#mismatch(model, observed, isCertain);
         if (found !== null) {
           reason = found;
           continue;
         }
+        this.#markFates(happened, model);
         // The other unknown commands are lost for good: nothing proposes them again.
         this.#queue = [];
         this.#possible = [{ model, happened: new Map() }];
@@ -230,6 +216,69 @@ export class Oracle {
       }
     }
     throw new Violation("the reopened state is that of whole commands in their order", reason);
+  }
+
+  /**
+   * How long a lease has to live: never less than what its owner was promised, so no clock that was set shows.
+   * `isCertain`: false while no entry of this life has been stamped, for the time given after a restart begins there.
+   */
+  leaseStatus(id: bigint, status: LeaseStatus, isCertain: boolean): void {
+    let reason = `nothing leads from revision ${this.#model.revision} to ${status.revision}`;
+    this.#see(status.revision);
+    const fitting: Possible[] = [];
+    for (const possible of this.#possible) {
+      for (const after of this.#reachable(possible, status.revision)) {
+        const found = this.#statusMismatch(after.model, id, status, isCertain);
+        if (found === null) fitting.push(after);
+        else reason = found;
+      }
+    }
+    if (fitting.length === 0) throw new Violation("a lease lives as long as promised", reason);
+    this.#keep(fitting);
+  }
+
+  #statusMismatch(
+    model: KvModel,
+    id: bigint,
+    status: LeaseStatus,
+    isCertain: boolean,
+  ): string | null {
+    const lease = model.leases.get(id);
+    if (lease === undefined)
+      return status.ttlSeconds === -1n ? null : `lease ${id} is there and should not be`;
+    if (status.ttlSeconds === -1n) return `lease ${id} is gone`;
+    if (status.grantedTtlSeconds !== BigInt(lease.ttlSeconds))
+      return `lease ${id} has a TTL of ${status.grantedTtlSeconds}, not ${lease.ttlSeconds}`;
+    const promisedMs = lease.livesUntilMs - STAMP_SLACK_MS - this.#nowMs();
+    // Whole seconds, rounded down.
+    if (isCertain && (Number(status.ttlSeconds) + 1) * 1000 < promisedMs)
+      return `lease ${id} has ${status.ttlSeconds} s left, and ${promisedMs} ms were promised`;
+    if (Number(status.ttlSeconds) > lease.ttlSeconds)
+      return `lease ${id} has ${status.ttlSeconds} s left of ${lease.ttlSeconds}`;
+    return difference(status.keys, model.keyBytesOf(id));
+  }
+
+  /** Whether the promise of a lease ends before. */
+  leaseEndsBefore(timeMs: number): boolean {
+    for (const { livesUntilMs } of this.#model.leases.values())
+      if (livesUntilMs < timeMs) return true;
+    return false;
+  }
+
+  /** The process ends now, for what this says of the paths that the run came along. */
+  crashing(): void {
+    if (this.#nowMs() - this.#renewedAtMs < RIGHT_BEFORE_MS)
+      this.#marks.hit(NODE_MARKS.renewedBefore);
+    if (this.#queue.some(({ request }) => request.kind === "compact"))
+      this.#marks.hit(NODE_MARKS.compactionCut);
+  }
+
+  /** What became of the calls that nobody got an answer for. */
+  #markFates(happened: ReadonlyMap<Issued, Outcome>, model: KvModel): void {
+    for (const issued of this.#queue)
+      if (issued.isOver)
+        this.#marks.hit(happened.has(issued) ? NODE_MARKS.applied : NODE_MARKS.notApplied);
+    if (model.leasesEnded > this.#model.leasesEnded) this.#marks.hit(NODE_MARKS.leaseEndedAround);
   }
 
   /** States at `revision` that `possible` may have become: those first in which the least has happened. */
@@ -276,6 +325,7 @@ export class Oracle {
     for (const id of this.#dueLeases(possible.model)) {
       const model = possible.model.copy();
       model.endLease(id);
+      model.leasesEnded++;
       yield { model, happened: possible.happened };
     }
   }
@@ -317,6 +367,8 @@ export class Oracle {
   #dropFromQueue(issued: Issued): void {
     // Commands before it that got no answer have happened too; nobody will ask for them again.
     const upTo = this.#queue.indexOf(issued);
+    for (const old of this.#queue.slice(0, upTo))
+      if (old.isOver) this.#marks.hit(NODE_MARKS.applied);
     const gone = new Set(
       this.#queue.slice(0, upTo + 1).filter((old) => old === issued || old.isOver),
     );
@@ -347,47 +399,17 @@ export class Oracle {
         retentionRevisions > 0 &&
         observed.compactRevision > model.compactRevision &&
         observed.compactRevision <= model.revision - retentionRevisions;
-      if (!isOwn) return `compacted to ${observed.compactRevision}, not ${model.compactRevision}`;
+      if (isOwn) this.#marks.hit(NODE_MARKS.ownCompaction);
+      else return `compacted to ${observed.compactRevision}, not ${model.compactRevision}`;
       model.compactTo(observed.compactRevision);
     }
-    const latest = difference(observed.range(EVERYTHING), model.range(EVERYTHING));
-    if (latest !== null) return `at the newest revision ${model.revision}: ${latest}`;
-    for (const revision of revisionsToRead(
-      model,
-      isCertain ? READ_REVISIONS_MAX : Number.POSITIVE_INFINITY,
-    )) {
-      const request = { ...EVERYTHING, revision };
-      const found = difference(observed.range(request), model.range(request));
-      if (found !== null) return `at revision ${revision}: ${found}`;
-    }
-    return this.#leaseMismatch(model, observed);
+    return (
+      historyMismatch(model, observed, isCertain ? this.#reopenings : null) ??
+      leaseMismatch(
+        model,
+        observed,
+        (livesUntilMs) => this.#nowMs() - livesUntilMs + STAMP_SLACK_MS,
+      )
+    );
   }
-
-  #leaseMismatch(model: KvModel, observed: Observed): string | null {
-    const held = new Set(observed.leases());
-    for (const [id, lease] of model.leases) {
-      const status = observed.leaseStatus(id);
-      if (!held.delete(id))
-        return `lease ${id} is gone${this.#isDue(lease) ? "" : ` ${lease.livesUntilMs - this.#nowMs()} ms too early`}`;
-      if (status.grantedTtlSeconds !== BigInt(lease.ttlSeconds))
-        return `lease ${id} has a TTL of ${status.grantedTtlSeconds}, not ${lease.ttlSeconds}`;
-      const keys = difference(status.keys, model.keyBytesOf(id));
-      if (keys !== null) return `keys of lease ${id}${keys}`;
-    }
-    for (const id of held) return `lease ${id} was not granted, or has ended`;
-    return null;
-  }
-}
-
-const READ_REVISIONS_MAX = 10;
-
-/** Every readable revision when they are few, otherwise the ends and a spread of those between, and one beyond each end. */
-function revisionsToRead({ compactRevision, revision }: KvModel, countMax: number): number[] {
-  const first = Math.max(1, compactRevision - 1);
-  const count = revision + 1 - first;
-  const step = Math.max(1, Math.ceil(count / countMax));
-  const out = [revision + 1];
-  if (compactRevision > 0) out.push(compactRevision);
-  for (let at = first; at <= revision; at += step) out.push(at);
-  return out;
 }

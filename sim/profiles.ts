@@ -5,7 +5,8 @@
 import { CLUSTER_RARE_PATHS } from "./cluster-marks.ts";
 import { CLUSTER_WORLD } from "./cluster-world.ts";
 import { SCENARIOS, enumerate } from "./enumerate.ts";
-import { runNodeSeed } from "./node-world.ts";
+import { NODE_RARE_PATHS } from "./node-watch.ts";
+import { NODE_WORLD } from "./node-world.ts";
 import { type AnyWorld, playSeed, type Style } from "./play.ts";
 import { runRaftSeed } from "./raft-world.ts";
 import { failureOf, NO_MARKS, type RunResult } from "./result.ts";
@@ -29,11 +30,12 @@ const EXHAUSTIVE_OUTCOMES = 4096;
 export const WORLDS: ReadonlyMap<string, AnyWorld> = new Map<string, AnyWorld>([
   [STORAGE_WORLD.name, STORAGE_WORLD],
   [CLUSTER_WORLD.name, CLUSTER_WORLD],
+  [NODE_WORLD.name, NODE_WORLD],
 ]);
 
 export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   storage: played(STORAGE_WORLD, ["cycles", "appends"]),
-  node: { units: ["cycles", "commands"], run: runNodeSeed },
+  node: played(NODE_WORLD, ["cycles", "commands"]),
   cluster: played(CLUSTER_WORLD, ["restarts", "commands"]),
   raft: { units: ["crashes", "entries committed"], run: runRaftSeed },
   enumerate: {
@@ -45,7 +47,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
 /** What a nightly run of a profile must have come along (marks.ts). */
 export const RARE_PATHS: Readonly<Record<ProfileName, readonly string[]>> = {
   storage: STORAGE_MARKS,
-  node: [],
+  node: NODE_RARE_PATHS,
   cluster: CLUSTER_RARE_PATHS,
   raft: [],
   enumerate: [],

@@ -1,0 +1,90 @@
+/** Whether an opened database is what a model of it says, asked through its doors alone. */
+import type { LeaseStatus, RangeRequest, RangeResponse, Refusal } from "../src/db/index.ts";
+import type { KvModel } from "./model.ts";
+import { difference } from "./violation.ts";
+
+/** Everything that can be asked of a database that has just been opened. */
+export interface Observed {
+  readonly revision: number;
+  readonly compactRevision: number;
+  range(request: RangeRequest): RangeResponse | Refusal;
+  leases(): readonly bigint[];
+  leaseStatus(id: bigint): LeaseStatus;
+}
+
+const ZERO = new Uint8Array(1);
+export const EVERYTHING: RangeRequest = {
+  kind: "range",
+  key: ZERO,
+  rangeEnd: ZERO,
+  limit: 0,
+  revision: 0,
+  sortOrder: "none",
+  sortTarget: "key",
+  serializable: false,
+  keysOnly: false,
+  countOnly: false,
+  minModRevision: 0,
+  maxModRevision: 0,
+  minCreateRevision: 0,
+  maxCreateRevision: 0,
+};
+
+/** Of a history that is known for sure so many revisions are read. */
+const READ_REVISIONS_MAX = 3;
+
+/** Where the history of the database differs from `model`, or null. `sample`: not all of it is read, but another part each time. */
+export function historyMismatch(
+  model: KvModel,
+  observed: Observed,
+  sample: number | null,
+): string | null {
+  const latest = difference(observed.range(EVERYTHING), model.range(EVERYTHING));
+  if (latest !== null) return `at the newest revision ${model.revision}: ${latest}`;
+  for (const revision of revisionsToRead(model, sample)) {
+    const request = { ...EVERYTHING, revision };
+    const found = difference(observed.range(request), model.range(request));
+    if (found !== null) return `at revision ${revision}: ${found}`;
+  }
+  return null;
+}
+
+/** `lateMs`: how long ago the promised life of a lease ended, negative while it lasts. */
+export function leaseMismatch(
+  model: KvModel,
+  observed: Observed,
+  lateMs: (livesUntilMs: number) => number,
+): string | null {
+  const held = new Set(observed.leases());
+  for (const [id, lease] of model.leases) {
+    const status = observed.leaseStatus(id);
+    if (!held.delete(id)) {
+      const late = lateMs(lease.livesUntilMs);
+      return `lease ${id} is gone${late >= 0 ? "" : ` ${-late} ms too early`}`;
+    }
+    if (status.grantedTtlSeconds !== BigInt(lease.ttlSeconds))
+      return `lease ${id} has a TTL of ${status.grantedTtlSeconds}, not ${lease.ttlSeconds}`;
+    const keys = difference(status.keys, model.keyBytesOf(id));
+    if (keys !== null) return `keys of lease ${id}${keys}`;
+  }
+  for (const id of held) return `lease ${id} was not granted, or has ended`;
+  return null;
+}
+
+/** The ends of the history, one beyond each, and what lies between: all of it, or some places that `sample` chooses. */
+function* revisionsToRead(
+  { compactRevision, revision, keepsHistory }: KvModel,
+  sample: number | null,
+): Generator<number, void, void> {
+  yield revision + 1;
+  if (!keepsHistory) {
+    yield revision - 1;
+    return;
+  }
+  const first = Math.max(1, compactRevision - 1);
+  if (compactRevision > 0) yield compactRevision;
+  yield first;
+  const count = revision - first;
+  const step = sample === null ? 1 : Math.max(1, Math.ceil(count / READ_REVISIONS_MAX));
+  for (let at = first + 1 + ((sample ?? 0) % step); at < revision; at += step) yield at;
+}
