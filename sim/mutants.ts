@@ -168,9 +168,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "released-past-the-older-checkpoint",
     layer: "wal",
-    file: "wal/wal.js",
-    find: "if (highest > this.#groups.of(group).checkpoint.olderAppliedIndex)",
-    replace: "if (highest > this.#groups.of(group).checkpoint.appliedIndex)",
+    file: "wal/release.js",
+    find: "if (highest > groups.of(group).checkpoint.olderAppliedIndex)",
+    replace: "if (highest > groups.of(group).checkpoint.appliedIndex)",
     why: "when the newest checkpoint is damaged the log does not reach back to the other",
   },
   // ---- btree

@@ -18,7 +18,8 @@
  *   judges what stands where, `replay.ts` applies the records. `create.ts` makes a new log.
  * - `group-log.ts` is Raft's `LogStorage`: the newest entries in memory (`entry-cache.ts`), older ones read back and
  *   checked again (`cold-reader.ts`), found through runs instead of an object for each entry (`run-index.ts`).
- * - `manifest.ts` and `vote-file.ts` are the two small files beside the log. `inspect.ts` looks at a stopped directory.
+ * - `release.ts` lets go of segments behind the checkpoints. `manifest.ts` and `vote-file.ts` are the two small files
+ *   beside the log. `inspect.ts` looks at a stopped directory.
  *
  * ## Invariants
  *

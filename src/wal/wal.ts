@@ -22,7 +22,6 @@ import {
   syncDirectory,
   syncFile,
   type Timer,
-  unlinkFile,
   writeFile,
   writeFully,
 } from "../env/index.ts";
@@ -33,9 +32,10 @@ import { placeFrame } from "./frame.ts";
 import type { GroupLog } from "./group-log.ts";
 import type { GroupTable } from "./group-state.ts";
 import { type LiveSegment, newSegment } from "./live-segment.ts";
-import { isNoSpace, manifestOf, oldestNeeded, writeManifest } from "./manifest.ts";
+import { oldestNeeded } from "./manifest.ts";
 import { type ResolvedOptions, resolveOptions } from "./options.ts";
 import { type OpenedLog, recoverLog } from "./recovery.ts";
+import { Releases } from "./release.ts";
 import { SegmentSupply, stopped } from "./segment-supply.ts";
 import {
   encodeFooter,
@@ -59,12 +59,6 @@ import type {
 } from "./types.ts";
 import { NEXT_SEGMENT } from "./zeros.ts";
 
-interface Release {
-  readonly group: GroupId;
-  readonly checkpoint: GroupCheckpoint;
-  readonly done: AppendDone;
-}
-
 export interface WalStats {
   readonly framesWritten: number;
   readonly bytesWritten: number;
@@ -81,9 +75,7 @@ export interface WalStats {
  * - A group's log shows exactly what is acknowledged: what is durable, in the interval mode what is written. `done` of
  *   an append is called after its entries are visible, and in the order of the appends.
  * - After a failed write or sync nothing is written any more, and nothing is acknowledged (fault-rules D9).
- * - A segment is removed only after a manifest that does not name it is durable, and then only if no group needs an
- *   entry in it and a later segment's header carries every HardState (D25, D26).
- * - A manifest is written only when everything acknowledged is durable, and the log rolls only then.
+ * - The log rolls only when everything acknowledged is durable, and a manifest is written only then (`release.ts`).
  */
 export class Wal {
   /** Called when `space` changes. */
@@ -114,12 +106,7 @@ export class Wal {
   #writing = false;
   #rolling = false;
   readonly #queue: FrameQueue;
-  #releases: Release[] = [];
-  #releasing = false;
-  #manifestWanted = false;
-  #manifestGeneration: number;
-  /** What the manifest on the disk says of `durableLsn`: at most that. */
-  #manifestLsn: Lsn;
+  readonly #releases: Releases;
   /** Something durable is not yet proven by a later frame or header. */
   #unproven = false;
   #lastFrameMs = 0;
@@ -148,8 +135,6 @@ export class Wal {
       syncFailed: (error) => this.#fail(error),
       syncEnded: () => this.#checkSettled(),
     });
-    this.#manifestGeneration = log.manifestGeneration;
-    this.#manifestLsn = log.manifestLsn;
     this.#supply = new SegmentSupply(
       env,
       options,
@@ -166,6 +151,25 @@ export class Wal {
       tail.preparedBytes,
       tail.offset,
       tail.full,
+    );
+    this.#releases = new Releases(
+      {
+        files: env.files,
+        directory: options.directory,
+        identity: log.identity,
+        segments: log.segments,
+        groups: log.groups,
+        supply: this.#supply,
+        durableLsn: () => this.durableLsn,
+        failed: () => this.#failed,
+        sync: () => this.sync(),
+        until: (condition) => this.#until(condition),
+        whileSound: (io) => this.#whileSound(io),
+        fail: (error) => this.#fail(error),
+        ended: () => this.#checkSettled(),
+      },
+      log.manifestGeneration,
+      log.manifestLsn,
     );
   }
 
@@ -336,8 +340,7 @@ export class Wal {
       "the log is synced through the entry that a checkpoint names",
     );
     assert(olderAppliedIndex >= state.checkpoint.olderAppliedIndex, "checkpoints never go back");
-    this.#releases.push({ group, checkpoint, done });
-    this.#runReleases();
+    this.#releases.add(group, checkpoint, done);
   }
 
   /**
@@ -383,7 +386,10 @@ export class Wal {
       assert(before.endLsn === segment.firstLsn, "LSNs have no gap");
     }
     this.#point.invariants();
-    assert(this.#manifestLsn <= this.durableLsn, "the manifest asks for no more than is durable");
+    assert(
+      this.#releases.manifestLsn <= this.durableLsn,
+      "the manifest asks for no more than is durable",
+    );
     for (const state of this.#groups.all()) state.log.invariants();
   }
 
@@ -508,9 +514,7 @@ export class Wal {
    * most once for each time that the log falls idle. On a full disk the old manifest stays, which is right but says less.
    */
   #proveOutside(): void {
-    if (this.#manifestLsn === this.durableLsn) return;
-    this.#manifestWanted = true;
-    this.#runReleases();
+    if (this.#releases.manifestLsn !== this.durableLsn) this.#releases.renewManifest();
   }
 
   /**
@@ -529,8 +533,7 @@ export class Wal {
       verify(() => this.invariants());
       this.#pump();
       // Off the write path: from now on the loss of this segment's file is seen (fault-rules D6).
-      this.#manifestWanted = true;
-      this.#runReleases();
+      this.#releases.renewManifest();
       this.#checkSettled();
     });
   }
@@ -619,81 +622,6 @@ export class Wal {
     });
   }
 
-  #runReleases(): void {
-    if (this.#releasing || this.#failed !== null) return;
-    if (this.#releases.length === 0 && !this.#manifestWanted) return;
-    this.#releasing = true;
-    this.#manifestWanted = false;
-    const releases = this.#releases;
-    this.#releases = [];
-    for (const { group, checkpoint } of releases) this.#groups.of(group).checkpoint = checkpoint;
-    runIo(this.#whileSound(this.#releaseSteps()), (error) => {
-      this.#releasing = false;
-      if (error !== null && !isNoSpace(error)) {
-        this.#fail(error);
-        for (const { done } of releases) done(this.#failed);
-        this.#checkSettled();
-        return;
-      }
-      const full = error instanceof FileError && error.isFull;
-      const result =
-        error === null
-          ? null
-          : new HarmonyError(full ? "DISK_FULL" : "IO", (error as FileError).message, {
-              cause: error,
-            });
-      if (result === null) this.#supply.retry();
-      for (const { done } of releases) done(result);
-      this.#runReleases();
-      this.#checkSettled();
-    });
-  }
-
-  /** Manifest first, durable; then the segments that it names no more. */
-  *#releaseSteps(): Io<void> {
-    const supply = this.#supply;
-    const full = supply.space === "full";
-    if (full) {
-      // The attempt to make the next segment must not take the room that the manifest needs.
-      supply.hold();
-      yield* this.#until(() => supply.idle);
-      yield* supply.giveBackNext();
-    }
-    try {
-      yield* this.#removeFree();
-    } finally {
-      if (full) supply.go();
-    }
-  }
-
-  *#removeFree(): Io<void> {
-    const { files } = this.#env;
-    const { directory } = this.#options;
-    // What it says of commits and of places in the log is then durable, too.
-    yield* this.sync();
-    const removable = this.#removable();
-    const kept = this.#segments.slice(removable);
-    this.#manifestGeneration++;
-    const manifest = manifestOf(
-      this.identity,
-      this.#manifestGeneration,
-      this.durableLsn,
-      kept,
-      this.#groups,
-    );
-    yield* writeManifest(files, directory, manifest);
-    this.#manifestLsn = manifest.durableLsn;
-    if (removable === 0) return;
-    const removed = this.#segments.splice(0, removable);
-    const beginLsn = (this.#segments[0] as LiveSegment).firstLsn;
-    for (const { log } of this.#groups.all()) log.forgetBelow(beginLsn);
-    for (const segment of removed) {
-      yield* unlinkFile(files, segment.path);
-      yield* closeFile(segment.file);
-    }
-    yield* syncDirectory(files, `${directory}/wal`);
-  }
-
   /** Drives `io` until the log fails: then nothing but what it does to close its files follows. */
   *#whileSound(io: Io<void>): Io<void> {
     let step = io.next();
@@ -713,21 +641,6 @@ export class Wal {
     if (ended) throw this.#failed as HarmonyError;
   }
 
-  /** How many segments from the front are needed by no group. The present one always stays. */
-  #removable(): number {
-    let count = 0;
-    while (count < this.#segments.length - 1 && this.#isFree(this.#segments[count] as LiveSegment))
-      count++;
-    return count;
-  }
-
-  #isFree(segment: LiveSegment): boolean {
-    for (const [group, highest] of segment.highest) {
-      if (highest > this.#groups.of(group).checkpoint.olderAppliedIndex) return false;
-    }
-    return true;
-  }
-
   /** A write or sync has failed: what it may or may not have left is unknown, so nothing follows it. */
   #fail(cause: unknown): void {
     if (this.#failed !== null) return;
@@ -743,16 +656,14 @@ export class Wal {
     });
     const waiting = this.#queue.abandon();
     const frames = this.#onItsWay === null ? waiting : [this.#onItsWay, ...waiting];
-    const releases = this.#releases;
     const barriers = this.#barriers;
     this.#onItsWay = null;
     this.#onItsWayBytes = 0;
     this.#frameAwaitsSync = false;
-    this.#releases = [];
     this.#barriers = [];
     for (const frame of frames) for (const done of frame.waiters) done(failed);
     for (const done of barriers) done(failed);
-    for (const { done } of releases) done(failed);
+    this.#releases.abandon(failed);
     this.onFailed?.(failed);
     this.#checkSettled();
   }
@@ -786,7 +697,7 @@ export class Wal {
       !this.#point.isSyncing &&
       this.#barriers.length === 0 &&
       !this.#rolling &&
-      !this.#releasing
+      !this.#releases.isRunning
     );
   }
 
