@@ -81,7 +81,7 @@ export class Pager {
     assert(pages === 1 << this.slabShift && pages > 0, "a slab has a power of two of pages");
     this.slabMask = pages - 1;
     let small = 0;
-    while (FIRST_SLAB_PAGES << (small * SLAB_GROWTH_SHIFT) < pages) small++;
+    while (smallSlabPages(small) < pages) small++;
     this.#smallSlabs = small;
     this.#file = file;
     this.#tag = tag;
@@ -103,10 +103,12 @@ export class Pager {
   detached(bytes: Uint8Array): Uint8Array {
     if (bytes.byteOffset === 0) return bytes;
     const { buffer } = bytes;
-    const slabBytes = (this.slabMask + 1) << PAGE_SHIFT;
-    if (buffer.byteLength === slabBytes) return bytes.slice();
-    for (let i = 0; i < this.#smallSlabs; i++)
-      if (this.slabs[i]?.buffer === buffer) return bytes.slice();
+    const sizeBytes = buffer.byteLength;
+    if (sizeBytes === (this.slabMask + 1) << PAGE_SHIFT) return bytes.slice();
+    for (let i = 0; i < this.#smallSlabs; i++) {
+      if (sizeBytes !== smallSlabPages(i) << PAGE_SHIFT) continue;
+      return this.slabs[i]?.buffer === buffer ? bytes.slice() : bytes;
+    }
     return bytes;
   }
 
@@ -276,8 +278,7 @@ export class Pager {
   #addSlab(): void {
     const index = this.slabs.length;
     const whole = this.slabMask + 1;
-    const pages =
-      index < this.#smallSlabs ? FIRST_SLAB_PAGES << (index * SLAB_GROWTH_SHIFT) : whole;
+    const pages = index < this.#smallSlabs ? smallSlabPages(index) : whole;
     this.slabs.push(new Uint8Array(pages << PAGE_SHIFT));
     this.#nextSlot = Math.max(1, index * whole);
     this.#slotsEnd = index * whole + pages;
@@ -309,4 +310,8 @@ export class Pager {
       assert(this.slotOf[id] !== 0, "a dirty page is in memory");
     }
   }
+}
+
+function smallSlabPages(index: number): number {
+  return FIRST_SLAB_PAGES << (index * SLAB_GROWTH_SHIFT);
 }
