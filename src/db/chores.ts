@@ -29,7 +29,7 @@ const COMPACT_EVENTS_PER_SLICE = 200;
  * What one command ends at most: a few milliseconds of tree work, between which other requests are served. As long as
  * more is due the next command follows at once, so far more than 10,000 a second end in time.
  */
-const EXPIRE_PER_COMMAND = 500;
+const EXPIRE_PER_COMMAND = 250;
 
 export interface CheckpointTriggers {
   readonly walBytes: number;
@@ -135,14 +135,16 @@ export class Chores {
       this.#machine.isCompacting && this.#machine.compactSlice(COMPACT_EVENTS_PER_SLICE);
     this.#config.database.compactionAdvanced();
     this.#maybeCheckpoint();
-    this.#arm(isMore ? 1 : this.#restMs());
+    this.#arm(isMore ? 1 : isLeader ? this.#restMs() : CHORE_MS);
   }
 
   /** How long there is nothing to do: until the next deadline, but a new one may come before it. */
   #restMs(): number {
     const dueMs = this.#machine.nextDeadlineMs;
     if (dueMs === null || this.#isExpiring) return CHORE_MS;
-    return Math.min(CHORE_MS, Math.max(1, dueMs - this.#config.replica.clock.stamp()));
+    const leftMs = dueMs - this.#config.replica.clock.stamp();
+    // What is due and not on its way could not be proposed: a moment later is soon enough.
+    return leftMs > 0 ? Math.min(CHORE_MS, leftMs) : CHORE_MS;
   }
 
   #expire(): void {

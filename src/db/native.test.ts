@@ -108,9 +108,9 @@ describe("a deadline of a key", () => {
     world.pass(200);
     expect(count(world)).toBe(answers.length);
     expect(answers.every((answer) => outcomeOf(answer) === "ok")).toBe(true);
-    // Ten revisions ended the keys, and writes stand between the first and the last of them.
+    // Twenty revisions ended the keys, and writes stand between the first and the last of them.
     const revisions = answers.map(({ value }) => (value as Outcome).revision);
-    expect(world.node.database.header.revision - before - answers.length).toBe(10);
+    expect(world.node.database.header.revision - before - answers.length).toBe(20);
     expect(revisions.some((revision, i) => i > 0 && revision - (revisions[i - 1] ?? 0) > 1)).toBe(
       true,
     );

@@ -5,7 +5,7 @@ import { BTreeEngine, MemoryEngine } from "../btree/index.ts";
 import { runIoNow, SimEnv } from "../env/sim/index.ts";
 import { encodeExpire } from "./command.ts";
 import { encode, HISTORY_ON } from "./machine.suite.ts";
-import type { RangeRequest, RequestOp, WriteRequest } from "./requests.ts";
+import type { AnyWriteRequest, Expiry, RangeRequest, RequestOp, WriteRequest } from "./requests.ts";
 import { KvStateMachine } from "./state-machine.ts";
 
 // The O(n) checks are left to the small states of the other suites.
@@ -172,7 +172,22 @@ describe("replicas", () => {
       revision,
       physical: false,
     });
-    const histories: readonly (readonly WriteRequest[])[] = [
+    const set = (name: string, expiry: Expiry): AnyWriteRequest => ({
+      kind: "set",
+      key: key(name),
+      value: Uint8Array.of(1),
+      condition: null,
+      lease: 0n,
+      expiry,
+      prevKv: false,
+    });
+    const lock = (name: string, ttlMs: number): AnyWriteRequest => ({
+      kind: "lock",
+      key: key(name),
+      token: Uint8Array.of(1),
+      ttlMs,
+    });
+    const histories: readonly (readonly AnyWriteRequest[])[] = [
       [],
       [put("a", 1)],
       [put("a", 2)],
@@ -190,6 +205,14 @@ describe("replicas", () => {
       [grant(1n, 10n), put("a", 1, 1n)],
       [grant(1n, 10n), { kind: "leaseKeepAlive", id: 1n }],
       [grant(1n, 10n), { kind: "leaseRevoke", id: 1n }],
+      [set("a", { kind: "after", ttlMs: 5 })],
+      [set("a", { kind: "after", ttlMs: 6 })],
+      [lock("a", 5)],
+      [{ kind: "sessionOpen", session: 1 }],
+      [{ kind: "sessionOpen", session: 2 }],
+      [{ kind: "configure", retentionMs: 9 }],
+      [{ kind: "configure", retentionRevisions: 9 }],
+      [{ kind: "configure", quotaBytes: 9 }],
     ];
     const hashes = histories.map((requests) => {
       const machine = new KvStateMachine(new MemoryEngine(), null, HISTORY_ON);
