@@ -1,7 +1,7 @@
 /** For tests: a node on a simulated machine, driven until something has come to its end. */
 import { assert, type HarmonyError, text, utf8 } from "../base/index.ts";
 import { type Env, runIo } from "../env/index.ts";
-import { SimEnv, type SimEnvOptions } from "../env/sim/index.ts";
+import { type CrashMode, SimEnv, type SimEnvOptions } from "../env/sim/index.ts";
 import type { Node } from "./node.ts";
 import type { NodeOptions } from "./node-options.ts";
 import { openNode } from "./open-node.ts";
@@ -116,8 +116,8 @@ export class World {
     return this;
   }
 
-  losePower(): this {
-    this.machine.losePower();
+  losePower(mode?: CrashMode): this {
+    this.machine.losePower(mode);
     this.#env = null;
     this.answers.length = 0;
     return this;
