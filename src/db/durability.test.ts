@@ -1,13 +1,15 @@
 /** The two modes that a node may choose instead of "acknowledged means synced", and what they still promise. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type HarmonyError, setVerifying, text } from "../base/index.ts";
-import { BTreeEngine } from "../btree/index.ts";
+import { BTreeEngine, MemoryEngine } from "../btree/index.ts";
 import type { Io } from "../env/index.ts";
 import { runIoNow } from "../env/sim/index.ts";
 import type { ConfState } from "../raft/index.ts";
 import { encodeCheckpointPayload } from "./checkpoint-payload.ts";
+import { decodeCommand, encodeRaiseRevision } from "./command.ts";
 import { readVersion, type UnsyncedRun, writeVersion } from "./data-directory.ts";
 import { assertAlone } from "./durability.ts";
+import { KvStateMachine } from "./state-machine.ts";
 import { DATA, outcomeOf, putRequest, rangeRequest, TREE, World } from "./world.suite.ts";
 
 beforeAll(() => setVerifying(true));
@@ -200,6 +202,39 @@ describe("a node in the interval mode", () => {
     // It closes while the log is being synced for the checkpoint, which is then not begun.
     world.close();
     expect(checkpointed?.code).toBe("CLOSED");
+  });
+
+  it("compacts across a raise as across any other revisions, and keeps what is alive", () => {
+    const retention = { retentionMs: 0, retentionRevisions: 7 };
+    const world = new World().open({ ...INTERVAL, retention });
+    for (let i = 0; i < 20; i++) world.putNow(`k${i % 3}`, `${i}`);
+    world.kill().open({ ...INTERVAL, retention });
+    world.pass(10_000);
+    const { revision, compactRevision } = world.node.database.status();
+    expect([revision, revision - compactRevision]).toEqual([21 + RAISED, 7]);
+    expect(["k0", "k1", "k2"].map((key) => world.get(key))).toEqual(["18", "19", "17"]);
+    world.putNow("k0", "20");
+    world.close();
+    world.kill().open({ ...INTERVAL, retention });
+    expect([revisionOf(world), world.get("k0")]).toEqual([22 + RAISED, "20"]);
+  });
+
+  it("raises it by a command that is read back as it was written, and never lowers it", () => {
+    const bytes = encodeRaiseRevision(1_000_005);
+    expect(decodeCommand(bytes)).toEqual({ kind: "raiseRevision", revision: 1_000_005 });
+    for (let end = 0; end < bytes.length; end++)
+      expect(decodeCommand(bytes.subarray(0, end)).kind).toBe("malformed");
+    const machine = new KvStateMachine(new MemoryEngine(), null, {
+      retentionMs: 1000,
+      retentionRevisions: 0,
+    });
+    const hashes = new Set<number>();
+    for (const [i, revision] of [10, 5, 10, 11].entries()) {
+      machine.apply({ index: i + 1, term: 1, clockMs: 1 }, [encodeRaiseRevision(revision)]);
+      expect(machine.revision).toBe(Math.max(10, revision));
+      hashes.add(machine.stateHash);
+    }
+    expect(hashes.size).toBe(4);
   });
 
   it("raises it once although the start that does so ends at any of its file operations", () => {
