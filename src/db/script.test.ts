@@ -1,4 +1,4 @@
-/** Golden scripts. `npx vitest run -u src/db/script.test.ts` writes the answers anew: read the difference before you keep it. */
+/** Golden scripts. `npx vitest run src/db/script.test.ts -u` writes the answers anew: read the difference before you keep it. */
 import { readdirSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { setVerifying } from "../base/index.ts";
