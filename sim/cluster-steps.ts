@@ -110,6 +110,8 @@ export class StepSource {
       const client = this.#idleClient(sight);
       if (client !== 0) return this.#request(client, sight);
     }
+    // While two believe that they lead every moment counts.
+    if (stale !== null && random.percent(70)) return { do: "run", ms: random.pick([1, 5, 5, 20]) };
     if (random.percent(55)) return { do: "run", ms: this.#anyMs() };
     return this.#fault(sight);
   }
@@ -254,7 +256,7 @@ export class StepSource {
           ms,
         };
       case "weather":
-        return { do: kind, ways: this.#someWays(), weather: this.#weather(), ms };
+        return { do: kind, ways: this.#someWays(sight), weather: this.#weather(), ms };
       case "cut":
         return { do: kind, ways: this.#partition(sight), ms: this.#anyMs() };
       case "pause":
@@ -292,10 +294,21 @@ export class StepSource {
     return ways;
   }
 
-  #someWays(): readonly Way[] | null {
+  /** Everywhere, on some links, or on those to or from one node. */
+  #someWays(sight: Sight): readonly Way[] | null {
     const random = this.#random;
-    if (random.percent(50)) return null;
-    return this.#allWays().filter(() => random.percent(35));
+    const one = this.#someNode(sight);
+    switch (random.below(5)) {
+      case 0:
+      case 1:
+        return null;
+      case 2:
+        return this.#allWays().filter(() => random.percent(35));
+      case 3:
+        return this.#allWays().filter(([from]) => from === one);
+      default:
+        return this.#allWays().filter(([, to]) => to === one);
+    }
   }
 
   #weather(): Weather {
@@ -304,7 +317,15 @@ export class StepSource {
       isCut: false,
       lossPercent: random.pick([0, 0, 2, 10, 30]),
       duplicatePercent: random.pick([0, 0, 5, 50]),
-      delayMs: random.pick([0, 1, 5, 20, this.#electionMs >> 1, this.#electionMs]),
+      delayMs: random.pick([
+        0,
+        1,
+        5,
+        20,
+        this.#electionMs >> 1,
+        this.#electionMs,
+        2 * this.#electionMs,
+      ]),
       stragglePercent: random.pick([0, 1, 10]),
       isOrdered: random.percent(50),
       messagesMax: random.pick([2, 20, 1000]),
