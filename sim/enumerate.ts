@@ -1,32 +1,22 @@
 /**
- * Short runs of a node in which a crash comes at every single file operation, in every way that is legal there: all
- * subsets of the unsynced writes when they are few, drawn ones beyond. Each outcome is opened and compared with what
- * the oracle knew at that moment.
+ * Short runs in which a crash comes at every single file operation, in every way that is legal there: all subsets of
+ * the unsynced writes when they are few, drawn ones beyond. Each outcome is opened and compared with what must be
+ * there at that moment.
  *
  * This finds by force what random crashes find by luck: an order of two operations that matters once in a thousand.
  */
-import { hash32 } from "../src/base/index.ts";
-import type { Node, NodeOptions, WriteRequest } from "../src/db/index.ts";
 import {
   type CrashPoint,
   type CrashSweepOptions,
-  SimEnv,
+  type SimEnv,
   sweepCrashes,
 } from "../src/env/sim/index.ts";
-import { keyBytes } from "./model.ts";
-import { close, drive, observe, open } from "./node-driver.ts";
-import { DATA_DIRECTORY } from "./node-options.ts";
-import { Oracle } from "./oracle.ts";
-import { check, Violation } from "./violation.ts";
-import { Workload } from "./workload.ts";
+import type { Scenario } from "./scenario.ts";
+import { NODE_SCENARIOS } from "./scenarios-node.ts";
+import { STORAGE_SCENARIOS } from "./scenarios-storage.ts";
+import { Violation } from "./violation.ts";
 
-export interface Scenario {
-  readonly name: string;
-  /** Comes before the crashes. */
-  readonly prepare: (stage: Stage) => void;
-  /** Crashed at each of its file operations. */
-  readonly run: (stage: Stage) => void;
-}
+export const SCENARIOS: readonly Scenario[] = [...NODE_SCENARIOS, ...STORAGE_SCENARIOS];
 
 export interface EnumerationResult {
   readonly scenario: string;
@@ -36,282 +26,40 @@ export interface EnumerationResult {
   readonly crashes: number;
 }
 
-const NO_END = new Uint8Array(0);
-
-export const SCENARIOS: readonly Scenario[] = [
-  {
-    name: "the first start of a directory",
-    prepare: () => {},
-    run: (stage) => stage.open(),
-  },
-  {
-    name: "twenty puts over two rolls of the log",
-    prepare: (stage) => stage.open(),
-    run: (stage) => {
-      for (let i = 0; i < 20; i++) stage.write(put(`key${i % 7}`, `value ${i} ${"x".repeat(300)}`));
-    },
-  },
-  {
-    name: "commands that wait for each other's sync",
-    prepare: (stage) => stage.open(),
-    run: (stage) => {
-      for (let turn = 0; turn < 3; turn++) {
-        for (let i = 0; i < 6; i++) stage.issue(put(`key${i}`, `${turn} ${"y".repeat(100 * i)}`));
-        stage.settle();
-      }
-    },
-  },
-  {
-    name: "transactions, a checkpoint, and what it releases",
-    prepare: (stage) => {
-      stage.open();
-      stage.some(12);
-      stage.checkpoint();
-      stage.some(12);
-    },
-    run: (stage) => {
-      stage.write(both("a", "1"));
-      stage.checkpoint();
-      stage.write(both("b", "2"));
-      stage.checkpoint();
-      stage.write(both("c", "3"));
-    },
-  },
-  {
-    name: "recovery of an unclean stop",
-    prepare: (stage) => {
-      stage.open();
-      stage.some(15);
-      stage.checkpoint();
-      stage.some(8);
-      stage.kill();
-    },
-    run: (stage) => {
-      stage.open();
-      stage.write(put("after", "recovery"));
-    },
-  },
-  {
-    name: "recovery of a torn tail",
-    prepare: (stage) => {
-      stage.open();
-      stage.some(10);
-      stage.tear();
-    },
-    run: (stage) => {
-      stage.open();
-      stage.write(put("after", "the tear"));
-    },
-  },
-  {
-    name: "a recovery that is lost together with the power, twice",
-    prepare: (stage) => {
-      stage.open();
-      stage.some(6);
-      stage.kill();
-      stage.open();
-      stage.kill();
-    },
-    run: (stage) => {
-      stage.open();
-      stage.write(put("after", "two kills"));
-      stage.write(put("after", "three"));
-    },
-  },
-  {
-    name: "a clean close",
-    prepare: (stage) => {
-      stage.open();
-      stage.some(8);
-      stage.checkpoint();
-      stage.some(3);
-    },
-    run: (stage) => stage.close(),
-  },
-  {
-    name: "a start after a clean close",
-    prepare: (stage) => {
-      stage.open();
-      stage.some(8);
-      stage.close();
-    },
-    run: (stage) => {
-      stage.open();
-      stage.write(put("next", "life"));
-    },
-  },
-  {
-    name: "large values and keys through a checkpoint",
-    prepare: (stage) => {
-      stage.open();
-      stage.write(put(`long${"k".repeat(2000)}`, "z".repeat(9000)));
-    },
-    run: (stage) => {
-      stage.write(put(`long${"k".repeat(2000)}`, "w".repeat(12_000)));
-      stage.checkpoint();
-      stage.write({
-        kind: "deleteRange",
-        key: keyBytes(`long${"k".repeat(2000)}`),
-        rangeEnd: NO_END,
-        prevKv: false,
-      });
-    },
-  },
-];
-
 /** Crashes `scenario` everywhere. Throws a Violation that names the place. */
 export function enumerate(
   scenario: Scenario,
   seed: number,
   options: CrashSweepOptions,
 ): EnumerationResult {
-  const stage = new Stage(seed);
-  scenario.prepare(stage);
-  const points = new Set<string>();
+  const stage = scenario.begin(seed);
+  stage.prepare();
+  let points = 0;
   let crashes = 0;
-  const stop = sweepCrashes(
-    stage.machine,
-    (crashed, point) => {
-      points.add(`${point.ordinal} ${point.moment}`);
-      crashes++;
-      judge(scenario, stage, crashed, point);
-    },
-    options,
+  let last: CrashPoint | null = null;
+  const visit = (crashed: SimEnv, point: CrashPoint): void => {
+    if (point.ordinal !== last?.ordinal || point.moment !== last.moment) points++;
+    last = point;
+    crashes++;
+    try {
+      stage.judge(crashed);
+    } catch (error) {
+      throw named(error, scenario.name, point);
+    }
+  };
+  for (const act of stage.acts) {
+    const stop = sweepCrashes(stage.machine, visit, options);
+    act();
+    stop();
+  }
+  return { scenario: scenario.name, points, crashes };
+}
+
+function named(error: unknown, scenario: string, point: CrashPoint): Violation {
+  const rule = error instanceof Violation ? error.check : `unexpected: ${String(error)}`;
+  const { crash, moment, ordinal, operation } = point;
+  return new Violation(
+    rule,
+    `"${scenario}", ${crash} ${moment} operation ${ordinal} (${operation.kind} ${operation.path}): ${error instanceof Error ? error.stack : String(error)}`,
   );
-  scenario.run(stage);
-  stop();
-  return { scenario: scenario.name, points: points.size, crashes };
-}
-
-function judge(scenario: Scenario, stage: Stage, crashed: SimEnv, point: CrashPoint): void {
-  const oracle = stage.oracle.copy(() => crashed.scheduler.nowMs);
-  try {
-    oracle.reopened(observe(open(crashed, stage.options).database));
-  } catch (error) {
-    const rule = error instanceof Violation ? error.check : `unexpected: ${String(error)}`;
-    const { crash, moment, ordinal, operation } = point;
-    throw new Violation(
-      rule,
-      `"${scenario.name}", ${crash} ${moment} operation ${ordinal} (${operation.kind} ${operation.path}): ${error instanceof Error ? error.stack : String(error)}`,
-    );
-  }
-}
-
-/** A machine with a node and an oracle, driven step by step. */
-export class Stage {
-  readonly machine: SimEnv;
-  readonly oracle: Oracle;
-  readonly options: NodeOptions;
-  readonly #workload: Workload;
-  #node: Node | null = null;
-  #waiting = 0;
-
-  constructor(seed: number) {
-    this.machine = new SimEnv({ seed });
-    this.oracle = new Oracle(
-      { leaseTtlSecondsMin: 2, keepsHistory: true, retentionRevisions: 0 },
-      () => this.machine.scheduler.nowMs,
-    );
-    this.options = {
-      dataDir: DATA_DIRECTORY,
-      walSegmentBytes: 4096,
-      retention: { retentionMs: 0, retentionRevisions: 1_000_000 },
-      checkpoints: { walBytes: 1e9, intervalMs: 1e9, operations: 1e9 },
-      quotaBytes: 0,
-    };
-    this.#workload = new Workload(hash32(seed, 1), {
-      keys: 8,
-      large: false,
-      leases: false,
-      compactions: true,
-    });
-  }
-
-  open(): void {
-    this.#node = open(this.machine, this.options);
-    this.oracle.reopened(observe(this.#node.database));
-  }
-
-  /** Hands a command over and does not wait for the answer. */
-  issue(request: WriteRequest): void {
-    const issued = this.oracle.issue(request);
-    this.#waiting++;
-    (this.#node as Node).database.write(request, {}, (error, outcome) => {
-      this.#waiting--;
-      this.oracle.answered(issued, error, outcome);
-    });
-  }
-
-  settle(): void {
-    drive(this.machine, "the wait for an answer", () => this.#waiting === 0);
-  }
-
-  write(request: WriteRequest): void {
-    this.issue(request);
-    this.settle();
-  }
-
-  /** Random commands. */
-  some(count: number): void {
-    for (let i = 0; i < count; i++) this.write(this.#workload.write(this.oracle));
-  }
-
-  checkpoint(): void {
-    let isOver = false;
-    (this.#node as Node).checkpoint((error) => {
-      check(error === null, "a checkpoint succeeds", () => String(error));
-      isOver = true;
-    });
-    drive(this.machine, "a checkpoint", () => isOver);
-  }
-
-  close(): void {
-    check(
-      close(this.machine, this.#node as Node),
-      "a close comes to its end",
-      () => "the process ended",
-    );
-    this.machine.halt();
-  }
-
-  kill(): void {
-    this.machine.kill();
-    this.#waiting = 0;
-  }
-
-  /** The power fails while a large command is being written: some of its sectors are there. */
-  tear(): void {
-    this.issue(put("torn", "t".repeat(3000)));
-    const { disk } = this.machine;
-    const before = disk.opCount;
-    drive(this.machine, "the way to the disk", () => disk.opCount > before || disk.changesInFlight);
-    this.machine.losePower("sectors");
-    this.#waiting = 0;
-  }
-}
-
-function put(key: string, value: string): WriteRequest {
-  return {
-    kind: "put",
-    key: keyBytes(key),
-    value: keyBytes(value),
-    lease: 0n,
-    prevKv: false,
-    ignoreValue: false,
-    ignoreLease: false,
-  };
-}
-
-/** Two keys that must always be equal, and a third that must not be there with them. */
-function both(name: string, value: string): WriteRequest {
-  return {
-    kind: "txn",
-    compare: [],
-    success: [
-      put(`left ${name}`, value) as WriteRequest & { kind: "put" },
-      put(`right ${name}`, value) as WriteRequest & { kind: "put" },
-      { kind: "deleteRange", key: keyBytes("gone"), rangeEnd: NO_END, prevKv: false },
-    ],
-    failure: [],
-  };
 }

@@ -28,7 +28,7 @@ const MODES: readonly CrashMode[] = [
   "torn",
   "mixed",
 ];
-const FILES: readonly FileClass[] = ["log", "next", "votes", "manifest", "data"];
+const FILES: readonly FileClass[] = ["log", "log", "votes", "manifest", "data"];
 const STREAM_WORLD = 22;
 /** However little is acknowledged. */
 const APPENDS_MAX = 30;
@@ -217,7 +217,7 @@ export class StorageDraw {
     const random = this.#random;
     yield {
       do: "slow",
-      file: random.pick(["log", "log", "next", "votes", "manifest", "data"]),
+      file: random.pick(["log", "log", "log", "votes", "manifest", "data"]),
       skip: random.below(6),
       times: isStuck ? 1 : random.between(1, 20),
       ms: isStuck ? null : random.pick([5, 300, 5000]),

@@ -76,7 +76,7 @@ export class StorageMarks {
         break;
       }
       case "rename":
-        if (fileClassOf(operation.to) !== "log") break;
+        if (!operation.to.endsWith(".wal")) break;
         this.#newestSequence = Math.max(this.#newestSequence, sequenceOf(operation.to));
         if (!this.isOpening) this.hit("segment rolled");
         break;
@@ -84,7 +84,7 @@ export class StorageMarks {
         if (operation.path.endsWith("/tmp")) this.#rolling = false;
         break;
       case "unlink":
-        if (fileClassOf(operation.path) !== "log") break;
+        if (!operation.path.includes("/wal/")) break;
         this.#unlinkedSequence = Math.max(this.#unlinkedSequence, sequenceOf(operation.path));
         this.hit("segment released");
         break;
@@ -117,7 +117,7 @@ export class StorageMarks {
     if (this.isOpening) return;
     const kind = fileClassOf(path);
     // The next segment begins with zeros; its header is what makes it one.
-    if (kind === "next" && offset === 0 && bytes[0] !== 0) this.#rolling = true;
+    if (kind === "log" && offset === 0 && bytes[0] !== 0) this.#rolling = true;
     if (kind === "data") this.#phases.set(path, offset >= FIRST_PAGE_OFFSET ? "pages" : "meta");
   }
 

@@ -30,8 +30,8 @@ export interface AppendPart {
   readonly withHardState: boolean;
 }
 
-/** Files by what they are for. "next" is the segment that is being made. */
-export type FileClass = "log" | "next" | "votes" | "manifest" | "data" | "other";
+/** Files by what they are for. */
+export type FileClass = "log" | "votes" | "manifest" | "data" | "other";
 
 /** How a directory that was closed is damaged. Each is tried on a copy. */
 export type DamageKind =
@@ -115,8 +115,8 @@ export type StorageStep =
       readonly seed: number;
     };
 
+/** A segment keeps the name under which it was opened: the one that it was made under, most of the time. */
 export function fileClassOf(path: string): FileClass {
-  if (path.endsWith("next.wal")) return "next";
   if (path.endsWith(".wal")) return "log";
   if (path.includes("/db/")) return "data";
   if (path.includes("VOTE")) return "votes";

@@ -81,7 +81,7 @@ interface Pin {
   readonly content: Content;
 }
 
-class StoragePlay implements Play<StorageStep> {
+export class StoragePlay implements Play<StorageStep> {
   readonly #seed: number;
   readonly #options: StorageWorldOptions;
   readonly #draw: StorageDraw;
@@ -154,6 +154,23 @@ class StoragePlay implements Play<StorageStep> {
 
   get commands(): number {
     return this.#commands;
+  }
+
+  get machine(): SimEnv {
+    return this.#machine;
+  }
+
+  /** Opens a crashed copy of the machine, which must hold what is known to be there now. */
+  judge(crashed: SimEnv): void {
+    let storage = this.#tryToOpen(crashed, false);
+    if (storage instanceof FileError && storage.isFull && this.#isFull) {
+      crashed.kill();
+      crashed.disk.quotaBytes = Number.POSITIVE_INFINITY;
+      storage = this.#tryToOpen(crashed, false);
+    }
+    if (storage === null || storage instanceof Error)
+      throw new Violation("a directory opens again after a crash", `${storage?.stack}`);
+    findState(storage, this.#knowledge(), false);
   }
 
   draw(): StorageStep | null {
@@ -716,7 +733,7 @@ class StoragePlay implements Play<StorageStep> {
     if (this.#failure !== null) return;
     const matches = (path: string): boolean => {
       const kind = fileClassOf(path);
-      if (target === "log") return kind === "log" || kind === "next";
+      if (target === "log") return kind === "log";
       return target === "votes" ? path === `${ROOT}/VOTE` : path === `${ROOT}/db/${target}.hdb`;
     };
     this.#failure = {
