@@ -9,6 +9,7 @@ import type {
   AnyWriteRequest,
   LeaseStatus,
   Outcome,
+  PutRequest,
   RangeRequest,
   RangeResponse,
   Refusal,
@@ -198,7 +199,7 @@ export function outcomeOf(answer: Answer<unknown> | { readonly kind: string }): 
   return value?.kind === "error" ? (value as Refusal).code : "ok";
 }
 
-export function putRequest(key: string, value: string, lease = 0n): WriteRequest {
+export function putRequest(key: string, value: string, lease = 0n): PutRequest {
   return {
     kind: "put",
     key: utf8(key),
