@@ -62,7 +62,7 @@ export function encodeFixture({ steps, ...head }: Fixture): string {
   const lines = Object.entries(head).map(
     ([name, value]) => `  ${JSON.stringify(name)}: ${JSON.stringify(toJson(value as Plain))},`,
   );
-  const list = steps.map((step) => `    ${JSON.stringify(toJson(step))}`).join(",\n");
+  const list = steps.map((step) => `    ${JSON.stringify(toJson(step as Plain))}`).join(",\n");
   return ["{", ...lines, '  "steps": [', list, "  ]", "}", ""].join("\n");
 }
 

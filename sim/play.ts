@@ -58,8 +58,8 @@ export type AnyWorld = World<any, any>;
 export interface Script {
   readonly world: string;
   readonly seed: number;
-  readonly options: Plain;
-  readonly steps: readonly Plain[];
+  readonly options: unknown;
+  readonly steps: readonly unknown[];
 }
 
 /** Plays what the seed leads to. The script of a run that failed comes with its failure. */
@@ -69,8 +69,8 @@ export function playSeed(
   style: Style = "default",
   trace: Trace = new Trace(),
 ): RunResult {
-  const options = world.drawOptions(seed, style) as Plain;
-  const steps: Plain[] = [];
+  const options = world.drawOptions(seed, style) as unknown;
+  const steps: unknown[] = [];
   return run(
     world,
     seed,
@@ -107,16 +107,16 @@ export function playScript(
 function run(
   world: AnyWorld,
   seed: number,
-  options: Plain,
+  options: unknown,
   trace: Trace,
-  drive: (play: Play<Plain>) => void,
-  steps: readonly Plain[],
+  drive: (play: Play<unknown>) => void,
+  steps: readonly unknown[],
 ): RunResult {
   const marks = new Marks();
-  let play: Play<Plain> | null = null;
+  let play: Play<unknown> | null = null;
   let failure: Failure | null = null;
   try {
-    play = world.begin(seed, options, trace, marks) as Play<Plain>;
+    play = world.begin(seed, options, trace, marks) as Play<unknown>;
     drive(play);
   } catch (error) {
     failure = failureOf(error, trace, options, {

@@ -3,7 +3,7 @@
  * Steps are left out in ever smaller pieces (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing
  * input", 2002). The result is no minimum, and the work ends with its budget.
  */
-import { type AnyWorld, type Plain, playScript, type Script } from "./play.ts";
+import { type AnyWorld, playScript, type Script } from "./play.ts";
 import type { Failure } from "./result.ts";
 
 export interface Shrunk {
@@ -102,7 +102,7 @@ class Shrinker {
   #simplerOptions(): void {
     for (let progress = true; progress && !this.#isOver();) {
       progress = false;
-      const options = (this.#world.simplerOptions?.(this.#script.options) ?? []) as Plain[];
+      const options = (this.#world.simplerOptions?.(this.#script.options) ?? []) as unknown[];
       for (const simpler of options) {
         if (!this.#take({ ...this.#script, options: simpler })) continue;
         progress = true;
@@ -115,7 +115,7 @@ class Shrinker {
     for (let i = this.#script.steps.length - 1; i >= 0 && !this.#isOver(); i--) {
       for (let progress = true; progress && !this.#isOver();) {
         progress = false;
-        const candidates = (this.#world.simplerSteps?.(this.#script.steps[i]) ?? []) as Plain[];
+        const candidates = (this.#world.simplerSteps?.(this.#script.steps[i]) ?? []) as unknown[];
         for (const simpler of candidates) {
           const steps = this.#script.steps.with(i, simpler);
           if (!this.#take({ ...this.#script, steps })) continue;

@@ -27,6 +27,8 @@ export interface RunningNode {
 export interface RunningServer {
   /** What it listens on, with real ports. */
   readonly addresses: readonly string[];
+  /** Where health and metrics are told; absent or empty: nowhere. */
+  readonly metrics?: readonly string[];
   /** Takes no more connections, lets requests finish for `graceMs`, then ends them. */
   close(graceMs: number): Promise<void>;
 }
@@ -148,6 +150,7 @@ export async function runServer<N extends RunningNode>(
         corruptedEntries: recovery.corruptedEntries,
         durationMs: recovery.durationMs,
       },
+      ...(isSome(server.metrics) ? { metrics: server.metrics } : {}),
     }),
   );
   log("info", "serve", "ready", { name: options.name, client: server.addresses });
@@ -155,6 +158,10 @@ export async function runServer<N extends RunningNode>(
   function currentStage(): string {
     return stage;
   }
+}
+
+function isSome(list: readonly string[] | undefined): boolean {
+  return list !== undefined && list.length > 0;
 }
 
 /** Whatever was thrown where nobody caught it: the state of the process is unknown, so it is never "refused". */

@@ -11,6 +11,7 @@ import {
   type Reader,
   truth,
   urlList,
+  urlListOrNone,
   versionNumber,
   wholeNumber,
   word,
@@ -24,6 +25,9 @@ export interface ServeConfig {
   readonly listenClientUrls: readonly string[];
   /** Empty: the listen URLs. */
   readonly advertiseClientUrls: readonly string[];
+  /** Empty: no HTTP listener. */
+  readonly listenMetricsUrls: readonly string[];
+  readonly metricsCompat: "none" | "etcd";
   readonly insecure: boolean;
   readonly emulatedEtcdVersion: string;
   readonly initialAdvertisePeerUrls: readonly string[];
@@ -120,6 +124,22 @@ export const OPTIONS: { readonly [K in keyof ServeConfig]: OptionSpec<ServeConfi
     fallback: "",
     fallbackNote: "the listen URLs",
     read: urlList({ mayBeEmpty: true }),
+  },
+  listenMetricsUrls: {
+    flag: "listen-metrics-urls",
+    value: "urls",
+    group: CLIENTS,
+    help: "where health, readiness, version and metrics are told over HTTP, commas between; none: nowhere. When nobody names it and the port is taken, the node does without",
+    fallback: "http://127.0.0.1:2381",
+    read: urlListOrNone,
+  },
+  metricsCompat: {
+    flag: "metrics-compat",
+    value: "names",
+    group: CLIENTS,
+    help: "etcd repeats what /metrics says under the names that dashboards for etcd know",
+    fallback: "none",
+    read: oneOf("none", "etcd"),
   },
   insecure: {
     flag: "insecure",
@@ -340,12 +360,10 @@ const LATER: ReadonlySet<string> = new Set([
   "force-new-cluster",
   "join",
   "key-file",
-  "listen-metrics-urls",
   "listen-peer-urls",
   "listen-resp-urls",
   "log-outputs",
   "max-learners",
-  "metrics-compat",
   "pre-vote",
   "snapshot-count",
   "snapshot-keep",

@@ -6,12 +6,14 @@ import { checkListenable, serveEtcd } from "../server/index.ts";
 import { advertisedUrls, type ResolvedConfig, retentionOf } from "./config.ts";
 import { type Host, runServer } from "./lifecycle.ts";
 import { createLog, stderrSink } from "./log.ts";
+import { Observer } from "./observe.ts";
 import type { ServeConfig } from "./options.ts";
 
 /** Starts the node. Comes back when it serves or when the process is ending; the process lives on by its sockets. */
 export async function serve({ config, origins, warnings }: ResolvedConfig): Promise<void> {
   const log = createLog(config.logLevel, config.logFormat, stderrSink());
-  const env = nodeEnv({ log });
+  const observer = new Observer(config, origins.listenMetricsUrls === "default", log);
+  const env = nodeEnv({ log, onDurable: observer.onDurable });
   await runServer(
     {
       name: config.name,
@@ -23,6 +25,7 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
       startNode: async () => {
         // A port in use is told before a directory is made, which would keep its ids for good.
         await checkListenable(config.listenClientUrls);
+        await observer.listen();
         const node = await startNode(env, {
           dataDir: config.dataDir,
           name: config.name,
@@ -50,12 +53,17 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
           database: node.database,
           recovery: node.recovery,
           onFatal: (listener: (error: unknown) => void) => node.onFatal(listener),
-          close: () => stopNode(node),
+          close: async () => {
+            await observer.close();
+            await stopNode(node);
+          },
+          node,
         };
       },
-      serve: (node) =>
-        serveEtcd({
+      serve: async ({ node }) => {
+        const server = await serveEtcd({
           database: node.database,
+          metrics: observer.metrics,
           urls: config.listenClientUrls,
           limits: {
             maxRequestBytes: config.maxRequestBytes,
@@ -63,7 +71,18 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
           },
           emulatedEtcdVersion: config.emulatedEtcdVersion,
           log,
-        }),
+        });
+        observer.serves(node);
+        return {
+          addresses: server.addresses,
+          metrics: observer.addresses,
+          close: async (graceMs) => {
+            // Probes hear at once that nothing more is to be sent here.
+            observer.serves(null);
+            await server.close(graceMs);
+          },
+        };
+      },
     },
     processHost(log),
   );

@@ -195,6 +195,11 @@ export function urlList(options: { readonly mayBeEmpty: boolean }): Reader<reado
   };
 }
 
+/** As `urlList`; the word "none" stands for no URL at all. */
+export function urlListOrNone(text: string): readonly string[] {
+  return text.trim() === "none" ? [] : urlList({ mayBeEmpty: true })(text);
+}
+
 /** True where only this machine can connect: the loopback names and addresses. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);

@@ -70,6 +70,7 @@ export class Chores {
   #hasExpired = false;
   #isCompacting = false;
   #checkpointing = false;
+  #checkpointsMade = 0;
   #whenCheckpointed: (() => void)[] = [];
   #checkpointLsn: number;
   #checkpointIndex: number;
@@ -97,6 +98,11 @@ export class Chores {
   stop(): void {
     this.#isStopped = true;
     this.#timer?.cancel();
+  }
+
+  /** Checkpoints since the start. */
+  get checkpointsMade(): number {
+    return this.#checkpointsMade;
   }
 
   /** Calls `done` when no checkpoint is on its way any more. After `stop`. */
@@ -272,6 +278,7 @@ export class Chores {
         this.#checkpointIndex = meta.appliedIndex;
         this.#checkpointCommands = commands;
         this.#checkpointAtMs = nowMs;
+        this.#checkpointsMade++;
         this.#release(() => this.#checkpointEnded(done, null));
       } else if (error instanceof FileError && error.isFull) {
         this.#checkpointNotBeforeMs = nowMs + CHECKPOINT_RETRY_MS;

@@ -30,7 +30,7 @@ export {
   type TxnResult,
   type Value,
 } from "./harmony.ts";
-export { Node, type RecoveryStats, stopNode } from "./node.ts";
+export { Node, type NodeStats, type RecoveryStats, stopNode } from "./node.ts";
 export type { NodeOptions } from "./node-options.ts";
 export { openNode, startNode } from "./open-node.ts";
 export type * from "./requests.ts";

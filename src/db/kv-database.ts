@@ -82,6 +82,16 @@ export class KvDatabase implements Database {
     };
   }
 
+  /** Now. */
+  get keyCount(): number {
+    return this.#machine.keyCount;
+  }
+
+  /** Now. */
+  get leaseCount(): number {
+    return this.#machine.leaseCount;
+  }
+
   write(request: AnyWriteRequest, options: CallOptions, reply: Reply<Outcome>): void {
     if (this.#ended !== null) {
       reply(this.#ended, undefined as never);

@@ -33,6 +33,19 @@ export interface RecoveryStats {
   readonly durationMs: number;
 }
 
+/** Counters of a node since its start; what is pending, and the keys and leases, are those of now. */
+export interface NodeStats {
+  readonly checkpoints: number;
+  readonly entriesApplied: number;
+  /** Replayed ones included. */
+  readonly commandsApplied: number;
+  readonly commandsRefused: number;
+  readonly commandsPending: number;
+  readonly leaderChanges: number;
+  readonly keys: number;
+  readonly leases: number;
+}
+
 /** A step of taking a node, or what there is of it, apart. */
 export type Closing = () => Io<void>;
 
@@ -64,6 +77,7 @@ export class Node {
   /** What the log looked like at the start; null for a new one. */
   readonly log: WalRecovery | null;
   readonly #parts: NodeParts;
+  readonly #appliedAtStart: number;
   #closing: Ending | null = null;
 
   /** Use `openNode`. */
@@ -74,6 +88,7 @@ export class Node {
     log: WalRecovery | null,
   ) {
     this.#parts = parts;
+    this.#appliedAtStart = parts.replica.machine.appliedIndex;
     this.identity = parts.identity;
     this.database = database;
     this.recovery = recovery;
@@ -90,6 +105,21 @@ export class Node {
   /** What the log holds and has written since the start. */
   get logStats(): WalStats {
     return this.#parts.wal.stats;
+  }
+
+  /** What the node has done since the start, and what it holds. */
+  get stats(): NodeStats {
+    const { replica, chores } = this.#parts;
+    return {
+      checkpoints: chores.checkpointsMade,
+      entriesApplied: replica.machine.appliedIndex - this.#appliedAtStart,
+      commandsApplied: replica.commandsApplied,
+      commandsRefused: replica.commandsRefused,
+      commandsPending: replica.commandsPending,
+      leaderChanges: replica.leaderChanges,
+      keys: this.database.keyCount,
+      leases: this.database.leaseCount,
+    };
   }
 
   /** Makes a checkpoint now. */

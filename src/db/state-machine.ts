@@ -104,6 +104,10 @@ export class KvStateMachine implements StateMachine<Outcome> {
     return this.#store.count;
   }
 
+  get leaseCount(): number {
+    return this.#store.leases.count;
+  }
+
   /** The settings that the database was created with, or that a command gave it since: another object then. */
   get settings(): StoreSettings {
     return this.#store.settings;

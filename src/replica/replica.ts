@@ -127,6 +127,9 @@ export class Replica<Result> {
   #savedVote: number;
   #stopped: HarmonyError | null = null;
   #commandsApplied = 0;
+  #commandsRefused = 0;
+  #leaderChanges = 0;
+  #leaderSeen = 0;
   /** What callers threw out of their own answers. */
   #defects: unknown[] = [];
 
@@ -148,6 +151,23 @@ export class Replica<Result> {
   /** Commands applied since the start, replayed ones included. */
   get commandsApplied(): number {
     return this.#commandsApplied;
+  }
+
+  /** Commands that got an error instead of a result since the start: no room, no leader, a stop. */
+  get commandsRefused(): number {
+    return this.#commandsRefused;
+  }
+
+  /** Commands that wait to be proposed, or are proposed and not applied. */
+  get commandsPending(): number {
+    let proposed = 0;
+    for (const { proposals } of this.#proposed.values()) proposed += proposals.length;
+    return this.#waiting.length + proposed;
+  }
+
+  /** Leaders that this replica has seen since the start, each as often as it became known. */
+  get leaderChanges(): number {
+    return this.#leaderChanges;
   }
 
   /** Why it stopped, or null. Whatever is asked for from now on gets this error. */
@@ -269,6 +289,10 @@ export class Replica<Result> {
   /** Takes the Readys that are there. Messages that need no disk go to `send`; what the log must hold is returned. */
   collect(send: (message: Message) => void): GroupAppend | null {
     let append: { entries: Entry[]; hardState: HardState | null } | null = null;
+    if (this.#node.leader !== this.#leaderSeen) {
+      this.#leaderSeen = this.#node.leader;
+      if (this.#leaderSeen !== 0) this.#leaderChanges++;
+    }
     while (this.#node.hasReady()) {
       const ready = this.#node.ready();
       assert(ready.number === this.#readyTaken + 1, "Readys are numbered one by one");
@@ -477,6 +501,7 @@ export class Replica<Result> {
   }
 
   #settle(proposal: Proposal<Result>, error: HarmonyError | null, result?: Result): void {
+    if (error !== null) this.#commandsRefused++;
     try {
       proposal.settle(error, result);
     } catch (thrown) {

@@ -1,7 +1,8 @@
 /**
  * L8, the doors: they move bytes between sockets and the database and hold no state of it. `grpc/` is the etcd v3
  * API: services as functions from message bytes to message bytes (`method.ts`), one table from our errors to gRPC's
- * codes and etcd's texts (`status.ts`), one adapter to the library that carries them (`transport-grpc-js.ts`).
+ * codes and etcd's texts (`status.ts`), our own HTTP/2 beneath them (`transport.ts`, `connection.ts`, `calls.ts`, and
+ * the machines of `codec/http2`), which carries them over any byte stream.
  *
  * One Put: the transport hands the message over as a view of what it received; `kv-service` has the codec read it and
  * calls `Database.write`; the outcome's callback has the codec write the answer, which the transport sends.
@@ -17,8 +18,12 @@
 import { type Database, FORMAT_MAJOR, FORMAT_MINOR } from "../db/index.ts";
 import type { LogSink } from "../env/index.ts";
 import { etcdMethods } from "./grpc/etcd-methods.ts";
+import { measured } from "./grpc/measured.ts";
+import type { Metrics } from "./http/metrics.ts";
 import { listenGrpc } from "./grpc/transport.ts";
 
+export { type HttpListener, type HttpOptions, listenHttp } from "./http/http-server.ts";
+export { Metrics } from "./http/metrics.ts";
 export { checkListenable } from "./listener.ts";
 
 export interface EtcdLimits {
@@ -36,6 +41,8 @@ export interface EtcdOptions {
   readonly urls: readonly string[];
   readonly limits?: EtcdLimits | undefined;
   readonly log: LogSink;
+  /** Counts the calls. */
+  readonly metrics?: Metrics | undefined;
   /** The etcd version that clients are told, some of which choose by it what they ask for. */
   readonly emulatedEtcdVersion?: string | undefined;
 }
@@ -60,7 +67,7 @@ const ETCD_VERSION_DEFAULT = "3.6.11";
 
 /** Serves the etcd v3 API. Rejects with an Error whose `code` is EADDRINUSE or the like when it cannot listen. */
 export async function serveEtcd(options: EtcdOptions): Promise<EtcdServer> {
-  const { database, urls, log, limits = {} } = options;
+  const { database, urls, log, limits = {}, metrics } = options;
   const { methods, stopServing } = etcdMethods(
     database,
     {
@@ -70,7 +77,7 @@ export async function serveEtcd(options: EtcdOptions): Promise<EtcdServer> {
     log,
   );
   const transport = await listenGrpc(
-    methods,
+    metrics === undefined ? methods : methods.map((method) => measured(method, metrics)),
     {
       urls,
       maxMessageBytes: (limits.maxRequestBytes ?? REQUEST_BYTES_DEFAULT) + MESSAGE_OVERHEAD_BYTES,

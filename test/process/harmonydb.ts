@@ -94,6 +94,9 @@ export class Bench {
       this.dataDir,
       "--listen-client-urls",
       "http://127.0.0.1:0",
+      ...(args.some((arg) => arg.startsWith("--listen-metrics-urls"))
+        ? []
+        : ["--listen-metrics-urls=none"]),
       ...args,
     );
   }
