@@ -294,6 +294,15 @@ describe("endpoint and member", () => {
     expect(await etcdctl.run("alarm", "list")).toBe("");
   });
 
+  it("takes whole URLs as endpoints, which this etcdctl then sends as the authority", async () => {
+    const byUrl = new Etcdctl(ready.client[0] as string, "url");
+    expect(byUrl.endpoint).toMatch(/^http:\/\//);
+    expect(await byUrl.run("endpoint", "status")).toContain(byUrl.endpoint);
+    expect((await byUrl.try(["endpoint", "health"])).err).toContain(`${byUrl.endpoint} is healthy`);
+    expect(await byUrl.run("put", "by", "url")).toBe("OK\n");
+    expect(await byUrl.run("get", "by")).toBe(lines("by", "url"));
+  });
+
   it("endpoint status as json and as a table", async () => {
     const [answer] = (await etcdctl.json("endpoint", "status")) as {
       readonly Endpoint: string;

@@ -13,8 +13,9 @@ const RUN_TIMEOUT_MS = 15_000;
 export class Etcdctl {
   readonly endpoint: string;
 
-  constructor(url: string) {
-    this.endpoint = new URL(url).host;
+  /** `form`: whether the program is given `host:port` or the whole URL. */
+  constructor(url: string, form: "host" | "url" = "host") {
+    this.endpoint = form === "url" ? url : new URL(url).host;
   }
 
   /** Runs a command and resolves with how it ended, whatever that is. */

@@ -3,7 +3,7 @@
  * answers into bytes (RFC 9113, HPACK: RFC 7541), `GrpcCall` turns the bytes of a stream into messages.
  *
  * Why our own: a library's general server costs several times what the rest of a call does; ours does what gRPC
- * needs and nothing else (decision 0011).
+ * needs and nothing else (decision 0012).
  *
  * Left out: push, priorities (read and ignored, as RFC 9113 section 5.3 allows), Huffman in what we send, larger
  * frames than 16 KiB, compressed messages (refused as gRPC asks for), the client's side.
