@@ -8,6 +8,8 @@ import { check, Violation } from "./violation.ts";
 
 /** Far more than any opening or closing of the simulator's small directories takes. */
 const EVENTS_MAX = 400_000;
+/** A start that takes longer waits for something that does not come by itself. */
+const OPENING_MS = 20_000;
 
 /** Lets time pass until `isOver`, or until the process has ended. */
 export function drive(machine: SimEnv, what: string, isOver: () => boolean): void {
@@ -20,11 +22,15 @@ export function drive(machine: SimEnv, what: string, isOver: () => boolean): voi
   }
 }
 
-/** The node, the error that it refused with, or null when its process ended on the way. */
+/**
+ * The node, the error that it refused with, or null when its process ended on the way. `onLate` hears of a start that
+ * does not come to its end: on a full disk it waits for room.
+ */
 export function tryToOpen(
   machine: SimEnv,
   options: NodeOptions,
   onFatal: (error: HarmonyError) => void = () => {},
+  onLate: () => void = () => {},
 ): Node | Error | null {
   const outcome: { isOver: boolean; error: unknown; node: Node | undefined } = {
     isOver: false,
@@ -36,7 +42,15 @@ export function tryToOpen(
     outcome.error = error;
     outcome.node = node;
   });
-  drive(machine, "an opening", () => outcome.isOver);
+  const lateMs = machine.scheduler.nowMs + OPENING_MS;
+  let isLate = false;
+  drive(machine, "an opening", () => {
+    if (!isLate && machine.scheduler.nowMs > lateMs) {
+      isLate = true;
+      onLate();
+    }
+    return outcome.isOver;
+  });
   if (!machine.running || !outcome.isOver) return null;
   const { error, node } = outcome;
   if (error === null) {

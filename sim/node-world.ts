@@ -23,7 +23,8 @@ import { NodePlan, type NodeView } from "./node-plan.ts";
 import { type NodeStep, simplerNodeSteps } from "./node-steps.ts";
 import { DiskTrouble, survivalOf } from "./node-trouble.ts";
 import { COMMANDS_PER_CYCLE, NODE_MARKS, NodeWatch } from "./node-watch.ts";
-import { type Issued, Oracle } from "./oracle.ts";
+import { Oracle } from "./oracle.ts";
+import type { Issued } from "./oracle-futures.ts";
 import type { Play, World } from "./play.ts";
 import type { Trace } from "./trace.ts";
 import { check, show, Violation } from "./violation.ts";
@@ -214,7 +215,12 @@ class NodePlay implements Play<NodeStep>, NodeView {
     if (!machine.disk.quiet) machine.kill();
     this.#trouble.ended();
     this.#watch.planHalt(halt);
-    const node = tryToOpen(machine, this.#options.node, (error) => this.#trouble.onFatal(error));
+    const node = tryToOpen(
+      machine,
+      this.#options.node,
+      (error) => this.#trouble.onFatal(error),
+      () => this.#trouble.room(),
+    );
     this.#watch.planHalt(null);
     if (node === null) {
       this.#note("crashed in recovery");

@@ -20,33 +20,15 @@ import type {
 import { Marks } from "./marks.ts";
 import { KvModel, type ModelLease } from "./model.ts";
 import { NODE_MARKS } from "./node-watch.ts";
+import { Futures, type Issued, nameOf, type Possible } from "./oracle-futures.ts";
 import { historyMismatch, leaseMismatch, type Observed } from "./oracle-compare.ts";
 import { check, difference, show, Violation } from "./violation.ts";
-
-/** A command that was handed to the database. */
-export interface Issued {
-  readonly request: WriteRequest;
-  readonly issuedAtMs: number;
-  readonly ordinal: number;
-  /** Nobody waits for an answer any more, and what happened to it is open. */
-  isOver: boolean;
-}
 
 export interface OracleOptions {
   readonly leaseTtlSecondsMin: number;
   readonly keepsHistory: boolean;
   /** The database compacts by itself, but keeps at least so many revisions. 0: it does not. */
   readonly retentionRevisions: number;
-}
-
-/**
- * A state that the database may be in. Several are possible while a lease is due: a revision may have come from its
- * end or from a command whose answer is on its way.
- */
-interface Possible {
-  readonly model: KvModel;
-  /** Commands of the queue that have happened in it, a prefix, with the answers that they must get. */
-  readonly happened: ReadonlyMap<Issued, Outcome>;
 }
 
 /** More are never met in practice; the states in which the least has happened are kept. */
@@ -138,8 +120,9 @@ export class Oracle {
     this.#acknowledged++;
     let reason: string | null = null;
     const fitting: Possible[] = [];
+    const futures = this.#futures();
     for (const possible of this.#possible) {
-      for (const after of this.#untilHappened(possible, issued)) {
+      for (const after of futures.untilHappened(possible, issued)) {
         const found = difference(outcome, after.happened.get(issued));
         if (found === null) fitting.push(after);
         else reason ??= found;
@@ -171,8 +154,9 @@ export class Oracle {
     this.#see(revision);
     let reason: string | null = null;
     const fitting: Possible[] = [];
+    const futures = this.#futures();
     for (const possible of this.#possible) {
-      for (const after of this.#reachable(possible, revision)) {
+      for (const after of futures.reachable(possible, revision)) {
         this.#observeCompaction(after.model, request, response);
         const expected =
           request.kind === "range" ? after.model.range(request) : after.model.readTxn(request);
@@ -200,8 +184,16 @@ export class Oracle {
     this.#reopenings++;
     // A guess between several histories is made with all of the history in view.
     const isCertain = this.#possible.length === 1 && this.#dueLeases(this.#model).length === 0;
+    // An id is given once, so what is held has not ended.
+    const held = new Set(observed.leases());
+    const futures = this.#futures(held);
     for (const possible of this.#possible) {
-      for (const { model, happened } of this.#reachable(possible, observed.revision)) {
+      for (const { model, happened } of futures.reachable(possible, observed.revision)) {
+        // Said first, for it is cheap, and there are many ways to end leases that nothing hangs on.
+        if (model.leases.size !== held.size || [...held].some((id) => !model.leases.has(id))) {
+          reason = `it holds the leases ${[...held].join()}, not ${[...model.leases.keys()].join()}`;
+          continue;
+        }
         const found = this.#mismatch(model, observed, isCertain);
         if (found !== null) {
           reason = found;
@@ -226,8 +218,9 @@ export class Oracle {
     let reason = `nothing leads from revision ${this.#model.revision} to ${status.revision}`;
     this.#see(status.revision);
     const fitting: Possible[] = [];
+    const futures = this.#futures();
     for (const possible of this.#possible) {
-      for (const after of this.#reachable(possible, status.revision)) {
+      for (const after of futures.reachable(possible, status.revision)) {
         const found = this.#statusMismatch(after.model, id, status, isCertain);
         if (found === null) fitting.push(after);
         else reason = found;
@@ -281,61 +274,19 @@ export class Oracle {
     if (model.leasesEnded > this.#model.leasesEnded) this.#marks.hit(NODE_MARKS.leaseEndedAround);
   }
 
-  /** States at `revision` that `possible` may have become: those first in which the least has happened. */
-  *#reachable(possible: Possible, revision: number): Generator<Possible> {
-    const chain: Possible[] = [];
-    for (let at: Possible | null = possible; at !== null; at = this.#next(at)) {
-      if (at.model.revision > revision) break;
-      chain.push(at);
-      if (at.model.revision === revision) yield at;
-    }
-    for (const at of chain)
-      for (const ended of this.#endings(at)) yield* this.#reachable(ended, revision);
-  }
-
-  /** States right after `issued` has happened. */
-  *#untilHappened(possible: Possible, issued: Issued): Generator<Possible> {
-    const chain: Possible[] = [];
-    for (let at: Possible | null = possible; at !== null; at = this.#next(at)) {
-      if (at.happened.has(issued)) {
-        yield at;
-        break;
-      }
-      chain.push(at);
-    }
-    for (const at of chain)
-      for (const ended of this.#endings(at)) yield* this.#untilHappened(ended, issued);
-  }
-
-  /** With one more command, or null when there is none. */
-  #next(possible: Possible): Possible | null {
-    const issued = this.#queue[possible.happened.size];
-    if (issued === undefined) return null;
-    const model = possible.model.copy();
-    const { request } = issued;
-    const before = request.kind === "leaseKeepAlive" ? model.leases.get(request.id) : undefined;
-    const outcome = model.apply(request, issued.issuedAtMs);
-    // Until its answer comes nobody was promised a longer life of the lease.
-    if (request.kind === "leaseKeepAlive" && before !== undefined)
-      model.weakenLease(request.id, before);
-    return { model, happened: new Map(possible.happened).set(issued, outcome) };
-  }
-
-  *#endings(possible: Possible): Generator<Possible> {
-    for (const id of this.#dueLeases(possible.model)) {
-      const model = possible.model.copy();
-      model.endLease(id);
-      model.leasesEnded++;
-      yield { model, happened: possible.happened };
-    }
+  /** Leases may have ended once their promised time is over, except those that are `held`. */
+  #futures(held: ReadonlySet<bigint> | null = null): Futures {
+    return new Futures(
+      this.#queue,
+      (id, lease) => this.#isDue(lease) && (held === null || !held.has(id)),
+    );
   }
 
   /** Of equal states one is enough. */
   #keep(fitting: readonly Possible[]): void {
     const kept = new Map<string, Possible>();
     for (const possible of fitting) {
-      const { model, happened } = possible;
-      const name = `${happened.size} ${model.signature} ${[...model.leases.keys()].join()}`;
+      const name = nameOf(possible);
       if (!kept.has(name) && kept.size < POSSIBLE_MAX) kept.set(name, possible);
     }
     this.#possible = [...kept.values()].toSorted((a, b) => a.happened.size - b.happened.size);
