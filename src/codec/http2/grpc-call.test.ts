@@ -178,6 +178,34 @@ describe("what is held", () => {
     expect(rest).toHaveLength(0);
   });
 
+  it("messages of any sizes one after the other are never left without window", () => {
+    fc.assert(
+      fc.property(
+        fc.array(
+          fc.constantFrom(0, 1, 5000, 25_000, 32_000, 40_000, 60_000, 65_530, 65_531, 90_000),
+          {
+            maxLength: 6,
+          },
+        ),
+        fc.boolean(),
+        (sizes, keeps) => {
+          const rig = new Rig({ max: 100_000, allowance: 100_005, keeps });
+          rig.send(request(1, 0));
+          let rest = bytes(...sizes.map((size) => message(new Uint8Array(size))));
+          for (let i = 0; i <= sizes.length; i++) {
+            rest = rig.push(1, rest);
+            if (!keeps || i === sizes.length) continue;
+            rig.calls.get(1)?.next();
+            rig.take();
+          }
+          expect(rest).toHaveLength(0);
+          expect(rig.messages.map(({ length }) => length)).toEqual(sizes);
+        },
+      ),
+      { numRuns: 100 },
+    );
+  });
+
   it("large messages share the allowance: those that find none wait, and each comes through in the end", () => {
     const rig = new Rig({ max: 300_000, allowance: 400_000 });
     const ids = [1, 3, 5, 7];

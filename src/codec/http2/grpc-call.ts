@@ -201,14 +201,17 @@ export class GrpcCall implements StreamListener {
       this.#takeAllowance();
       return;
     }
-    this.stream.openWindow(INITIAL_WINDOW_BYTES + this.#grantedBytes - this.#heldBytes);
+    this.stream.openWindow(
+      INITIAL_WINDOW_BYTES + this.#grantedBytes - this.#heldBytes,
+      this.#isBusy ? 0 : this.#reader.messageBytes - this.#heldBytes,
+    );
   }
 
   #takeAllowance(): boolean {
     const bytes = this.#reader.messageBytes;
     if (!this.#allowance.take(this, bytes)) return false;
     this.#grantedBytes = bytes;
-    this.stream.openWindow(INITIAL_WINDOW_BYTES + bytes - this.#heldBytes);
+    this.stream.openWindow(INITIAL_WINDOW_BYTES + bytes - this.#heldBytes, bytes);
     return true;
   }
 

@@ -82,10 +82,14 @@ export class Http2Stream {
       this.#owner.outbound.plain(this, httpStatus, headers);
   }
 
-  /** Lets the client send until `windowBytes` are open. Small steps are saved up. */
-  openWindow(windowBytes: number): void {
+  /** Lets the client send until `windowBytes` are open. Small steps are saved up, unless it needs them to go on. */
+  openWindow(windowBytes: number, neededBytes: number): void {
     if (this.isOver || this.isRemoteClosed) return;
     const increment = windowBytes - this.receiveWindow;
-    if (increment >= INITIAL_WINDOW_BYTES / 2) this.#owner.grant(this, increment);
+    if (
+      increment >= INITIAL_WINDOW_BYTES / 2 ||
+      (increment > 0 && this.receiveWindow < neededBytes)
+    )
+      this.#owner.grant(this, increment);
   }
 }
