@@ -133,6 +133,29 @@ describe("the vote file", () => {
     expect([again.read(0), again.read(1)]).toEqual([vote(9, 2), vote(9, 2)]);
   });
 
+  // Found by the cluster world: the save was begun twice, its caller was told twice, and took the second answer for that
+  // of a log write that was still on its way.
+  it("who is told of a save and saves again at once is told once, when that is durable", () => {
+    const { sim, env } = machine(9);
+    const votes = runIoNow(sim, VoteFile.create(env, PLACE, IDENTITY));
+    expect(save(sim, votes, 3, vote(1, 1))).toBeNull();
+    const told: string[] = [];
+    let writes = 0;
+    sim.disk.observer = (moment, { kind }): void => {
+      if (moment === "after" && kind === "write") writes++;
+    };
+    votes.save(3, vote(2, 1), (error) => {
+      told.push(`2: ${error} after ${writes}`);
+      votes.save(3, vote(3, 1), (again) => {
+        told.push(`3: ${again} after ${writes}`);
+        votes.save(3, vote(4, 1), (last) => told.push(`4: ${last} after ${writes}`));
+      });
+    });
+    sim.scheduler.run(1000);
+    expect(told).toEqual(["2: null after 1", "3: null after 2", "4: null after 3"]);
+    expect(writes).toBe(3);
+  });
+
   it("one damaged slot is made good by the other, two mean that the file is lost", () => {
     const { sim, env } = machine(5);
     const votes = runIoNow(sim, VoteFile.create(env, PLACE, IDENTITY));

@@ -220,9 +220,10 @@ export class VoteFile {
       const result = this.#failed;
       // After a failure nothing is written any more: what waits fails with it.
       const over = result === null ? [] : queue.splice(0);
+      // The next one begins before anybody is told: who is told may save again, which must find the queue in order.
+      this.#write(group);
       for (const done of save.waiters) done(result);
       for (const { waiters } of over) for (const done of waiters) done(result);
-      this.#write(group);
     });
   }
 
