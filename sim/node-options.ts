@@ -45,7 +45,6 @@ export interface NodeFaults {
 
 const SIMPLE_FAULTS: readonly (keyof NodeFaults)[] = [
   "bitRot",
-  "wallClockJumps",
   "pauses",
   "impatience",
   "crashInRecovery",

@@ -22,7 +22,7 @@ export const NODE_MARKS = {
   notApplied: "a call timed out and was not applied",
   certainlyNot: "a call timed out before it was proposed",
   doubtfulCache: "a start over a cache that shows what the disk never got",
-  olderMeta: "a start from the older meta",
+  metaCut: "the power failed between a meta and its sync",
   tornTail: "a torn tail was cut",
   rewritten: "an unproven tail was written again",
   batch: "several commands were acknowledged in one moment",
@@ -40,6 +40,9 @@ export const NODE_MARKS = {
 } as const;
 
 export const NODE_RARE_PATHS: readonly string[] = Object.values(NODE_MARKS);
+
+/** The two metas lie in front of the pages. */
+const META_BYTES = 8192;
 
 export function isOfClass(path: string, files: FileClass): boolean {
   switch (files) {
@@ -60,7 +63,7 @@ export class NodeWatch {
   #haltLeft = 0;
   /** The data file has been written to since its last sync: a checkpoint is under way. */
   #dataIsDirty = false;
-  /** Writes of the meta since the process began to write at all; one at a start, when it is written anew. */
+  #metaIsDirty = false;
   #acknowledgedAtMs = -1;
 
   constructor(machine: SimEnv, trace: Trace, marks: Marks) {
@@ -83,9 +86,11 @@ export class NodeWatch {
   }
 
   /** The process is about to end. */
-  crashing(isUp: boolean): void {
+  crashing(isUp: boolean, isPowerLoss: boolean): void {
     if (isUp && this.#dataIsDirty) this.#marks.hit(NODE_MARKS.checkpointCut);
+    if (isPowerLoss && this.#metaIsDirty) this.#marks.hit(NODE_MARKS.metaCut);
     this.#dataIsDirty = false;
+    this.#metaIsDirty &&= !isPowerLoss;
     this.planHalt(null);
   }
 
@@ -93,8 +98,11 @@ export class NodeWatch {
     if (moment === "before")
       this.#trace.operation(this.#machine.scheduler.nowMs, operation, ordinal);
     const { kind, path } = operation;
-    if ((kind === "write" || kind === "sync") && path.endsWith(".hdb"))
+    if ((kind === "write" || kind === "sync") && path.endsWith(".hdb")) {
       this.#dataIsDirty = kind === "write" || moment === "before";
+      if (kind === "write") this.#metaIsDirty ||= operation.offset < META_BYTES;
+      else if (moment === "after") this.#metaIsDirty = false;
+    }
     const halt = this.#halt;
     if (halt === null || !isOfClass(path, halt.files)) return;
     if (moment === "before") this.#haltLeft--;

@@ -86,6 +86,7 @@ class NodePlay implements Play<NodeStep>, NodeView {
       {
         leaseTtlSecondsMin: LEASE_TTL_SECONDS_MIN,
         keepsHistory: kept > 0,
+        clockMayHurry: options.faults.wallClockJumps || options.driftPpm !== 0,
         retentionRevisions: kept === NEVER_COMPACTS ? 0 : kept,
       },
       () => this.#machine.scheduler.nowMs,
@@ -269,7 +270,7 @@ class NodePlay implements Play<NodeStep>, NodeView {
     const machine = this.#machine;
     const { disk } = machine;
     const isUp = machine.running || !disk.quiet;
-    this.#watch.crashing(isUp);
+    this.#watch.crashing(isUp, how !== "kill");
     if (isUp) this.oracle.crashing();
     machine.halt();
     const { files, directories } = disk.unsynced();

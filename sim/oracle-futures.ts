@@ -24,9 +24,12 @@ export interface Possible {
   readonly happened: ReadonlyMap<Issued, Outcome>;
 }
 
-/** Equal for states that nobody can tell apart, now or later. */
+/** Equal for states that nobody can tell apart, now or later: the answers that are on their way count too. */
 export function nameOf({ model, happened }: Possible): string {
-  return `${happened.size} ${model.signature} ${[...model.leases.keys()].join()}`;
+  let name = `${model.signature} ${[...model.leases.keys()].join()} `;
+  for (const outcome of happened.values())
+    name += outcome.kind === "leaseKeepAlive" ? `k${outcome.ttlSeconds} ` : `${outcome.kind} `;
+  return name;
 }
 
 export class Futures {

@@ -27,6 +27,8 @@ import { check, difference, show, Violation } from "./violation.ts";
 export interface OracleOptions {
   readonly leaseTtlSecondsMin: number;
   readonly keepsHistory: boolean;
+  /** The wall clock is set or drifts: up to a minute the group's clock follows it, at no more than twice real time. */
+  readonly clockMayHurry?: boolean;
   /** The database compacts by itself, but keeps at least so many revisions. 0: it does not. */
   readonly retentionRevisions: number;
 }
@@ -60,7 +62,14 @@ export class Oracle {
     this.#nowMs = nowMs;
     this.#marks = marks;
     this.#possible = [
-      { model: new KvModel(options.leaseTtlSecondsMin, options.keepsHistory), happened: new Map() },
+      {
+        model: new KvModel(
+          options.leaseTtlSecondsMin,
+          options.keepsHistory,
+          options.clockMayHurry === true ? 500 : 1000,
+        ),
+        happened: new Map(),
+      },
     ];
   }
 
