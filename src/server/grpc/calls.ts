@@ -75,7 +75,7 @@ abstract class AnyCall implements Call, CallListener {
     if (timeoutMs === 0) this.stream.end(DEADLINE_EXCEEDED);
     else if (timeoutMs !== null)
       this.#deadline = setTimeout(
-        () => this.stream.end(DEADLINE_EXCEEDED),
+        () => this.attempt(() => this.stream.end(DEADLINE_EXCEEDED)),
         Math.min(timeoutMs, TIMER_MS_MAX),
       );
     this.opened();
@@ -132,10 +132,12 @@ export class UnaryCall extends AnyCall {
       return;
     }
     this.#request = EMPTY_BYTES;
-    const reply: UnaryReply = (status, response) => {
-      if (status === null) this.stream.sendMessage(response);
-      this.stream.end(status ?? OK);
-    };
+    // Answers are given in the database's turn, which must not be broken off by a door's troubles.
+    const reply: UnaryReply = (status, response) =>
+      this.attempt(() => {
+        if (status === null) this.stream.sendMessage(response);
+        this.stream.end(status ?? OK);
+      });
     this.attempt(() => this.#method.handle(request, this, reply));
   }
 

@@ -16,6 +16,7 @@ import {
   type StreamListener,
 } from "../../codec/index.ts";
 import type { LogSink } from "../../env/index.ts";
+import { logDefect } from "./answer.ts";
 import { type CallContext, StreamingCall, UnaryCall } from "./calls.ts";
 import type { Method } from "./method.ts";
 import { GrpcCode, type GrpcStatus, statusOf } from "./status.ts";
@@ -96,7 +97,10 @@ export class GrpcConnection {
     const http2 = this.#http2;
     if (http2.calls > 0) this.#activeMs = nowMs;
     if (http2.isFinished) {
-      if (nowMs - this.#finishedMs > LINGER_MS) this.#socket.destroy();
+      // What was said in good order is given the time that it takes; of a connection that was broken off it is not.
+      const isSaid = this.#unflushed === 0 || http2.fault !== null;
+      const sinceMs = Math.max(this.#finishedMs, this.#flushedMs);
+      if (nowMs - sinceMs > (isSaid ? LINGER_MS : STALLED_MS)) this.#socket.destroy();
     } else if (!http2.isGreeted) {
       if (nowMs - this.#startedMs > Math.min(handshakeMs, idleMs)) this.#socket.destroy();
     } else if (this.#unflushed > 0 && nowMs - this.#flushedMs > STALLED_MS) {
@@ -122,10 +126,18 @@ export class GrpcConnection {
     this.#nowMs = performance.now();
     this.#receivedMs = this.#nowMs;
     // A plain Uint8Array on the same memory: views of a Buffer would be Buffers, which the pure layers do not know.
-    this.#http2.receive(
-      new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength),
-      this.#nowMs,
-    );
+    const bytes = new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    this.#attempt(() => this.#http2.receive(bytes, this.#nowMs));
+  }
+
+  /** A defect of ours costs this connection, and nobody else anything. */
+  #attempt(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      logDefect(this.#context.log, error);
+      this.#socket.destroy();
+    }
   }
 
   #planFlush(): void {
@@ -142,7 +154,7 @@ export class GrpcConnection {
     const bytes = outbound.output.sizeBytes;
     if (bytes > 0) {
       const pieces = outbound.take();
-      if (this.#unflushed === 0) this.#flushedMs = this.#nowMs;
+      if (this.#unflushed === 0) this.#flushedMs = performance.now();
       this.#unflushed += bytes;
       const last = pieces.length - 1;
       if (last > 0) socket.cork();
@@ -169,7 +181,7 @@ export class GrpcConnection {
   #flushed(bytes: number): void {
     this.#unflushed -= bytes;
     this.#flushedMs = performance.now();
-    this.#http2.flushed(bytes);
+    this.#attempt(() => this.#http2.flushed(bytes));
     if (!this.#isPaused || this.#http2.outbound.isClogged) return;
     this.#isPaused = false;
     this.#socket.resume();
