@@ -25,7 +25,7 @@ import { Pausable, shapedEnv } from "./cluster-env.ts";
 import { type Applied, ClusterMachine, type OpResult } from "./cluster-machine.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
 import { type GroupOracle, LogView } from "./cluster-oracle.ts";
-import { check, Violation } from "./violation.ts";
+import { check, show, Violation } from "./violation.ts";
 
 const ROOT = "data";
 /** A kernel holds back so much for a process that does not listen. */
@@ -69,6 +69,7 @@ export class GroupReplica {
 
   // Of the present life.
   raft: RawNode | null = null;
+  opened: Opened | null = null;
   replica: Replica<OpResult> | null = null;
   machine: ClusterMachine | null = null;
   isLeader = false;
@@ -89,6 +90,7 @@ export class GroupReplica {
 
   stop(): void {
     this.raft = null;
+    this.opened = null;
     this.replica = null;
     this.machine = null;
     this.isLeader = false;
@@ -294,7 +296,7 @@ export class ClusterNode {
     for (const group of this.groups) {
       const recovered = this.#recovered(opened, group.group);
       this.#judgeStart(group, recovered);
-      this.#join(env, host, group, recovered, wal);
+      this.#join(env, host, group, recovered, opened);
     }
     this.#host = host;
     this.#state = "up";
@@ -308,7 +310,7 @@ export class ClusterNode {
     host: ReplicaHost,
     group: GroupReplica,
     { hardState, incarnation, view }: Recovered,
-    wal: Wal,
+    opened: Opened,
   ): void {
     const { options } = this.#world;
     group.view = view;
@@ -320,7 +322,7 @@ export class ClusterNode {
         group: group.group,
         id: this.id,
         incarnation,
-        storage: wal.groupLog(group.group),
+        storage: opened.wal.groupLog(group.group),
         hardState,
         confState: { voters, votersOutgoing: [], learners: [], learnersNext: [], autoLeave: false },
         appliedIndex: 0,
@@ -352,6 +354,7 @@ export class ClusterNode {
       wake: () => host.wake(),
     });
     group.raft = raft;
+    group.opened = opened;
     group.machine = machine;
     group.replica = replica;
     this.#judgeState(group);
@@ -535,9 +538,32 @@ export class ClusterNode {
         group.promisedIndex = Math.max(group.promisedIndex, message.index);
     } else if (type === "preVoteResponse" && message.reject)
       this.#world.mark(CLUSTER_MARKS.preVoteRefused);
-    if (type === "vote" || type === "voteResponse" || type === "appendResponse")
+    if (type === "vote" || type === "voteResponse" || type === "appendResponse") {
+      this.#judgePromise(group);
       this.#world.promises(this, group);
+    }
     this.#world.send(this, message);
+  }
+
+  /** Log and vote file show only what is durable, and by now that is all that was promised. */
+  #judgePromise(group: GroupReplica): void {
+    const { opened, view, promisedIndex, promisedTerm, promisedVote } = group;
+    if (opened === null) return;
+    const { wal, votes } = opened;
+    check(
+      wal.groupLog(group.group).term(promisedIndex) === view.term(promisedIndex),
+      "what is promised is in the log",
+      () => `group ${group.group}, node ${this.id}: ${promisedIndex}`,
+    );
+    const saved = decideVote(wal.hardState(group.group), votes.read(group.group), false);
+    check(
+      saved !== "corrupt" &&
+        (saved.term > promisedTerm ||
+          (saved.term === promisedTerm && (promisedVote === 0 || saved.vote === promisedVote))),
+      "a vote is saved before others hear of it",
+      () =>
+        `group ${group.group}, node ${this.id}: ${promisedTerm}/${promisedVote}, not ${show(saved)}`,
+    );
   }
 
   /** No correct replica in its first life sends what these count. */

@@ -85,6 +85,7 @@ export function drawClusterOptions(seed: number, style: Style): ClusterOptions {
   const random = new Random(hash32(seed, STREAM_OPTIONS));
   const isSwarm = style === "swarm";
   const nodes = random.pick([1, 3, 3, 3, 3, 5]);
+  const electionTicks = isSwarm ? random.pick([3, 5, 20, 50]) : 10;
   return {
     nodes,
     groups: random.pick([1, 1, 2, 4]),
@@ -93,8 +94,9 @@ export function drawClusterOptions(seed: number, style: Style): ClusterOptions {
     keys: random.pick([3, 6, 12]),
     valueBytesMax: random.pick([0, 60, 600]),
     tickMs: 10,
-    electionTicks: isSwarm ? random.pick([3, 5, 20, 50]) : 10,
-    heartbeatTicks: isSwarm ? random.pick([1, 2]) : 1,
+    electionTicks,
+    // Fast and slow clocks together must not make one late heartbeat an election.
+    heartbeatTicks: isSwarm && electionTicks > 3 ? random.pick([1, 2]) : 1,
     preVote: random.percent(isSwarm ? 60 : 90),
     checkQuorum: random.percent(isSwarm ? 60 : 90),
     maxEntriesBytesPerMessage: random.pick(isSwarm ? [0, 40, 1 << 20] : [0, 200, 1 << 20]),
