@@ -318,6 +318,19 @@ describe("the client's windows", () => {
     );
   });
 
+  it("small messages are counted like large ones, on their stream and on the connection", () => {
+    const wide = TestPeer.greeted({}, [4, 1_000_000]);
+    wide.send(request(1), request(3));
+    for (let i = 0; i < 100; i++)
+      wide.streams.get(i % 2 === 0 ? 1 : 3)?.sendMessage(new Uint8Array(995));
+    const output = wide.output();
+    expect(dataOf(output, 1).length + dataOf(output, 3).length).toBe(65_535);
+    const narrow = TestPeer.greeted({}, [4, 10_000]);
+    narrow.send(request(1));
+    for (let i = 0; i < 100; i++) narrow.streams.get(1)?.sendMessage(new Uint8Array(995));
+    expect(dataOf(narrow.output(), 1)).toHaveLength(10_000);
+  });
+
   it("streams that wait for the connection's window take turns", () => {
     const peer = TestPeer.greeted({}, [4, 1_000_000]);
     peer.send(request(1), request(3), request(5));
@@ -359,6 +372,14 @@ describe("the end", () => {
     peer.streams.get(1)?.end(OK);
     expect(peer.told()).toEqual(["HEADERS on 1", "HEADERS on 1 END"]);
     expect([peer.finished, peer.connection.fault]).toEqual([1, null]);
+  });
+
+  it("draining again says nothing again", () => {
+    const peer = TestPeer.greeted();
+    peer.send(request(1));
+    peer.connection.drain();
+    peer.connection.drain();
+    expect(peer.told()).toEqual(["GOAWAY 0 after 1"]);
   });
 
   it("drain of an idle connection, and of one that never spoke, is the end", () => {

@@ -36,7 +36,8 @@ class Rig {
   /** What the client may still send, as far as it was told. */
   readonly windows: Map<number, number> = new Map();
 
-  constructor({ max = 1000, allowance = 400_000, keeps = false }: Options = {}) {
+  constructor(options: Options = {}) {
+    const { max = 1000, allowance = 400_000 } = options;
     const shared = new Allowance(allowance);
     this.connection = new Http2Connection(HTTP2_LIMITS, {
       hasOutput: () => {},
@@ -47,7 +48,9 @@ class Rig {
           message: (got) => {
             this.messages.push(got);
             this.events.push(`message ${got.length} on ${id}`);
-            if (!keeps) call.next();
+            this.onMessage();
+            if (options.keeps !== true) call.next();
+            this.afterMessage();
           },
           halfClosed: () => this.events.push(`half-closed ${id}`),
           writable: () => {},
@@ -83,6 +86,8 @@ class Rig {
     return text;
   }
   texts = "";
+  onMessage: () => void = () => {};
+  afterMessage: () => void = () => {};
 
   /** Sends as much of `body` as the window of the stream is open for. Returns what did not fit. */
   push(id: number, body: Uint8Array, flags = 0): Uint8Array {
@@ -133,6 +138,24 @@ describe("messages", () => {
     rig.send(request(1, 0), frame(T.data, F.endStream, 1, new Uint8Array(5 * 3000)));
     expect(rig.messages).toHaveLength(3000);
     expect(rig.events.at(-1)).toBe("half-closed 1");
+  });
+
+  it("nor do those that gathered while one was in hand", () => {
+    const options = { keeps: true };
+    const rig = new Rig(options);
+    rig.send(request(1, 0), frame(T.data, 0, 1, new Uint8Array(5)));
+    for (let i = 0; i < 4; i++) rig.send(frame(T.data, 0, 1, new Uint8Array(5 * 3200)));
+    expect(rig.messages).toHaveLength(1);
+    options.keeps = false;
+    let depth = 0;
+    let deepest = 0;
+    rig.onMessage = () => {
+      deepest = Math.max(deepest, ++depth);
+    };
+    rig.afterMessage = () => depth--;
+    rig.calls.get(1)?.next();
+    expect(rig.messages).toHaveLength(12_801);
+    expect(deepest).toBe(1);
   });
 
   it.each<[string, string, Uint8Array, Uint8Array?]>([
@@ -229,6 +252,21 @@ describe("what is held", () => {
       "message 300000 on 5",
       "message 300000 on 7",
     ]);
+  });
+
+  it("who waits behind one that gives up gets its turn at once", () => {
+    const rig = new Rig({ max: 300_000, allowance: 400_000 });
+    for (const [id, size] of [
+      [1, 300_000],
+      [3, 300_000],
+      [5, 90_000],
+    ] as const) {
+      rig.send(request(id, 0));
+      rig.push(id, message(new Uint8Array(size)).slice(0, 6));
+    }
+    expect(rig.windows.get(5)).toBeLessThan(65_535);
+    rig.send(frame(T.rst, 0, 3, u32(8)));
+    expect(rig.windows.get(5)).toBeGreaterThan(90_000);
   });
 
   it("what a call was given of the allowance comes back when it ends early", () => {

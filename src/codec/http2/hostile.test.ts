@@ -246,6 +246,14 @@ describe("costs the stream only", () => {
     expect(peer.events.filter((event) => event === "closed 1")).toHaveLength(opened);
   });
 
+  it("what was on its way to a stream that we reset is taken quietly", () => {
+    const peer = TestPeer.greeted();
+    peer.send(request(1, 0), frame(T.window, 0, 1, u32(0)));
+    expect(peer.told()).toEqual([`RST ${CODE.protocol} on 1`]);
+    peer.send(frame(T.data, 0, 1, ascii("x")), request(1, F.endStream, field("a", "b")));
+    expect([peer.told(), peer.connection.fault]).toEqual([[], null]);
+  });
+
   it("a call beyond the limit is refused before anybody looks at it", () => {
     const peer = TestPeer.greeted({ maxConcurrentStreams: 2 });
     peer.send(request(1, 0), request(3, 0), request(5, 0));
@@ -321,6 +329,17 @@ describe("floods end with ENHANCE_YOUR_CALM", () => {
     }
     expect(peer.connection.fault).toBeNull();
     peer.send(many(21, () => ping));
+    calm(peer);
+  });
+
+  it("rest saves nothing up beyond the burst", () => {
+    const peer = TestPeer.greeted({ control: few });
+    const ping = frame(T.ping, 0, 0, new Uint8Array(8));
+    peer.send(ping);
+    peer.nowMs = 3_600_000;
+    peer.send(many(20, () => ping));
+    expect(peer.connection.fault).toBeNull();
+    peer.send(ping);
     calm(peer);
   });
 

@@ -230,8 +230,6 @@ export class Outbound {
         stream.queueOffset = 0;
       }
     }
-    // An empty message leaves an empty piece at the end.
-    if (stream.queuedBytes === 0) done = stream.queue.length;
     if (done > 0) stream.queue.splice(0, done);
   }
 
