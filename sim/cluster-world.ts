@@ -156,8 +156,18 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
     this.#do(step);
     this.#settle();
     this.#run(step.ms);
-    if (this.#stepsDone === 1 && isCalm(this.options.faults) && step.do === "run")
+    if (this.#stepsDone === 1 && step.do === "run" && this.#isCalm())
       this.#electionsBefore = this.#elections;
+  }
+
+  /** Nothing goes wrong, the disks are fast enough for the election timeout, and somebody leads every group. */
+  #isCalm(): boolean {
+    const { faults, electionTicks, tickMs, diskLatencyMs } = this.options;
+    return (
+      isCalm(faults) &&
+      electionTicks * tickMs >= 8 * diskLatencyMs[1] &&
+      this.oracles.every(({ group }) => this.leader(group) !== 0)
+    );
   }
 
   get #elections(): number {
