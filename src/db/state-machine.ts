@@ -10,6 +10,7 @@
 import { assert, type ErrorCode, HarmonyError, verify } from "../base/index.ts";
 import type { Engine } from "../btree/index.ts";
 import {
+  type ChangeListener,
   byEnd,
   describeStore,
   leaseIdBytes,
@@ -63,6 +64,7 @@ export class KvStateMachine implements StateMachine<Outcome> {
   readonly #store: Store;
   #appliedIndex: LogIndex = 0;
   #appliedTerm: Term = 0;
+  #onApplied: (() => void) | null = null;
 
   /** `checkpoint` belongs to the trees of `engine`; null says that they are empty. `settings` are for a new database. */
   constructor(engine: Engine, checkpoint: MachineCheckpoint | null, settings: StoreSettings) {
@@ -113,6 +115,15 @@ export class KvStateMachine implements StateMachine<Outcome> {
     return this.#store.settings;
   }
 
+  /**
+   * From now on `listener` hears of changes, and `onApplied` is called when all commands of an entry are applied; null:
+   * nobody does. What is not listened to costs nothing.
+   */
+  listen(listener: ChangeListener | null, onApplied: (() => void) | null): void {
+    this.#store.listen(listener);
+    this.#onApplied = onApplied;
+  }
+
   apply(context: ApplyContext, commands: readonly Uint8Array[]): readonly Outcome[] {
     assert(context.index === this.#appliedIndex + 1, "each entry is applied once, in order");
     assert(context.term >= this.#appliedTerm, "terms do not go back");
@@ -136,6 +147,7 @@ export class KvStateMachine implements StateMachine<Outcome> {
     }
     this.#appliedIndex = context.index;
     this.#appliedTerm = context.term;
+    this.#onApplied?.();
     verify(() => this.#verify());
     return outcomes;
   }

@@ -30,7 +30,7 @@ export { LATEST } from "./read-view.ts";
 export { RecordView, ValueKind } from "./record.ts";
 export { SESSION_IDLE_MS, SESSION_WINDOW, SESSIONS_MAX } from "./sessions.ts";
 export type { StoreSettings } from "./settings.ts";
-export { type RevisionError, Store } from "./store.ts";
+export { type ChangeListener, type RevisionError, Store } from "./store.ts";
 export {
   KEY_LENGTH_MAX,
   LEASE_ID_BYTES,

@@ -1,7 +1,15 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { setVerifying, utf8 } from "../base/index.ts";
 import { type Cursor, type Engine, MemoryEngine, type Tree, type TreeId } from "../btree/index.ts";
-import { describeStore, describeVersion, LATEST, leaseIdBytes, printable, Store } from "./index.ts";
+import {
+  describeStore,
+  describeVersion,
+  LATEST,
+  leaseIdBytes,
+  printable,
+  RecordView,
+  Store,
+} from "./index.ts";
 import { Trees } from "./trees.ts";
 
 const SETTINGS = { retentionMs: 300_000, retentionRevisions: 10_000 };
@@ -26,6 +34,39 @@ function keysAt(store: Store, revision: number, from = "\0", to?: string): strin
 }
 
 describe("Store", () => {
+  it("tells a listener of every change in order, with what was there before, whether history is kept or not", () => {
+    for (const settings of [SETTINGS, { retentionMs: 0, retentionRevisions: 0 }]) {
+      const store = new Store(new MemoryEngine(), null, settings);
+      const heard: string[] = [];
+      const show = (bytes: Uint8Array | undefined): string => {
+        if (bytes === undefined) return "nothing";
+        const record = new RecordView().read(bytes);
+        return `${printable(record.value)} of ${record.modRevision}`;
+      };
+      put(store, "a");
+      store.listen({
+        put: (revision, sub, key, record, old) =>
+          heard.push(`${revision}.${sub} ${printable(key)}: ${show(record)} after ${show(old)}`),
+        deleted: (revision, sub, key, cause, old) =>
+          heard.push(`${revision}.${sub} ${printable(key)} ${cause} after ${show(old)}`),
+      });
+      put(store, "b", "a");
+      store.begin();
+      store.delete(utf8("a"));
+      store.delete(utf8("b"), "expired");
+      store.delete(utf8("c"));
+      store.commit();
+      store.listen(null);
+      put(store, "d");
+      expect(heard).toEqual([
+        "3.0 b: value\\x20of\\x20b of 3 after nothing",
+        "3.1 a: value\\x20of\\x20a of 3 after value\\x20of\\x20a of 2",
+        "4.0 a client after value\\x20of\\x20a of 3",
+        "4.1 b expired after value\\x20of\\x20b of 3",
+      ]);
+    }
+  });
+
   it("has one transaction at a time, and changes only within it", () => {
     const store = new Store(new MemoryEngine(), null, SETTINGS);
     expect(() => store.put(utf8("a"), utf8(""), null)).toThrow("part of a transaction");

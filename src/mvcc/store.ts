@@ -51,6 +51,28 @@ const NEVER_COMPACTED = -1;
 /** Why a revision cannot be read or compacted. */
 export type RevisionError = "COMPACTED" | "FUTURE_REV";
 
+/**
+ * Hears of every change of a key while it is made, in order, before the trees show it. All bytes are views that are
+ * good for the call: records as `RecordView` reads them, `old` undefined when there was none. It may keep copies and
+ * must not touch the store: nothing that listens has a say in what is applied.
+ */
+export interface ChangeListener {
+  put(
+    revision: number,
+    sub: number,
+    key: Uint8Array,
+    record: Uint8Array,
+    old: Uint8Array | undefined,
+  ): void;
+  deleted(
+    revision: number,
+    sub: number,
+    key: Uint8Array,
+    cause: DeleteCause,
+    old: Uint8Array,
+  ): void;
+}
+
 export class Store {
   readonly #keys: Tree;
   readonly #history: Tree;
@@ -81,6 +103,7 @@ export class Store {
   #lockCount = 0;
   /** The next change of the open transaction; NOT_WRITING outside of one. */
   #sub = NOT_WRITING;
+  #listener: ChangeListener | null = null;
 
   /**
    * `payload` is what `payload()` said when the trees of `engine` were made durable; null for empty trees.
@@ -203,6 +226,11 @@ export class Store {
     this.#hash.mixNumber(Effect.entry, clockMs);
   }
 
+  /** From now on `listener` hears of changes; null: nobody does, and a change costs nothing more. */
+  listen(listener: ChangeListener | null): void {
+    this.#listener = listener;
+  }
+
   /** Why `revision` cannot be read. LATEST and below always can. */
   revisionError(revision: number): RevisionError | null {
     if (revision <= LATEST) return null;
@@ -276,6 +304,7 @@ export class Store {
     if (old !== null && old.isLock) this.#lockCount--;
     const bytes = record.view();
     this.#hash.mixBytes(Effect.put, key, bytes);
+    this.#listener?.put(revision, sub, key, bytes, oldBytes);
     const isNew = this.#keys.put(key, bytes);
     assert(isNew === (old === null), "a key is new when it was not there");
   }
@@ -300,6 +329,7 @@ export class Store {
     this.#moveKeyDeadline(key, old, 0);
     if (old.isLock) this.#lockCount--;
     this.#hash.mixBytes(Effect.delete, key, record.view());
+    this.#listener?.deleted(revision, sub, key, cause, oldBytes);
     const wasThere = this.#keys.delete(key);
     assert(wasThere, "a key that was found is deleted");
     return true;
