@@ -66,7 +66,10 @@ export class NodeWatch {
   #metaIsDirty = false;
   #acknowledgedAtMs = -1;
 
-  constructor(machine: SimEnv, trace: Trace, marks: Marks) {
+  readonly #onHalt: () => void;
+
+  constructor(machine: SimEnv, trace: Trace, marks: Marks, onHalt: () => void) {
+    this.#onHalt = onHalt;
     this.#machine = machine;
     this.#trace = trace;
     this.#marks = marks;
@@ -113,6 +116,7 @@ export class NodeWatch {
       `the process ends ${moment} this operation`,
       ordinal,
     );
+    this.#onHalt();
     this.#machine.halt();
   }
 }

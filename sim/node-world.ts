@@ -79,13 +79,14 @@ class NodePlay implements Play<NodeStep>, NodeView {
     this.#trace = trace;
     this.#marks = marks;
     this.#machine = new SimEnv({ seed, disk: options.disk });
-    this.#watch = new NodeWatch(this.#machine, trace, marks);
+    this.#watch = new NodeWatch(this.#machine, trace, marks, () => this.oracle.ended());
     this.#trouble = new DiskTrouble(this.#machine);
     const kept = options.node.retention?.retentionRevisions ?? 0;
     this.oracle = new Oracle(
       {
         leaseTtlSecondsMin: LEASE_TTL_SECONDS_MIN,
         keepsHistory: kept > 0,
+        fsyncIntervalMs: options.node.fsyncIntervalMs ?? 0,
         clockMayHurry: options.faults.wallClockJumps || options.driftPpm !== 0,
         retentionRevisions: kept === NEVER_COMPACTS ? 0 : kept,
       },
@@ -137,6 +138,11 @@ class NodePlay implements Play<NodeStep>, NodeView {
     this.#take(step);
     if (this.#thrown !== null) throw this.#thrown as Error;
     this.#trouble.judge();
+  }
+
+  /** What is acknowledged may not be durable yet, so there is nothing to prove. */
+  get #isInterval(): boolean {
+    return (this.#options.node.fsyncIntervalMs ?? 0) > 0;
   }
 
   get #nowMs(): number {
@@ -283,6 +289,7 @@ class NodePlay implements Play<NodeStep>, NodeView {
     } else {
       this.#isCacheDoubtful = false;
       this.#trouble.ended();
+      this.oracle.powerLost();
       machine.losePower(survivalOf(machine, how, seed));
     }
     if (isUp) this.#isClosed = false;
@@ -392,7 +399,8 @@ class NodePlay implements Play<NodeStep>, NodeView {
         this.#commandsInLife++;
         this.#watch.acknowledged();
         if (this.#trouble.takeRoom()) this.#marks.hit(NODE_MARKS.fullAndBack);
-        if (prove) proveDurable(this.#machine, this.#options.node, this.oracle);
+        if (prove && !this.#isInterval)
+          proveDurable(this.#machine, this.#options.node, this.oracle);
       }),
     );
   }

@@ -32,6 +32,8 @@ export const EVERYTHING: RangeRequest = {
 
 /** Of a history that is known for sure so many revisions are read. */
 const READ_REVISIONS_MAX = 3;
+/** Of one that is a guess between several; more are made only where revisions were left out. */
+const GUESSED_REVISIONS_MAX = 2000;
 
 /** Where the history of the database differs from `model`, or null. `sample`: not all of it is read, but another part each time. */
 export function historyMismatch(
@@ -85,6 +87,7 @@ function* revisionsToRead(
   if (compactRevision > 0) yield compactRevision;
   yield first;
   const count = revision - first;
-  const step = sample === null ? 1 : Math.max(1, Math.ceil(count / READ_REVISIONS_MAX));
+  const countMax = sample === null ? GUESSED_REVISIONS_MAX : READ_REVISIONS_MAX;
+  const step = Math.max(1, Math.ceil(count / countMax));
   for (let at = first + 1 + ((sample ?? 0) % step); at < revision; at += step) yield at;
 }

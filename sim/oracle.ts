@@ -29,6 +29,8 @@ export interface OracleOptions {
   readonly keepsHistory: boolean;
   /** The wall clock is set or drifts: up to a minute the group's clock follows it, at no more than twice real time. */
   readonly clockMayHurry?: boolean;
+  /** Above 0: writes are acknowledged before their sync, and a power loss may take back those of so many milliseconds. */
+  readonly fsyncIntervalMs?: number;
   /** The database compacts by itself, but keeps at least so many revisions. 0: it does not. */
   readonly retentionRevisions: number;
 }
@@ -38,6 +40,12 @@ const POSSIBLE_MAX = 64;
 
 /** Stamps are whole milliseconds, rounded down. */
 const STAMP_SLACK_MS = 2;
+
+/** A sync that is under way when the power fails, and a turn of the timer. */
+const SYNC_MS = 5;
+const RAISE_REVISIONS = 1_000_000;
+const LOST: ReadonlyMap<Issued, Outcome> = new Map();
+const NONE: ReadonlySet<bigint> = new Set();
 
 /** What happened so shortly before a crash is what the crash may have met. */
 const RIGHT_BEFORE_MS = 50;
@@ -54,6 +62,11 @@ export class Oracle {
   /** The highest revision that anybody was told. */
   #seenRevision = 1;
   #reopenings = 0;
+  /** In the interval mode: what had happened at each acknowledgement that may still be lost, and the one before. */
+  #unsynced: { readonly model: KvModel; readonly atMs: number }[] = [];
+  /** When the process ended that nobody has come after yet. */
+  #endedAtMs: number | null = null;
+  #lostPower = false;
   /** When a lease was renewed for the last time. */
   #renewedAtMs = Number.NEGATIVE_INFINITY;
 
@@ -150,6 +163,7 @@ export class Oracle {
     }
     this.#dropFromQueue(issued);
     this.#see(outcome.revision);
+    this.#mayBeLost();
   }
 
   /** A linearizable read: sees everything that was acknowledged before, and nothing that never was issued. */
@@ -195,25 +209,28 @@ export class Oracle {
     const isCertain = this.#possible.length === 1 && this.#dueLeases(this.#model).length === 0;
     // An id is given once, so what is held has not ended.
     const held = new Set(observed.leases());
-    const futures = this.#futures(held);
-    for (const possible of this.#possible) {
-      for (const { model, happened } of futures.reachable(possible, observed.revision)) {
-        // Said first, for it is cheap, and there are many ways to end leases that nothing hangs on.
-        if (model.leases.size !== held.size || [...held].some((id) => !model.leases.has(id))) {
-          reason = `it holds the leases ${[...held].join()}, not ${[...model.leases.keys()].join()}`;
-          continue;
+    for (const raise of this.#raises()) {
+      const futures = this.#futures(held);
+      for (const beginning of this.#beginnings()) {
+        const isLoss = beginning.happened === LOST;
+        const from = isLoss ? new Futures([], this.#mayEnd(held)) : futures;
+        for (const { model, happened } of from.reachable(beginning, observed.revision - raise)) {
+          // Said first, for it is cheap, and there are many ways to end leases that nothing hangs on.
+          if (model.leases.size !== held.size || [...held].some((id) => !model.leases.has(id))) {
+            reason = `it holds the leases ${[...held].join()}, not ${[...model.leases.keys()].join()}`;
+            continue;
+          }
+          model.revision = observed.revision;
+          const found = this.#mismatch(model, observed, isCertain);
+          if (found !== null) {
+            model.revision -= raise;
+            reason = found;
+            continue;
+          }
+          if (isLoss) this.#marks.hit(NODE_MARKS.intervalLoss);
+          this.#settle(model, happened, observed.revision);
+          return;
         }
-        const found = this.#mismatch(model, observed, isCertain);
-        if (found !== null) {
-          reason = found;
-          continue;
-        }
-        this.#markFates(happened, model);
-        // The other unknown commands are lost for good: nothing proposes them again.
-        this.#queue = [];
-        this.#possible = [{ model, happened: new Map() }];
-        this.#see(observed.revision);
-        return;
       }
     }
     throw new Violation("the reopened state is that of whole commands in their order", reason);
@@ -267,12 +284,54 @@ export class Oracle {
     return false;
   }
 
-  /** The process ends now, for what this says of the paths that the run came along. */
+  /** The process ends now, whatever time passes until the power fails. */
+  ended(): void {
+    this.#endedAtMs ??= this.#nowMs();
+  }
+
+  /** What was under way, when a crash comes. */
   crashing(): void {
+    this.ended();
     if (this.#nowMs() - this.#renewedAtMs < RIGHT_BEFORE_MS)
       this.#marks.hit(NODE_MARKS.renewedBefore);
     if (this.#queue.some(({ request }) => request.kind === "compact"))
       this.#marks.hit(NODE_MARKS.compactionCut);
+  }
+
+  /** Whoever ends up with the disk has only what was synced, or a part of the rest. */
+  powerLost(): void {
+    this.#lostPower = true;
+  }
+
+  #mayBeLost(): void {
+    const { fsyncIntervalMs = 0 } = this.#options;
+    if (fsyncIntervalMs === 0) return;
+    const unsynced = this.#unsynced;
+    const nowMs = this.#nowMs();
+    unsynced.push({ model: this.#model.copy(), atMs: nowMs });
+    while ((unsynced[1]?.atMs ?? nowMs) < nowMs - fsyncIntervalMs - SYNC_MS) unsynced.shift();
+  }
+
+  /**
+   * Where the database may begin again: with everything, or after a power loss in the interval mode with what had
+   * happened at some earlier moment, but never without what was acknowledged before the interval.
+   */
+  *#beginnings(): Generator<Possible, void, void> {
+    yield* this.#possible;
+    const { fsyncIntervalMs = 0 } = this.#options;
+    if (fsyncIntervalMs === 0 || !this.#lostPower) return;
+    const safeMs = (this.#endedAtMs ?? this.#nowMs()) - fsyncIntervalMs - SYNC_MS;
+    for (let i = this.#unsynced.length - 1; i >= 0; i--) {
+      // Without the acknowledgement that came next.
+      if ((this.#unsynced[i + 1]?.atMs ?? Number.POSITIVE_INFINITY) <= safeMs) return;
+      const { model } = this.#unsynced[i] as { readonly model: KvModel };
+      yield { model: model.copy(), happened: LOST };
+    }
+  }
+
+  /** After a run in the interval mode that was cut off, revisions go on far beyond all that can have been given. */
+  #raises(): readonly number[] {
+    return (this.#options.fsyncIntervalMs ?? 0) > 0 ? [0, RAISE_REVISIONS] : [0];
   }
 
   /** What became of the calls that nobody got an answer for. */
@@ -284,11 +343,25 @@ export class Oracle {
   }
 
   /** Leases may have ended once their promised time is over, except those that are `held`. */
-  #futures(held: ReadonlySet<bigint> | null = null): Futures {
-    return new Futures(
-      this.#queue,
-      (id, lease) => this.#isDue(lease) && (held === null || !held.has(id)),
-    );
+  #futures(held: ReadonlySet<bigint> = NONE): Futures {
+    return new Futures(this.#queue, this.#mayEnd(held));
+  }
+
+  #mayEnd(held: ReadonlySet<bigint>): (id: bigint, lease: ModelLease) => boolean {
+    return (id, lease) => this.#isDue(lease) && !held.has(id);
+  }
+
+  /** The database is in this state, for sure. */
+  #settle(model: KvModel, happened: ReadonlyMap<Issued, Outcome>, revision: number): void {
+    this.#markFates(happened, model);
+    // The other unknown commands are lost for good: nothing proposes them again.
+    this.#queue = [];
+    this.#possible = [{ model, happened: new Map() }];
+    this.#see(revision);
+    this.#unsynced = [];
+    this.#endedAtMs = null;
+    this.#lostPower = false;
+    this.#mayBeLost();
   }
 
   /** Of equal states one is enough. */
