@@ -61,11 +61,13 @@ export interface SweepCommand {
   readonly shrink: boolean;
 }
 
-const ALL: readonly ProfileName[] = ["storage", "node", "raft"];
+const ALL: readonly ProfileName[] = ["storage", "node", "cluster", "swarm", "raft"];
 /** Seeds of the short sweep, each of them twice: together about a minute on two cores. */
 const SHORT: Readonly<Partial<Record<ProfileName, number>>> = {
-  storage: 150,
+  storage: 120,
   node: 60,
+  cluster: 60,
+  swarm: 60,
   raft: 20,
   enumerate: SCENARIOS.length,
 };

@@ -9,13 +9,14 @@ import { type ProfileName, PROFILES } from "./profiles.ts";
 const ROUND: readonly ProfileName[] = [
   "storage",
   "node",
-  "raft",
+  "cluster",
   "storage",
-  "raft",
+  "swarm",
   "enumerate",
   "storage",
   "node",
   "raft",
+  "cluster",
 ];
 /** The tries are as far apart as this, so that no two of them play the same seed. */
 const SEEDS_PER_TRY = 10_000_000;

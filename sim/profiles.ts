@@ -2,19 +2,20 @@
  * What a seed can be played in. A world plays steps (play.ts), so its failures can be shrunk and kept; the others are
  * just run.
  */
+import { hash32 } from "../src/base/index.ts";
 import { CLUSTER_RARE_PATHS } from "./cluster-marks.ts";
 import { CLUSTER_WORLD } from "./cluster-world.ts";
 import { SCENARIOS, enumerate } from "./enumerate.ts";
 import { NODE_RARE_PATHS } from "./node-watch.ts";
 import { NODE_WORLD } from "./node-world.ts";
-import { type AnyWorld, playSeed, type Style } from "./play.ts";
+import { type AnyWorld, playSeed } from "./play.ts";
 import { runRaftSeed } from "./raft-world.ts";
 import { failureOf, NO_MARKS, type RunResult } from "./result.ts";
 import { STORAGE_MARKS } from "./storage-marks.ts";
 import { STORAGE_WORLD } from "./storage-world.ts";
 import { Trace } from "./trace.ts";
 
-export type ProfileName = "storage" | "node" | "cluster" | "raft" | "enumerate";
+export type ProfileName = "storage" | "node" | "cluster" | "swarm" | "raft" | "enumerate";
 
 export interface Profile {
   /** What its cycles and commands are called in summaries. */
@@ -37,6 +38,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   storage: played(STORAGE_WORLD, ["cycles", "appends"]),
   node: played(NODE_WORLD, ["cycles", "commands"]),
   cluster: played(CLUSTER_WORLD, ["restarts", "commands"]),
+  swarm: { units: ["cycles", "commands"], run: runSwarmSeed },
   raft: { units: ["crashes", "entries committed"], run: runRaftSeed },
   enumerate: {
     units: ["crashes", "crash points"],
@@ -49,17 +51,23 @@ export const RARE_PATHS: Readonly<Record<ProfileName, readonly string[]>> = {
   storage: STORAGE_MARKS,
   node: NODE_RARE_PATHS,
   cluster: CLUSTER_RARE_PATHS,
+  swarm: [...STORAGE_MARKS, ...NODE_RARE_PATHS, ...CLUSTER_RARE_PATHS],
   raft: [],
   enumerate: [],
 };
 
+const STREAM_SWARM = 41;
+
+/** Any world, with a subset of its faults and with constants that nobody would choose. */
+function runSwarmSeed(seed: number, trace?: Trace): RunResult {
+  const worlds = [...WORLDS.values()];
+  const world = worlds[hash32(seed, STREAM_SWARM) % worlds.length] as AnyWorld;
+  return playSeed(world, seed, "swarm", trace);
+}
+
 /** A profile that plays a world. */
-export function played(
-  world: AnyWorld,
-  units: Profile["units"],
-  style: Style = "default",
-): Profile {
-  return { units, run: (seed, trace) => playSeed(world, seed, style, trace) };
+function played(world: AnyWorld, units: Profile["units"]): Profile {
+  return { units, run: (seed, trace) => playSeed(world, seed, "default", trace) };
 }
 
 export function isProfile(name: string): name is ProfileName {
