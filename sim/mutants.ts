@@ -210,7 +210,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "newest-meta-is-not-renewed",
     layer: "btree",
     file: "btree/open.js",
-    find: "yield* renew(file, found.newest.meta);",
+    find: "yield* renew(file, found.newest.meta, page);",
     replace: "{ }",
     why: "after a failed sync the cache shows a meta that the disk does not have (D10)",
   },
