@@ -79,7 +79,7 @@ export function findState(storage: Storage, known: Knowledge, isDamaged: boolean
   let reason: string | null = null;
   for (let i = -1; i < known.handed.length; i++) {
     const state = i < 0 ? known.acknowledged : (known.handed[i] as Handed).after;
-    const found = logMismatch(storage, logs, known, state);
+    const found = logMismatch(storage, logs, known, state, isDamaged);
     if (found === null) {
       compareTrees(storage, logs, known, state, isDamaged);
       compareVotes(storage, known, isDamaged);
@@ -95,10 +95,11 @@ export function findState(storage: Storage, known: Knowledge, isDamaged: boolean
 }
 
 function logMismatch(
-  { engines }: Storage,
+  { engines, recovery }: Storage,
   logs: ReadonlyMap<GroupId, Found>,
   known: Knowledge,
   state: LogState,
+  isDamaged: boolean,
 ): string | null {
   // What is cheap to tell comes first, so that all bytes are compared with few states.
   for (const [group, { lastIndex, lastTerm }] of logs) {
@@ -113,7 +114,13 @@ function logMismatch(
     const expected = state.of(group);
     const log = logs.get(group) as Found;
     const { newest, older } = engines.get(group)?.checkpoints ?? { newest: null, older: null };
-    const released = Math.max(trees.releasedIndex, older?.appliedIndex ?? 0);
+    // What only the older checkpoint needs may be lost with a segment, when the start says so: the newest has it all.
+    const isReported = isDamaged && (recovery?.damagedRanges.length ?? 0) > 0;
+    const released = Math.max(
+      trees.releasedIndex,
+      older?.appliedIndex ?? 0,
+      isReported ? (newest?.appliedIndex ?? 0) : 0,
+    );
     if (log.firstIndex > released + 1)
       return `group ${group} begins at ${log.firstIndex}, and only ${released} were released`;
     const covered = Math.max(expected.hardState.commit, newest?.appliedIndex ?? 0);

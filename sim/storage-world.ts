@@ -815,6 +815,12 @@ export class StoragePlay implements Play<StorageStep> {
           "damage is refused by name",
           () => `${what}: ${storage.stack}`,
         );
+        // Both can be made anew from the log and the data files, so to refuse would be a failure too (D21).
+        check(
+          !/\/(?:MANIFEST|VOTE) is missing$/.test(what),
+          "a start refuses nothing that it can do without",
+          () => `${what}: ${storage.stack}`,
+        );
         this.#marks.hit("damage refused");
         if (isLost) this.#marks.hit("lost write refused");
         if (isMoved) this.#marks.hit("moved file refused");
