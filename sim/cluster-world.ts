@@ -450,10 +450,9 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
         ),
       () => this.#picture(),
     );
-    this.#run(this.options.electionTicks * this.options.tickMs * 12);
-    check(
-      this.#clients.busy === 0,
+    this.#runUntil(
       "every client is answered or has given up",
+      () => this.#clients.busy === 0,
       () => `${this.#clients.busy} wait`,
     );
     this.#clients.checkHistories();
