@@ -20,7 +20,11 @@ import type {
   TxnRequest,
   WriteRequest,
 } from "../src/db/index.ts";
+import { applyNative, type TimelessRequest } from "./model-native.ts";
 import { sameBytes } from "./violation.ts";
+
+/** What the workload sends and the model knows. */
+export type ModelRequest = WriteRequest | TimelessRequest;
 
 interface Version {
   readonly modRevision: number;
@@ -108,8 +112,14 @@ export class KvModel {
   }
 
   /** What the database answers to `request`, and the change that it makes. `proposedAtMs` restarts leases. */
-  apply(request: WriteRequest, proposedAtMs: number): Outcome {
+  apply(request: ModelRequest, proposedAtMs: number): Outcome {
     switch (request.kind) {
+      case "set":
+      case "incr":
+      case "append":
+      case "mset":
+      case "mdel":
+        return applyNative(this, request);
       case "put":
       case "deleteRange":
       case "txn":
@@ -150,6 +160,33 @@ export class KvModel {
         };
       }
     }
+  }
+
+  /** The newest version, or null where there is none. */
+  keyValueOf(key: string): KeyValue | null {
+    const version = this.#liveAt(key, this.revision);
+    return version === null ? null : keyValue(key, version, false);
+  }
+
+  inOneRevision(change: (revision: number) => void): void {
+    change(this.revision + 1);
+    this.revision++;
+  }
+
+  /** Within `inOneRevision`; null deletes. */
+  write(key: string, value: Uint8Array | null, lease: bigint, revision: number): void {
+    if (value === null) {
+      this.#remove(key, revision);
+      return;
+    }
+    const previous = this.#liveAt(key, revision);
+    this.#add(key, {
+      modRevision: revision,
+      createRevision: previous?.createRevision ?? revision,
+      version: (previous?.version ?? 0) + 1,
+      value,
+      lease,
+    });
   }
 
   /** The lease is over: its keys go in one revision. */

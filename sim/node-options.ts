@@ -107,6 +107,7 @@ export function drawNodeOptions(seed: number, style: Style): NodeWorldOptions {
       large: random.percent(20),
       leases: random.percent(50),
       compactions: !keepsBySize && random.percent(70),
+      native: random.percent(60),
     },
     faults: {
       powerLoss: random.percent(85),

@@ -277,7 +277,7 @@ export class NodePlan {
     const isImpatient = this.#options.faults.impatience && random.percent(15);
     return {
       do: "write",
-      request: this.#workload.write(this.#view.oracle),
+      request: this.#workload.anyWrite(this.#view.oracle),
       timeoutMs: isImpatient ? random.pick([0, 0.1, 1, 10]) : null,
       prove: random.below(200) === 0,
     };

@@ -1,6 +1,7 @@
 /** What can happen to a node, as plain data (play.ts): who plays a list of these plays the run. */
-import type { RangeRequest, TxnRequest, WriteRequest } from "../src/db/index.ts";
+import type { RangeRequest, TxnRequest } from "../src/db/index.ts";
 import type { CrashMode } from "../src/env/sim/index.ts";
+import type { ModelRequest } from "./model.ts";
 
 /** The process ends right before or after its n-th file operation from now, counted among those on `files`. */
 export interface Halt {
@@ -24,7 +25,7 @@ export type NodeStep =
   /** `prove`: when it is acknowledged, what is durable at that moment must hold it. `timeoutMs` null: the node's own. */
   | {
       readonly do: "write";
-      readonly request: WriteRequest;
+      readonly request: ModelRequest;
       readonly timeoutMs: number | null;
       readonly prove: boolean;
     }

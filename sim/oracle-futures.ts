@@ -2,12 +2,12 @@
  * What may have become of a database that nobody has looked at for a while: commands of the queue have happened or
  * not, in their order, and leases whose time is up have ended or not, at any place between them.
  */
-import type { Outcome, WriteRequest } from "../src/db/index.ts";
-import type { KvModel, ModelLease } from "./model.ts";
+import type { Outcome } from "../src/db/index.ts";
+import type { KvModel, ModelLease, ModelRequest } from "./model.ts";
 
 /** A command that was handed to the database. */
 export interface Issued {
-  readonly request: WriteRequest;
+  readonly request: ModelRequest;
   readonly issuedAtMs: number;
   readonly ordinal: number;
   /** Nobody waits for an answer any more, and what happened to it is open. */

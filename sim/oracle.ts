@@ -10,15 +10,9 @@
  * order once their time is up, and never earlier (fault-rules K6).
  */
 import type { HarmonyError } from "../src/base/index.ts";
-import type {
-  LeaseStatus,
-  Outcome,
-  RangeRequest,
-  TxnRequest,
-  WriteRequest,
-} from "../src/db/index.ts";
+import type { LeaseStatus, Outcome, RangeRequest, TxnRequest } from "../src/db/index.ts";
 import { Marks } from "./marks.ts";
-import { KvModel, type ModelLease } from "./model.ts";
+import { KvModel, type ModelLease, type ModelRequest } from "./model.ts";
 import { NODE_MARKS } from "./node-watch.ts";
 import { Futures, type Issued, nameOf, type Possible } from "./oracle-futures.ts";
 import { historyMismatch, leaseMismatch, type Observed } from "./oracle-compare.ts";
@@ -126,7 +120,7 @@ export class Oracle {
     return this.#queue.length;
   }
 
-  issue(request: WriteRequest): Issued {
+  issue(request: ModelRequest): Issued {
     const issued = { request, issuedAtMs: this.#nowMs(), ordinal: this.#issued++, isOver: false };
     this.#queue.push(issued);
     return issued;

@@ -6,13 +6,15 @@ import { Random } from "../src/base/index.ts";
 import type {
   Compare,
   CompareResult,
+  Condition,
   PutRequest,
   RangeRequest,
   RequestOp,
   TxnRequest,
   WriteRequest,
 } from "../src/db/index.ts";
-import { keyBytes } from "./model.ts";
+import { keyBytes, type ModelRequest } from "./model.ts";
+import type { TimelessRequest } from "./model-native.ts";
 
 export interface WorkloadOptions {
   readonly keys: number;
@@ -21,6 +23,8 @@ export interface WorkloadOptions {
   readonly leases: boolean;
   /** The clients compact; otherwise the database does it by itself, or nobody. */
   readonly compactions: boolean;
+  /** HarmonyDB's own commands, too. */
+  readonly native?: boolean;
 }
 
 /** What the generator must know of the database to send something meaningful. */
@@ -60,6 +64,12 @@ export class Workload {
     if (this.#shortLease !== null && !held.has(this.#shortLease)) this.#shortLease = null;
   }
 
+  anyWrite(around: Surroundings): ModelRequest {
+    if (this.#options.native === true && this.#random.percent(25)) return this.#native(around);
+    return this.write(around);
+  }
+
+  /** One in etcd's words. */
   write(around: Surroundings): WriteRequest {
     const random = this.#random;
     const die = random.below(100);
@@ -97,7 +107,8 @@ export class Workload {
         ? random.between(Math.max(1, around.compactRevision - 1), around.revision + 1)
         : 0,
       sortOrder: random.pick(["none", "ascend", "descend"]),
-      sortTarget: random.percent(20) ? "value" : "key",
+      // Counters may have equal values, whose order nobody promises.
+      sortTarget: random.percent(20) && this.#options.native !== true ? "value" : "key",
       serializable: false,
       keysOnly: random.percent(10),
       countOnly: random.percent(10),
@@ -205,6 +216,76 @@ export class Workload {
         };
       default:
         return { ...where, result, operand: { target: "lease", lease: BigInt(random.below(4)) } };
+    }
+  }
+
+  #native(around: Surroundings): TimelessRequest {
+    const random = this.#random;
+    const key = this.#key();
+    const none = { kind: "none" } as const;
+    switch (random.below(5)) {
+      case 0:
+        return {
+          kind: "set",
+          key,
+          value: this.#value(),
+          condition: this.#condition(around),
+          lease: 0n,
+          expiry: none,
+          prevKv: random.percent(30),
+        };
+      case 1:
+        return {
+          kind: "incr",
+          // Other keys hold no numbers.
+          key: random.percent(90) ? keyBytes(`count/${random.below(3)}`) : key,
+          by: random.pick([1n, -1n, 5n, -100n, 0x7fff_ffff_ffff_ff00n]),
+          min: random.percent(20) ? -50n : null,
+          max: random.percent(20) ? 50n : null,
+          saturate: false,
+          expiry: { kind: "keep" },
+          expiryIfNone: false,
+        };
+      case 2:
+        return { kind: "append", key, value: keyBytes(`+${this.#values++}`) };
+      case 3:
+        return {
+          kind: "mset",
+          items: this.#someKeys().map((one) => ({ key: one, value: this.#value() })),
+          condition: random.pick(["none", "none", "absent", "present"]),
+          lease: 0n,
+          expiry: none,
+        };
+      default:
+        return { kind: "mdel", keys: this.#someKeys() };
+    }
+  }
+
+  #someKeys(): Uint8Array[] {
+    const free = [...this.#keys];
+    const count = this.#random.between(1, Math.min(4, free.length));
+    return Array.from(
+      { length: count },
+      () => free.splice(this.#random.below(free.length), 1)[0] as Uint8Array,
+    );
+  }
+
+  #condition(around: Surroundings): Condition | null {
+    const random = this.#random;
+    const value = keyBytes(`v${random.below(this.#values + 1)}`);
+    switch (random.below(6)) {
+      case 0:
+        return { kind: "absent" };
+      case 1:
+        return { kind: "present" };
+      case 2:
+        return { kind: "value", value };
+      case 3:
+        return { kind: "notValue", value };
+      case 4:
+        return { kind: "revision", revision: random.between(1, around.revision) };
+      default:
+        return null;
     }
   }
 
