@@ -70,6 +70,10 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
             maxConcurrentStreams: config.maxConcurrentStreams,
           },
           emulatedEtcdVersion: config.emulatedEtcdVersion,
+          native: {
+            checkpoint: (done) => node.checkpoint(done),
+            clockMs: () => node.database.clockMs,
+          },
           log,
         });
         observer.serves(node);

@@ -85,3 +85,5 @@ export {
   type WireLeaseTimeToLive,
 } from "./protobuf/lease-messages.ts";
 export { DecodeError } from "./protobuf/reader.ts";
+/** HarmonyDB's own service: off the hot path of etcd's clients, so the generated code does. */
+export * as nativeMessages from "./protobuf/gen/harmonydb/native.ts";

@@ -3,7 +3,7 @@
  * point, and keeps the clock of every caller who waits.
  */
 import { HarmonyError } from "../base/index.ts";
-import type { Engine } from "../btree/index.ts";
+import type { Engine, Version } from "../btree/index.ts";
 import type { Env } from "../env/index.ts";
 import type { Replica } from "../replica/index.ts";
 import { type Call, Calls } from "./calls.ts";
@@ -87,6 +87,11 @@ export class KvDatabase implements Database {
     return this.#machine.keyCount;
   }
 
+  /** The group's clock, which deadlines of keys are on. Now. */
+  get clockMs(): number {
+    return this.#replica.clock.stamp();
+  }
+
   /** Now. */
   get leaseCount(): number {
     return this.#machine.leaseCount;
@@ -147,6 +152,21 @@ export class KvDatabase implements Database {
       return;
     }
     this.#read(request.serializable, options, reply, () => this.#machine.range(request));
+  }
+
+  /** The trees as they are now, kept until they are released: for readers that come back to the same state. */
+  pin(): Version {
+    return this.#config.engine.pin();
+  }
+
+  /** Reads from pinned trees. What it throws ends the node, as with every read. */
+  readPinned<T>(read: () => T): T {
+    if (this.#ended !== null) throw this.#ended;
+    try {
+      return read();
+    } catch (thrown) {
+      throw this.#defect(thrown);
+    }
   }
 
   leaseStatus(

@@ -19,6 +19,7 @@ import { type Database, FORMAT_MAJOR, FORMAT_MINOR } from "../db/index.ts";
 import type { LogSink } from "../env/index.ts";
 import { etcdMethods } from "./grpc/etcd-methods.ts";
 import { measured } from "./grpc/measured.ts";
+import type { NativeSupport } from "./grpc/native-service.ts";
 import type { Metrics } from "./http/metrics.ts";
 import { listenGrpc } from "./grpc/transport.ts";
 
@@ -45,6 +46,8 @@ export interface EtcdOptions {
   readonly metrics?: Metrics | undefined;
   /** The etcd version that clients are told, some of which choose by it what they ask for. */
   readonly emulatedEtcdVersion?: string | undefined;
+  /** What our own service (harmonydb.v1.Native) needs of the node; without it that service makes no checkpoints. */
+  readonly native?: NativeSupport | undefined;
 }
 
 export interface EtcdServer {
@@ -75,6 +78,7 @@ export async function serveEtcd(options: EtcdOptions): Promise<EtcdServer> {
       storage: `${FORMAT_MAJOR}.${FORMAT_MINOR}`,
     },
     log,
+    options.native,
   );
   const transport = await listenGrpc(
     metrics === undefined ? methods : methods.map((method) => measured(method, metrics)),

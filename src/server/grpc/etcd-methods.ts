@@ -8,6 +8,7 @@ import { HealthService } from "./health-service.ts";
 import { kvService } from "./kv-service.ts";
 import { leaseService } from "./lease-service.ts";
 import type { Method } from "./method.ts";
+import { type NativeSupport, nativeService } from "./native-service.ts";
 
 export interface EtcdMethods {
   readonly methods: readonly Method[];
@@ -15,13 +16,19 @@ export interface EtcdMethods {
   readonly stopServing: () => void;
 }
 
-export function etcdMethods(database: Database, versions: Versions, log: LogSink): EtcdMethods {
+export function etcdMethods(
+  database: Database,
+  versions: Versions,
+  log: LogSink,
+  native?: NativeSupport,
+): EtcdMethods {
   const context = new ServiceContext(database, log);
   const services = [
     ...kvService(context),
     ...leaseService(context),
     ...clusterService(context),
     ...maintenanceService(context, versions),
+    ...nativeService(context, native),
   ];
   const health = new HealthService(services.map((method) => method.path.split("/")[1] as string));
   return {
