@@ -49,6 +49,9 @@ export type ErrorCode =
   | "SESSION_EXISTS"
   | "TOO_MANY_SESSIONS"
   | "SETTING_FIXED"
+  | "CONFLICT"
+  | "LOCK_TIMEOUT"
+  | "LOCK_LOST"
   | "NO_SPACE"
   | "DISK_FULL"
   | "TOO_MANY_REQUESTS"
@@ -95,6 +98,10 @@ const CATALOGUE: Readonly<Record<ErrorCode, readonly [string, Reaction, boolean]
   SESSION_EXISTS: ["session already exists", "fix-request", true],
   TOO_MANY_SESSIONS: ["too many sessions", "operator", true],
   SETTING_FIXED: ["a database that keeps history always keeps some", "fix-request", true],
+  // What a door in process says of work that takes several commands; never the outcome of one.
+  CONFLICT: ["others kept changing what the transaction read", "retry", false],
+  LOCK_TIMEOUT: ["somebody else held the lock until the wait was over", "retry", false],
+  LOCK_LOST: ["the lock is no longer held", "fix-request", false],
   // The node cannot do it now.
   NO_SPACE: ["database space exceeded", "operator", true],
   DISK_FULL: ["the disk is full: only deletes and compaction are taken", "operator", false],

@@ -127,6 +127,13 @@ export class Node {
     this.#parts.chores.checkpoint(done);
   }
 
+  /** Syncs the log: what was acknowledged is durable then, in every mode. A failure has ended the node. */
+  sync(done: (error: HarmonyError | null) => void): void {
+    runIo(this.#parts.wal.sync(), (error) => {
+      done(error === null ? null : new HarmonyError("STOPPED", undefined, { cause: error }));
+    });
+  }
+
   /**
    * Finishes what is on its way, syncs, marks the log as cleanly ended, and gives the directory back. Closing again
    * waits for the same end. Throws what went wrong with a file; TIMEOUT when the disk does not answer: then everybody

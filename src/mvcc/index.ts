@@ -26,7 +26,7 @@ export {
   printable,
   type VersionDescription,
 } from "./describe.ts";
-export { LATEST } from "./read-view.ts";
+export { LATEST, ReadView } from "./read-view.ts";
 export { RecordView, ValueKind } from "./record.ts";
 export { SESSION_IDLE_MS, SESSION_WINDOW, SESSIONS_MAX } from "./sessions.ts";
 export type { StoreSettings } from "./settings.ts";
