@@ -108,6 +108,12 @@ export class DiskTrouble {
     this.#roomIsNews = true;
   }
 
+  /** The machine stood still: that time does not count for what a node has to notice. */
+  paused(forMs: number): void {
+    this.#roomSinceMs += forMs;
+    this.#failedAtMs += forMs;
+  }
+
   /** True when the disk had been full and nobody knew yet that this is over. */
   takeRoom(): boolean {
     const isNews = this.#roomIsNews && !this.#isFull;

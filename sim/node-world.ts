@@ -350,6 +350,7 @@ class NodePlay implements Play<NodeStep>, NodeView {
       this.#marks.hit(NODE_MARKS.pauseOverLease);
     scheduler.stall(forMs);
     this.#pausedMs += forMs;
+    this.#trouble.paused(forMs);
     this.#setWallClock();
     scheduler.runUntil(this.#nowMs);
   }
