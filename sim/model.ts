@@ -62,8 +62,6 @@ export class KvModel {
   readonly leaseTtlSecondsMin: number;
   /** Without a history only the newest revision can be read. */
   readonly keepsHistory: boolean;
-  /** How long a second of a lease lasts at least: less than 1000 ms where the group's clock may hurry after a wall clock. */
-  readonly secondMs: number;
   #compactRevision = 0;
   /** Over all changes in their order: models with one history have one signature. */
   #signature = 0;
@@ -72,8 +70,7 @@ export class KvModel {
   #sortedKeys: readonly string[] | null = null;
   #leases = new Map<bigint, ModelLease>();
 
-  constructor(leaseTtlSecondsMin: number, keepsHistory: boolean, secondMs = 1000) {
-    this.secondMs = secondMs;
+  constructor(leaseTtlSecondsMin: number, keepsHistory: boolean) {
     this.leaseTtlSecondsMin = leaseTtlSecondsMin;
     this.keepsHistory = keepsHistory;
   }
@@ -83,7 +80,7 @@ export class KvModel {
   }
 
   copy(): KvModel {
-    const copy = new KvModel(this.leaseTtlSecondsMin, this.keepsHistory, this.secondMs);
+    const copy = new KvModel(this.leaseTtlSecondsMin, this.keepsHistory);
     copy.revision = this.revision;
     copy.leasesEnded = this.leasesEnded;
     copy.#compactRevision = this.#compactRevision;
@@ -134,7 +131,7 @@ export class KvModel {
         const ttlSeconds = Math.max(Number(request.ttlSeconds), this.leaseTtlSecondsMin);
         this.#leases.set(request.id, {
           ttlSeconds,
-          livesUntilMs: proposedAtMs + ttlSeconds * this.secondMs,
+          livesUntilMs: proposedAtMs + ttlSeconds * 1000,
         });
         return {
           kind: "leaseGrant",
@@ -202,7 +199,7 @@ export class KvModel {
   renewLease(id: bigint, atMs: number): void {
     const lease = this.#leases.get(id);
     if (lease === undefined) return;
-    const livesUntilMs = Math.max(lease.livesUntilMs, atMs + lease.ttlSeconds * this.secondMs);
+    const livesUntilMs = Math.max(lease.livesUntilMs, atMs + lease.ttlSeconds * 1000);
     this.#leases.set(id, { ttlSeconds: lease.ttlSeconds, livesUntilMs });
   }
 

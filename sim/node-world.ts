@@ -87,7 +87,6 @@ class NodePlay implements Play<NodeStep>, NodeView {
         leaseTtlSecondsMin: LEASE_TTL_SECONDS_MIN,
         keepsHistory: kept > 0,
         fsyncIntervalMs: options.node.fsyncIntervalMs ?? 0,
-        clockMayHurry: options.faults.wallClockJumps || options.driftPpm !== 0,
         retentionRevisions: kept === NEVER_COMPACTS ? 0 : kept,
       },
       () => this.#machine.scheduler.nowMs,

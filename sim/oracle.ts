@@ -21,8 +21,6 @@ import { check, difference, show, Violation } from "./violation.ts";
 export interface OracleOptions {
   readonly leaseTtlSecondsMin: number;
   readonly keepsHistory: boolean;
-  /** The wall clock is set or drifts: up to a minute the group's clock follows it, at no more than twice real time. */
-  readonly clockMayHurry?: boolean;
   /** Above 0: writes are acknowledged before their sync, and a power loss may take back those of so many milliseconds. */
   readonly fsyncIntervalMs?: number;
   /** The database compacts by itself, but keeps at least so many revisions. 0: it does not. */
@@ -70,11 +68,7 @@ export class Oracle {
     this.#marks = marks;
     this.#possible = [
       {
-        model: new KvModel(
-          options.leaseTtlSecondsMin,
-          options.keepsHistory,
-          options.clockMayHurry === true ? 500 : 1000,
-        ),
+        model: new KvModel(options.leaseTtlSecondsMin, options.keepsHistory),
         happened: new Map(),
       },
     ];

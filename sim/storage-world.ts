@@ -108,6 +108,7 @@ export class StoragePlay implements Play<StorageStep> {
   #countsWhenVerified = false;
   #halt: (Step<"halt"> & { left: number }) | null = null;
   #isFailing = false;
+  #isClosing = false;
   /** A write or sync that fails, and to what. */
   #failure: { readonly fault: FailedWrite; readonly target: "log" | "votes" | GroupId } | null =
     null;
@@ -396,12 +397,14 @@ export class StoragePlay implements Play<StorageStep> {
   #close(storage: Storage): void {
     this.#checkPins(this.#pins.length);
     let isOver = false;
+    this.#isClosing = true;
     runIo(closeStorage(storage), (error) => {
       if (error !== null && !this.#isFailing && this.#failure === null) throw error as Error;
       isOver = true;
     });
     this.#endSlow();
     drive(this.#machine, "a close", () => isOver);
+    this.#isClosing = false;
     if (!this.#machine.running) return;
     this.#note("closed");
     this.#isClosed = !this.#isFailing && this.#handed.length === 0;
@@ -498,7 +501,13 @@ export class StoragePlay implements Play<StorageStep> {
   #answered(storage: Storage, handed: Handed, error: HarmonyError | null): void {
     this.#note("answer", 0, error === null ? null : error.message);
     if (error !== null) {
-      check(storage.wal.failed !== null, "an append fails only with the log", () => error.message);
+      // A log that is closed while the disk is full answers what waits for room.
+      const isLeft = this.#isClosing && error.code === "DISK_FULL";
+      check(
+        storage.wal.failed !== null || isLeft,
+        "an append fails only with the log",
+        () => error.message,
+      );
       this.#fail();
       return;
     }

@@ -2,11 +2,13 @@
  * The clock of a group: milliseconds that never go back, stamped into every entry by the leader, so that deadlines
  * mean the same on every replica (data-model.md, "The group's clock").
  *
- * It follows the leader's monotonic clock and is drawn gently towards its wall clock, at no less than half and no
- * more than twice real time. When the two differ by more than a minute while the node runs, somebody set a clock:
- * the group keeps its own pace and `isAstray` raises the alarm. A step of a wall clock therefore ends no lock early.
+ * It follows the leader's monotonic clock. Towards a wall clock that is behind it is drawn gently, at no less than half
+ * of real time; towards one that is ahead it is not, or leases would end before their time by a monotonic clock
+ * (fault-rules, the promise, 5, against data-model.md, which lets it hurry). When the two differ by more than a minute
+ * while the node runs, somebody set a clock: the group keeps its own pace and `isAstray` raises the alarm.
  *
- * Invariant: stamps never decrease.
+ * Invariants: stamps never decrease; between two stamps passes no more than monotonic time, rounded up to a
+ * millisecond, unless a stamp from elsewhere arrives or the wall clock is adopted.
  */
 import { assert } from "../base/index.ts";
 import type { Clock } from "../env/index.ts";
@@ -55,13 +57,8 @@ export class GroupClock {
     const paced = this.#stampMs + elapsedMs;
     const wallMs = this.#clock.wallMs();
     this.#isAstray = Math.abs(wallMs - paced) > ASTRAY_MS;
-    let next = paced;
-    if (!this.#isAstray) {
-      next =
-        wallMs > paced
-          ? Math.min(wallMs, paced + elapsedMs)
-          : Math.max(wallMs, paced - elapsedMs / 2);
-    }
+    const isBehind = !this.#isAstray && wallMs < paced;
+    const next = isBehind ? Math.max(wallMs, paced - elapsedMs / 2) : paced;
     const whole = Math.floor(next);
     if (whole > this.#stampMs) {
       // The remainder below a millisecond stays on the account, or a busy clock would fall behind.

@@ -173,6 +173,27 @@ describe("the vote file", () => {
     expect(lost.read(0)).toBe("unreadable");
   });
 
+  it("D15: a slot that stands in another group's place says nothing of that group", () => {
+    const { sim, env } = machine(6);
+    const votes = runIoNow(sim, VoteFile.create(env, PLACE, IDENTITY));
+    expect(save(sim, votes, 0, vote(3, 1))).toBeNull();
+    expect(save(sim, votes, 1, vote(32, 2))).toBeNull();
+    sim.losePower("keep-all");
+    // Either slot of group 0 over either slot of group 1.
+    for (const [from, to] of [
+      [512, 1536],
+      [512, 2048],
+      [1024, 1536],
+      [1024, 2048],
+    ] as const) {
+      const fork = sim.fork();
+      fork.disk.damage("data/VOTE", to, fork.disk.contents("data/VOTE").slice(from, from + 512));
+      const again = runIoNow(fork, VoteFile.open(fork.boot(), PLACE, IDENTITY));
+      expect(again.read(0)).toEqual(vote(3, 1));
+      expect([vote(32, 2), "unreadable"]).toContainEqual(again.read(1));
+    }
+  });
+
   it("a missing file is lost; another log's is refused", () => {
     const { sim, env } = machine(6);
     expect(runIoNow(sim, VoteFile.open(env, PLACE, IDENTITY)).lost).toBe(true);

@@ -288,11 +288,15 @@ export function* readVotes(files: Files, directory: string): Io<Votes> {
     if (typeof newest === "string") continue;
     const other = newest === a ? b : a;
     // A group in two pairs, two groups in one, two votes in one term: not what we wrote.
-    const torn =
-      typeof other !== "string" &&
-      (other.group !== newest.group || conflicts(newest.state, other.state));
-    if (states.has(newest.group) || torn) lost = true;
-    states.set(newest.group, merged(newest.state, other));
+    const isStranger = typeof other !== "string" && other.group !== newest.group;
+    const contradicts = typeof other !== "string" && conflicts(newest.state, other.state);
+    if (states.has(newest.group) || isStranger || contradicts) lost = true;
+    // Whatever a slot says of its own group still holds; of another group it says nothing.
+    for (const slot of isStranger ? [newest, other] : [newest]) {
+      const known = states.get(slot.group);
+      const state = isStranger ? slot.state : merged(slot.state, other);
+      states.set(slot.group, known === undefined ? state : merged(known, { ...slot, state }));
+    }
   }
   return { lost, identity, states };
 }
