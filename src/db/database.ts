@@ -9,6 +9,7 @@ import type {
   Refusal,
   RequestId,
 } from "./requests.ts";
+import type { Watch, WatchRequest } from "./watch/index.ts";
 
 /** `error` null: `value` is the outcome, which may be a Refusal. Otherwise see `maybeApplied` of the error. */
 export type Reply<T> = (error: HarmonyError | null, value: T) => void;
@@ -61,6 +62,11 @@ export interface Database {
   range(request: RangeRequest, options: CallOptions, reply: Reply<RangeResponse | Refusal>): void;
   leaseStatus(id: bigint, withKeys: boolean, options: CallOptions, reply: Reply<LeaseStatus>): void;
   leases(options: CallOptions, reply: Reply<readonly bigint[]>): void;
+  /**
+   * What changes, from a revision on. `news` is called, in a turn of its own and once until something is taken, when
+   * there is something to take; also when the watch cannot be or has ended, which is then what is taken.
+   */
+  watch(request: WatchRequest, news: () => void): Watch;
   /** For response headers; costs nothing. */
   readonly header: {
     readonly clusterId: bigint;

@@ -35,3 +35,4 @@ export type { NodeOptions } from "./node-options.ts";
 export { openNode, startNode } from "./open-node.ts";
 export type * from "./requests.ts";
 export type { RetentionSettings } from "./retention.ts";
+export type { Watch, WatchEvent, WatchNews, WatchRequest } from "./watch/index.ts";

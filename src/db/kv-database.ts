@@ -23,6 +23,7 @@ import type {
 import type { KvStateMachine } from "./state-machine.ts";
 import { withoutRepeats } from "./validate-native.ts";
 import { isReadOnlyTxn, validateRange, validateWrite, type RequestLimits } from "./validate.ts";
+import { type Watch, WatchHub, type WatchRequest } from "./watch/index.ts";
 
 export interface KvDatabaseConfig {
   readonly env: Env;
@@ -51,6 +52,7 @@ export class KvDatabase implements Database {
   readonly #replica: Replica<Outcome>;
   readonly #machine: KvStateMachine;
   readonly #calls: Calls;
+  readonly #watches: WatchHub;
   /** As the doors carry them. */
   readonly clusterId: bigint;
   readonly memberId: bigint;
@@ -70,6 +72,7 @@ export class KvDatabase implements Database {
     this.clusterId = BigInt(config.identity.clusterId);
     this.memberId = BigInt(config.identity.memberId);
     this.#calls = new Calls(config.env, config.requestTimeoutMs);
+    this.#watches = new WatchHub(config);
   }
 
   get header(): Database["header"] {
@@ -95,6 +98,11 @@ export class KvDatabase implements Database {
   /** Now. */
   get leaseCount(): number {
     return this.#machine.leaseCount;
+  }
+
+  /** Now. */
+  get watchCount(): number {
+    return this.#watches.count;
   }
 
   write(request: AnyWriteRequest, options: CallOptions, reply: Reply<Outcome>): void {
@@ -184,6 +192,10 @@ export class KvDatabase implements Database {
     this.#read(false, options, reply, () => this.#machine.leases());
   }
 
+  watch(request: WatchRequest, news: () => void): Watch {
+    return this.#watches.open(request, news);
+  }
+
   status(): DatabaseStatus {
     const { identity, name, clientUrls, peerUrls, engine, isDiskFull } = this.#config;
     const { raft } = this.#replica;
@@ -224,6 +236,7 @@ export class KvDatabase implements Database {
   /** No request is taken any more. Those on their way are answered by the replica, in time or when it stops. */
   close(error: HarmonyError): void {
     this.#closed ??= error;
+    this.#watches.close(error);
     const waiting = this.#physical;
     this.#physical = [];
     // Compacted, but not what they asked for: old versions may still be in the trees.

@@ -16,6 +16,7 @@
  * Left out: what a request means (checks, compares, ranges with filters, counters, locks), which is `db`; watchers.
  * Papers: data-model.md; architecture 7; fault-rules D20, K6, K8, R19.
  */
+export { ChangeReader } from "./change-reader.ts";
 export {
   byEnd,
   describeLease,
@@ -26,10 +27,11 @@ export {
   printable,
   type VersionDescription,
 } from "./describe.ts";
+export type { DeleteCause } from "./event.ts";
 export { LATEST, ReadView } from "./read-view.ts";
 export { RecordView, ValueKind } from "./record.ts";
 export { SESSION_IDLE_MS, SESSION_WINDOW, SESSIONS_MAX } from "./sessions.ts";
-export type { StoreSettings } from "./settings.ts";
+export { keepsHistory, type StoreSettings } from "./settings.ts";
 export { type ChangeListener, type RevisionError, Store } from "./store.ts";
 export {
   KEY_LENGTH_MAX,

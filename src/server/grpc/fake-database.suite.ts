@@ -10,6 +10,9 @@ import type {
   RangeResponse,
   Refusal,
   Reply,
+  Watch,
+  WatchNews,
+  WatchRequest,
   WriteRequest,
 } from "../../db/index.ts";
 
@@ -58,6 +61,7 @@ export class FakeDatabase implements Database {
     reply,
   ) => reply(new HarmonyError("CLOSED"), undefined as unknown as LeaseStatus);
   leaseIds: readonly bigint[] = [];
+  readonly watches: FakeWatch[] = [];
 
   get header(): Database["header"] {
     return {
@@ -93,8 +97,40 @@ export class FakeDatabase implements Database {
     reply(null, this.leaseIds);
   }
 
+  watch(request: WatchRequest, news: () => void): Watch {
+    const watch = new FakeWatch(request, news);
+    this.watches.push(watch);
+    return watch;
+  }
+
   status(): DatabaseStatus {
     return { ...STATUS, leader: this.hasLeader ? STATUS.leader : 0n };
+  }
+}
+
+/** Gives what the test puts into it. */
+export class FakeWatch implements Watch {
+  readonly request: WatchRequest;
+  readonly news: () => void;
+  readonly waiting: WatchNews[] = [];
+  /** What each take allowed. */
+  readonly taken: number[] = [];
+  revision: number = STATUS.revision;
+  isSynced = true;
+  isCancelled = false;
+
+  constructor(request: WatchRequest, news: () => void) {
+    this.request = request;
+    this.news = news;
+  }
+
+  take(maxBytes: number): WatchNews | null {
+    this.taken.push(maxBytes);
+    return this.waiting.shift() ?? null;
+  }
+
+  cancel(): void {
+    this.isCancelled = true;
   }
 }
 
