@@ -107,11 +107,11 @@ export class Network<T> {
   }
 
   setWeather(from: number, to: number, weather: Weather): void {
-    this.#link(from, to).weather = weather;
+    change(this.#link(from, to), weather);
   }
 
   setWeatherEverywhere(weather: Weather): void {
-    for (const link of this.#links) link.weather = weather;
+    for (const link of this.#links) change(link, weather);
   }
 
   send(from: number, to: number, message: T, sizeBytes: number): void {
@@ -174,4 +174,11 @@ export class Network<T> {
     assert(link !== undefined && from !== to, `there is no link from ${from} to ${to}`);
     return link;
   }
+}
+
+/** As a new connection would: what comes now does not wait behind what the old weather still holds back. */
+function change(link: Link, weather: Weather): void {
+  link.weather = weather;
+  link.freeAtMs = 0;
+  link.orderedAtMs = 0;
 }

@@ -396,13 +396,20 @@ export class StoragePlay implements Play<StorageStep> {
 
   #close(storage: Storage): void {
     this.#checkPins(this.#pins.length);
+    this.#endSlow();
+    // As a node does: what is on its way to a data file comes to its end before the file is closed.
+    drive(
+      this.#machine,
+      "checkpoints",
+      () => ![...this.#trees.values()].some(({ checkpointing }) => checkpointing),
+    );
+    if (!this.#machine.running) return;
     let isOver = false;
     this.#isClosing = true;
     runIo(closeStorage(storage), (error) => {
       if (error !== null && !this.#isFailing && this.#failure === null) throw error as Error;
       isOver = true;
     });
-    this.#endSlow();
     drive(this.#machine, "a close", () => isOver);
     this.#isClosing = false;
     if (!this.#machine.running) return;
