@@ -173,6 +173,14 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "if (highest > groups.of(group).checkpoint.appliedIndex)",
     why: "when the newest checkpoint is damaged the log does not reach back to the other",
   },
+  {
+    name: "zeros-end-the-log",
+    layer: "wal",
+    file: "wal/segment-reader.js",
+    find: "if (used === 0)\n                continue;\n            dataEnd",
+    replace: "if (used === 0)\n                break;\n            dataEnd",
+    why: "a sector of zeros is taken for the end, and what stands behind it proves nothing (D4)",
+  },
   // ---- btree
   {
     name: "meta-before-its-pages",
@@ -304,6 +312,15 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "",
     why: "a call that timed out before it was proposed happens after all",
   },
+  {
+    name: "the-clock-of-the-group-hurries",
+    layer: "replica",
+    file: "replica/group-clock.js",
+    find: "Math.max(wallMs, paced - elapsedMs / 2) : paced;",
+    replace:
+      "Math.max(wallMs, paced - elapsedMs / 2) : this.#isAstray ? paced : Math.min(wallMs, paced + elapsedMs);",
+    why: "a wall clock that is ahead ends leases before their time (promise 4)",
+  },
   // ---- db
   {
     name: "checkpoint-forgets-its-last-entry",
@@ -353,6 +370,30 @@ export const MUTANTS: readonly Mutant[] = [
     find: "() => wal.close(),",
     replace: "function* () {},",
     why: "a clean stop proves what was acknowledged, and holds no file",
+  },
+  {
+    name: "no-revision-is-raised-after-an-unclean-stop",
+    layer: "db",
+    file: "db/durability.js",
+    find: "if (from < raiseTo) {",
+    replace: "if (raiseTo < 0) {",
+    why: "in the interval mode a power loss gives revisions twice",
+  },
+  {
+    name: "a-counter-goes-over-its-bound",
+    layer: "db",
+    file: "db/key-commands.js",
+    find: 'if (!saturate)\n            return "OVERFLOW";',
+    replace: 'if (false)\n            return "OVERFLOW";',
+    why: "what does not fit is an error and leaves the value alone",
+  },
+  {
+    name: "many-keys-without-their-condition",
+    layer: "db",
+    file: "db/key-commands.js",
+    find: 'const succeeded = condition === "none" ||',
+    replace: 'const succeeded = condition !== "all" ||',
+    why: "all keys of an mset are absent, or none of them is set",
   },
   // ---- cluster: what only shows among several voters
   {
