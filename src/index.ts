@@ -7,53 +7,132 @@
  *
  * @packageDocumentation
  */
+import { HarmonyError } from "./base/index.ts";
+import { EmbeddedDatabase, type HarmonyDB } from "./db/embedded/index.ts";
+import { type NodeOptions, startNode } from "./db/index.ts";
 import type { LogSink } from "./env/index.ts";
-import { HarmonyDB, type NodeOptions, startNode } from "./db/index.ts";
 import { nodeEnv } from "./platform/index.ts";
 
 export { type ErrorCode, HarmonyError } from "./base/index.ts";
 export type { LogLevel, LogSink } from "./env/index.ts";
+export { codecs } from "./db/embedded/index.ts";
 export type {
+  Admin,
+  Batch,
   Call,
-  CheckpointTriggers,
+  Codec,
+  Condition,
+  CounterOptions,
+  DatabaseEvents,
+  DatabaseReport,
   Done,
   Entry,
+  HarmonyDB,
   Key,
+  Lease,
+  Lock,
+  LockOptions,
+  Message,
   Range,
   Read,
-  RetentionSettings,
+  Reader,
+  Repeatable,
+  Scan,
+  ScopeOptions,
+  Session,
+  Settings,
+  Snapshot,
+  Store,
+  SubscribeOptions,
+  Subscription,
+  TransactOptions,
+  Tx,
+  TxItem,
   Txn,
   TxnAnswer,
   TxnCompare,
   TxnOp,
   TxnResult,
   Value,
-} from "./db/index.ts";
-export type { HarmonyDB } from "./db/index.ts";
+  Write,
+} from "./db/embedded/index.ts";
+export type { CheckpointTriggers, Durability, NodeOptions, RetentionSettings } from "./db/index.ts";
 
-/** How to open a database. Everything has a default. */
+/** How to open a database. Everything has a default; a name that is unknown is refused. */
 export interface OpenOptions extends Omit<
   NodeOptions,
   "dataDir" | "clientUrls" | "peerUrls" | "clusterToken" | "heartbeatIntervalMs"
 > {
   /** Takes structured log lines; default: none are written. */
   readonly log?: LogSink | undefined;
+  /**
+   * How long a scan or a snapshot may keep an old state readable, in milliseconds; then it rejects with COMPACTED.
+   * Default: 10 minutes.
+   */
+  readonly pinTimeoutMs?: number | undefined;
 }
 
 const MEMORY = ":memory:";
+const PIN_TIMEOUT_DEFAULT_MS = 10 * 60_000;
+/** Operations in one transaction or batch: nobody else's requests share this process's memory. */
+const TXN_OPS_DEFAULT = 10_000;
+
+const OPTION_NAMES: Readonly<Record<keyof OpenOptions, true>> = {
+  name: true,
+  electionTimeoutMs: true,
+  walSegmentBytes: true,
+  fsyncIntervalMs: true,
+  persistence: true,
+  checkpoints: true,
+  retention: true,
+  quotaBytes: true,
+  maxRequestBytes: true,
+  maxTxnOps: true,
+  requestTimeoutMs: true,
+  log: true,
+  pinTimeoutMs: true,
+};
 
 /**
- * Opens the database in `directory`, which is created when it is missing. One process at a time: another one gets
- * DIRECTORY_LOCKED. Rejects with CORRUPT when data that was proven durable is damaged, naming file and offset.
- * ":memory:" opens a new database that stays in memory and is gone when it closes.
+ * Opens the database in `directory`, which is created when it is missing. One opening at a time, in this process or
+ * another: the next one gets DIRECTORY_LOCKED. Rejects with CORRUPT when data that was proven durable is damaged, naming
+ * file and offset; with INVALID_ARGUMENT for an option that is unknown or wrong. ":memory:" opens a new database that
+ * stays in memory and is gone when it closes.
  */
 export async function open(directory: string, options: OpenOptions = {}): Promise<HarmonyDB> {
-  const { log, ...rest } = options;
-  return new HarmonyDB(
-    await startNode(nodeEnv({ log: log ?? (() => {}) }), {
-      ...rest,
-      ...(directory === MEMORY ? { persistence: "none" } : {}),
-      dataDir: directory,
-    }),
-  );
+  if (typeof directory !== "string" || directory === "") throw invalid("a directory is a path");
+  if (typeof options !== "object" || options === null) throw invalid("options are an object");
+  for (const name in options)
+    if (!Object.hasOwn(OPTION_NAMES, name)) throw invalid(`there is no option "${name}"`);
+  const { log = (): void => {}, pinTimeoutMs = PIN_TIMEOUT_DEFAULT_MS, ...rest } = options;
+  if (typeof log !== "function") throw invalid("log is a function");
+  if (!(Number.isSafeInteger(pinTimeoutMs) && pinTimeoutMs > 0))
+    throw invalid("pinTimeoutMs is a whole number from 1");
+  const env = nodeEnv({ log: guarded(log) });
+  const node = await startNode(env, {
+    ...rest,
+    maxTxnOps: options.maxTxnOps ?? TXN_OPS_DEFAULT,
+    ...(directory === MEMORY ? { persistence: "none" } : {}),
+    dataDir: directory,
+  });
+  return new EmbeddedDatabase(node, {
+    env,
+    newAborter: () => new AbortController(),
+    pinTimeoutMs,
+  });
+}
+
+function invalid(what: string): HarmonyError {
+  return new HarmonyError("INVALID_ARGUMENT", what);
+}
+
+/** A sink of a program may throw; a node that logs must not fail of it. */
+function guarded(log: LogSink): LogSink {
+  return (level, logger, message, fields) => {
+    try {
+      log(level, logger, message, fields);
+    } catch {
+      // There is nobody to tell it to.
+    }
+  };
 }

@@ -1,0 +1,145 @@
+/** What those who run the database ask of it. */
+import type { Call } from "./api.ts";
+import type { Admin, DatabaseReport, Settings } from "./api-database.ts";
+import {
+  assertNames,
+  CALL,
+  callOf,
+  countOf,
+  flagOf,
+  invalid,
+  names,
+  type Names,
+  NO_OPTIONS,
+} from "./arguments.ts";
+import type { Link } from "./link.ts";
+
+const COMPACT: Names = names(CALL, "physical");
+const SETTINGS: Names = new Set(["retentionMs", "retentionRevisions", "quotaBytes"]);
+
+export class NodeAdmin implements Admin {
+  readonly #link: Link;
+
+  constructor(link: Link) {
+    this.#link = link;
+  }
+
+  async status(): Promise<DatabaseReport> {
+    if (this.#link.ended !== null) throw this.#link.ended;
+    const { node } = this.#link;
+    const status = node.database.status();
+    const { keys, leases } = node.stats;
+    return {
+      name: status.name,
+      clusterId: status.clusterId,
+      memberId: status.memberId,
+      isLeader: status.leader === status.memberId,
+      term: status.raftTerm,
+      appliedIndex: status.raftAppliedIndex,
+      rev: status.revision,
+      compactRev: status.compactRevision,
+      keys,
+      leases,
+      sizeBytes: status.sizeBytes,
+      sizeInUseBytes: status.sizeInUseBytes,
+      quotaBytes: status.quotaBytes,
+      durability: status.durability,
+      alarms: status.alarms,
+    };
+  }
+
+  checkpoint(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#link.ended !== null) {
+        reject(this.#link.ended);
+        return;
+      }
+      this.#link.node.checkpoint((error) => (error === null ? resolve() : reject(error)));
+    });
+  }
+
+  async compact(
+    rev: number,
+    options: Call & { readonly physical?: boolean } = NO_OPTIONS,
+  ): Promise<void> {
+    const call = callOf(options, COMPACT);
+    const revision = countOf(rev, "rev");
+    if (revision === undefined) throw invalid("rev is a whole number from 0");
+    const physical = flagOf(options.physical, "physical");
+    await this.#link.write({ kind: "compact", revision, physical }, call);
+  }
+
+  async configure(settings: Settings, options: Call = NO_OPTIONS): Promise<Required<Settings>> {
+    assertNames(settings, SETTINGS, "settings");
+    const call = callOf(options, CALL);
+    const answer = await this.#link.write(
+      {
+        kind: "configure",
+        retentionMs: countOf(settings.retentionMs, "retentionMs"),
+        retentionRevisions: countOf(settings.retentionRevisions, "retentionRevisions"),
+        quotaBytes: countOf(settings.quotaBytes, "quotaBytes"),
+      },
+      call,
+    );
+    const { retentionMs, retentionRevisions } = answer;
+    const quotaBytes = answer.quotaBytes ?? this.#link.node.database.status().quotaBytes;
+    return { retentionMs, retentionRevisions, quotaBytes };
+  }
+
+  metrics(): string {
+    if (this.#link.ended !== null) throw this.#link.ended;
+    const { node } = this.#link;
+    const { stats, logStats } = node;
+    const status = node.database.status();
+    const rows: readonly (readonly [string, "counter" | "gauge", string, number])[] = [
+      ["harmonydb_store_keys", "gauge", "Keys that are alive.", stats.keys],
+      ["harmonydb_store_revision", "gauge", "The newest revision.", status.revision],
+      [
+        "harmonydb_store_compact_revision",
+        "gauge",
+        "Revisions below cannot be read.",
+        status.compactRevision,
+      ],
+      ["harmonydb_store_bytes", "gauge", "Size of the data file.", status.sizeBytes],
+      ["harmonydb_store_bytes_in_use", "gauge", "Of it, in use.", status.sizeInUseBytes],
+      ["harmonydb_lease_active", "gauge", "Leases that are alive.", stats.leases],
+      ["harmonydb_raft_term", "gauge", "The term of Raft.", status.raftTerm],
+      ["harmonydb_raft_commit_index", "gauge", "Newest entry of the log.", status.raftIndex],
+      ["harmonydb_raft_applied_index", "gauge", "Newest entry applied.", status.raftAppliedIndex],
+      [
+        "harmonydb_raft_proposals_applied_total",
+        "counter",
+        "Commands applied since the start.",
+        stats.commandsApplied,
+      ],
+      [
+        "harmonydb_raft_proposals_failed_total",
+        "counter",
+        "Commands refused before they were proposed.",
+        stats.commandsRefused,
+      ],
+      [
+        "harmonydb_raft_proposals_pending",
+        "gauge",
+        "Commands on their way.",
+        stats.commandsPending,
+      ],
+      ["wal_writes", "counter", "Frames written to the log.", logStats.framesWritten],
+      ["snapshot_count", "counter", "Checkpoints made since the start.", stats.checkpoints],
+      [
+        "recovery_time",
+        "gauge",
+        "Seconds that the start took.",
+        node.recovery.durationMs / MS_PER_SECOND,
+      ],
+    ];
+    return rows
+      .map(
+        ([name, type, help, value]) =>
+          `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name} ${value}\n`,
+      )
+      .join("");
+  }
+}
+
+const MS_PER_SECOND = 1000;

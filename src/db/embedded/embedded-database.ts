@@ -1,0 +1,153 @@
+/** The whole database in process: the store of all keys, and what it has beyond keys. */
+import { EMPTY_BYTES, HarmonyError } from "../../base/index.ts";
+import { type Node, stopNode } from "../node.ts";
+import type { Call, Value } from "./api.ts";
+import type {
+  Admin,
+  DatabaseEvents,
+  HarmonyDB,
+  Lease,
+  Session,
+  SubscribeOptions,
+  Subscription,
+} from "./api-database.ts";
+import { NodeAdmin } from "./admin.ts";
+import { CALL, callOf, invalid, NO_OPTIONS } from "./arguments.ts";
+import { grantLease } from "./lease.ts";
+import { type Host, Link, POINT } from "./link.ts";
+import { Locks } from "./lock.ts";
+import { Messages } from "./messages.ts";
+import { openSession } from "./session.ts";
+import { type Conversion, Space } from "./space.ts";
+import { EmbeddedStore } from "./store.ts";
+import { DELETE_NOTHING } from "./txn-request.ts";
+
+const PLAIN: Conversion<Uint8Array, Value> = {
+  name: "bytes",
+  // Read within the call, so the caller's memory will do.
+  encode: (value) => value as Uint8Array,
+  decode: (bytes) => bytes,
+};
+
+const ANY_KEY: Uint8Array = new Uint8Array(1);
+const EVENTS: readonly (keyof DatabaseEvents)[] = ["error", "close"];
+
+type Listener = (what: never) => void;
+
+export class EmbeddedDatabase extends EmbeddedStore<Uint8Array, Value> implements HarmonyDB {
+  readonly #node: Node;
+  readonly #link: Link;
+  readonly #messages: Messages;
+  readonly #listeners: Readonly<Record<keyof DatabaseEvents, Set<Listener>>> = {
+    error: new Set(),
+    close: new Set(),
+  };
+  readonly admin: Admin;
+  #status: "open" | "closing" | "closed" = "open";
+  #closed: Promise<void> | null = null;
+
+  /** Made by `open`. */
+  constructor(node: Node, host: Host) {
+    const link = new Link(node, host);
+    super({ link, locks: new Locks(link) }, new Space(EMPTY_BYTES, PLAIN, undefined));
+    this.#node = node;
+    this.#link = link;
+    this.#messages = new Messages(link);
+    this.admin = new NodeAdmin(link);
+    node.onFatal((error) => {
+      this.#end(error, error);
+      this.#tell("error", error);
+    });
+  }
+
+  get status(): "open" | "closing" | "closed" {
+    return this.#status;
+  }
+
+  get role(): "leader" | "follower" {
+    const { leader, memberId } = this.#node.database.status();
+    return leader === memberId ? "leader" : "follower";
+  }
+
+  lease(
+    ttlMs: number,
+    options: Call & { readonly keepAlive?: boolean | undefined } = NO_OPTIONS,
+  ): Promise<Lease> {
+    return grantLease(this.#link, ttlMs, options);
+  }
+
+  session(options: Call = NO_OPTIONS): Promise<Session> {
+    return openSession(this.#link, options);
+  }
+
+  async publish(channel: string, message: string | Uint8Array): Promise<number> {
+    return this.#messages.publish(channel, message);
+  }
+
+  subscribe(
+    patterns: string | readonly string[],
+    options: SubscribeOptions = NO_OPTIONS,
+  ): Subscription {
+    return this.#messages.subscribe(patterns, options);
+  }
+
+  async barrier(options: Call = NO_OPTIONS): Promise<number> {
+    const request = { ...POINT, key: ANY_KEY, countOnly: true };
+    return (await this.#link.range(request, callOf(options, CALL))).revision;
+  }
+
+  async flush(options: Call = NO_OPTIONS): Promise<void> {
+    // Applied after all that stands before it in the log.
+    await this.#link.write(DELETE_NOTHING, callOf(options, CALL));
+    if (this.#node.database.status().durability.mode !== "interval") return;
+    await new Promise<void>((resolve, reject) => {
+      this.#node.sync((error) => (error === null ? resolve() : reject(error)));
+    });
+  }
+
+  on<E extends keyof DatabaseEvents>(event: E, listener: (what: DatabaseEvents[E]) => void): this {
+    if (!EVENTS.includes(event)) throw invalid(`there is no event "${String(event)}"`);
+    if (typeof listener !== "function") throw invalid("a listener is a function");
+    this.#listeners[event].add(listener as Listener);
+    return this;
+  }
+
+  off<E extends keyof DatabaseEvents>(event: E, listener: (what: DatabaseEvents[E]) => void): this {
+    if (EVENTS.includes(event)) this.#listeners[event].delete(listener as Listener);
+    return this;
+  }
+
+  close(): Promise<void> {
+    if (this.#closed === null) {
+      this.#status = "closing";
+      this.#end(new HarmonyError("CLOSED"), null);
+      this.#closed = stopNode(this.#node).finally(() => {
+        this.#status = "closed";
+        this.#tell("close", undefined);
+      });
+    }
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Everybody who waits in this door is told `error`; subscribers hear of it only if it is a `failure`. */
+  #end(error: HarmonyError, failure: HarmonyError | null): void {
+    this.#messages.end(failure);
+    this.#link.end(error);
+  }
+
+  #tell<E extends keyof DatabaseEvents>(event: E, what: DatabaseEvents[E]): void {
+    for (const listener of this.#listeners[event]) {
+      try {
+        (listener as (what: DatabaseEvents[E]) => void)(what);
+      } catch (thrown) {
+        this.#link.env.log("error", "embedded", `a listener of "${event}" threw`, {
+          error: String(thrown),
+        });
+      }
+    }
+  }
+}

@@ -1,0 +1,287 @@
+/**
+ * Between the promises of the door and the callbacks of the node. Answers come from within a turn of the node, so
+ * nothing of a caller runs in them: they only settle a promise, and what follows runs after the turn.
+ */
+import { EMPTY_BYTES, HarmonyError } from "../../base/index.ts";
+import type { Env } from "../../env/index.ts";
+import type { CallOptions, Reply } from "../database.ts";
+import type { KvDatabase } from "../kv-database.ts";
+import type { Node } from "../node.ts";
+import type {
+  AnyWriteRequest,
+  KeyValue,
+  LeaseStatus,
+  Outcome,
+  RangeRequest,
+  RangeResponse,
+  Refusal,
+} from "../requests.ts";
+import { Pin } from "./pin.ts";
+
+/** An AbortController of the host. */
+export interface Aborter {
+  readonly signal: AbortSignal;
+  abort(reason?: unknown): void;
+}
+
+/** What the door needs of the host besides the node. */
+export interface Host {
+  readonly env: Env;
+  readonly newAborter: () => Aborter;
+  /** How long a scan or a snapshot may keep an old state from being given back. */
+  readonly pinTimeoutMs: number;
+}
+
+/** A first page, and the state that the others are read from; null when there is no other. */
+export interface Opened {
+  readonly response: RangeResponse;
+  readonly pin: Pin | null;
+}
+
+/** An outcome of one kind, of a write of that kind. */
+export type OutcomeOf<K extends Outcome["kind"]> = Extract<Outcome, { readonly kind: K }>;
+
+export class Link {
+  readonly node: Node;
+  readonly host: Host;
+  readonly #database: KvDatabase;
+  readonly #pins = new Set<Pin>();
+  /** Told once, at the end: who waits for something that no call of the node will answer. */
+  readonly #whenEnded = new Set<(error: HarmonyError) => void>();
+  #ended: HarmonyError | null = null;
+
+  constructor(node: Node, host: Host) {
+    this.node = node;
+    this.host = host;
+    this.#database = node.database;
+  }
+
+  get env(): Env {
+    return this.host.env;
+  }
+
+  /** Why nothing is answered any more, or null. */
+  get ended(): HarmonyError | null {
+    return this.#ended;
+  }
+
+  /** Sends a write and waits for its outcome, which is of kind `K`. A refusal rejects. */
+  write<K extends AnyWriteRequest["kind"]>(
+    request: AnyWriteRequest & { readonly kind: K },
+    options: CallOptions,
+  ): Promise<OutcomeOf<K>> {
+    return new Promise((resolve, reject) => {
+      this.#database.write(request, options, (error, outcome) => {
+        if (error !== null) reject(error);
+        else if (outcome.kind === request.kind) resolve(outcome as OutcomeOf<K>);
+        else if (outcome.kind === "error") reject(refused(outcome));
+        else reject(forgotten(outcome.revision));
+      });
+    });
+  }
+
+  range(request: RangeRequest, options: CallOptions): Promise<RangeResponse> {
+    return new Promise((resolve, reject) => {
+      this.#database.range(request, options, settler(resolve, reject));
+    });
+  }
+
+  /** The requests answered as of one moment: the first as it says, the others from what is applied at that moment. */
+  ranges(
+    requests: readonly RangeRequest[],
+    options: CallOptions,
+  ): Promise<readonly RangeResponse[]> {
+    const [first, ...others] = requests;
+    if (first === undefined) return Promise.resolve([]);
+    return new Promise((resolve, reject) => {
+      const settle = settler(resolve, reject);
+      this.#database.range(first, options, (error, response) => {
+        if (error !== null || response.kind === "error") {
+          settle(error, response as Refusal);
+          return;
+        }
+        const responses: RangeResponse[] = [response];
+        for (const other of others) {
+          const next = this.#atOnce({ ...other, serializable: true });
+          if (next instanceof HarmonyError) {
+            settle(next, response as never);
+            return;
+          }
+          responses.push(next);
+        }
+        settle(null, responses);
+      });
+    });
+  }
+
+  /** From what is applied, within the call. */
+  rangeNow(request: RangeRequest): RangeResponse {
+    const answer = this.#atOnce(request);
+    if (answer instanceof HarmonyError) throw answer;
+    return answer;
+  }
+
+  /** The key as it is applied here and now, or undefined. */
+  peek(key: Uint8Array): KeyValue | undefined {
+    return this.rangeNow({ ...POINT, key, serializable: true }).kvs[0];
+  }
+
+  leaseStatus(id: bigint, options: CallOptions): Promise<LeaseStatus> {
+    return new Promise((resolve, reject) => {
+      this.#database.leaseStatus(id, false, options, settler(resolve, reject));
+    });
+  }
+
+  /** Answers the request and pins the state that it was answered from: always, or if more is to be read. */
+  open(request: RangeRequest, options: CallOptions, always: boolean): Promise<Opened> {
+    return new Promise((resolve, reject) => {
+      const settle = settler<Opened>(resolve, reject);
+      this.#database.range(request, options, (error, response) => {
+        if (error !== null || response.kind === "error") {
+          settle(error, response as Refusal);
+          return;
+        }
+        const isPinned = (always || response.more) && this.#ended === null;
+        const revision = request.revision > 0 ? request.revision : response.revision;
+        settle(null, {
+          response,
+          pin: isPinned ? this.#pin(revision, request.revision <= 0) : null,
+        });
+      });
+    });
+  }
+
+  #pin(revision: number, isLatest: boolean): Pin {
+    const { env, pinTimeoutMs } = this.host;
+    const pin: Pin = new Pin(
+      this.#database,
+      revision,
+      isLatest,
+      env.timers.after(pinTimeoutMs, () =>
+        pin.release(
+          new HarmonyError("COMPACTED", `read for longer than ${pinTimeoutMs} ms (pinTimeoutMs)`),
+        ),
+      ),
+      () => this.#pins.delete(pin),
+    );
+    this.#pins.add(pin);
+    return pin;
+  }
+
+  #atOnce(request: RangeRequest): RangeResponse | HarmonyError {
+    let answer: RangeResponse | HarmonyError | null = null;
+    this.#database.range(request, NO_CALL, (error, response) => {
+      answer = error ?? (response.kind === "error" ? refused(response) : response);
+    });
+    // A serializable read is answered before the call returns.
+    return answer ?? new HarmonyError("STOPPED", "a local read was not answered at once");
+  }
+
+  /** Gives the event loop a turn. */
+  breathe(): Promise<void> {
+    return new Promise((resolve) => this.env.timers.soon(resolve));
+  }
+
+  /**
+   * Waits for so long, or until `wake` is called, which it is given; rejects when the signal says so or the database
+   * ends.
+   */
+  pause(
+    ms: number,
+    signal: AbortSignal | undefined,
+    onWake: (wake: () => void) => void = () => {},
+  ): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended !== null || signal?.aborted === true) {
+        reject(this.#ended ?? new HarmonyError("ABORTED"));
+        return;
+      }
+      const release = (): void => {
+        timer?.cancel();
+        signal?.removeEventListener("abort", aborted);
+        this.#whenEnded.delete(fail);
+      };
+      const wake = (): void => {
+        release();
+        resolve();
+      };
+      const fail = (error: HarmonyError): void => {
+        release();
+        reject(error);
+      };
+      const aborted = (): void => fail(new HarmonyError("ABORTED"));
+      const timer = ms === Number.POSITIVE_INFINITY ? null : this.env.timers.after(ms, wake);
+      signal?.addEventListener("abort", aborted, { once: true });
+      this.#whenEnded.add(fail);
+      onWake(wake);
+    });
+  }
+
+  /** Calls `listener` once when the database ends; the answer takes it back. */
+  onEnd(listener: (error: HarmonyError) => void): () => void {
+    if (this.#ended !== null) listener(this.#ended);
+    else this.#whenEnded.add(listener);
+    return () => this.#whenEnded.delete(listener);
+  }
+
+  /** Nothing is waited for any more, and no state is kept. */
+  end(error: HarmonyError): void {
+    if (this.#ended !== null) return;
+    this.#ended = error;
+    for (const pin of this.#pins) pin.release(error);
+    for (const listener of this.#whenEnded) {
+      try {
+        listener(error);
+      } catch (thrown) {
+        this.env.log("error", "embedded", "a listener of the end threw", { error: String(thrown) });
+      }
+    }
+    this.#whenEnded.clear();
+  }
+}
+
+const NO_CALL: CallOptions = Object.freeze({});
+
+/** The point read that others are made from. */
+export const POINT: RangeRequest = Object.freeze({
+  kind: "range",
+  key: EMPTY_BYTES,
+  rangeEnd: EMPTY_BYTES,
+  limit: 0,
+  revision: 0,
+  sortOrder: "none",
+  sortTarget: "key",
+  serializable: false,
+  keysOnly: false,
+  countOnly: false,
+  minModRevision: 0,
+  maxModRevision: 0,
+  minCreateRevision: 0,
+  maxCreateRevision: 0,
+});
+
+function refused({ code, detail }: Refusal): HarmonyError {
+  return new HarmonyError(code, detail ?? undefined);
+}
+
+/** A request that was sent again, whose answer was too long to be kept. */
+function forgotten(revision: number): HarmonyError {
+  return new HarmonyError(
+    "REQUEST_EXPIRED",
+    `it was done in revision ${revision} at the latest, and its answer was too long to be kept`,
+    { maybeApplied: true },
+  );
+}
+
+/** A refusal becomes an exception with its code; everything else resolves. */
+function settler<T>(
+  resolve: (value: T) => void,
+  reject: (error: HarmonyError) => void,
+): Reply<T | Refusal> {
+  return (error, value) => {
+    if (error !== null) reject(error);
+    else if ((value as { readonly kind?: unknown }).kind === "error")
+      reject(refused(value as Refusal));
+    else resolve(value as T);
+  };
+}

@@ -1,0 +1,77 @@
+/** A store as of one revision: all reads come from one pinned state. */
+import type { CallOptions } from "../database.ts";
+import type { KeyValue } from "../requests.ts";
+import { HarmonyError } from "../../base/index.ts";
+import type { Call, Entry, Key, Range, Scan, Snapshot } from "./api.ts";
+import { CALL, callOf, invalid, NO_OPTIONS, readNow } from "./arguments.ts";
+import { type Link, POINT } from "./link.ts";
+import type { Pin } from "./pin.ts";
+import { StoreScan } from "./scan.ts";
+import type { Space } from "./space.ts";
+
+export class StoreSnapshot<V> implements Snapshot<V> {
+  readonly #link: Link;
+  readonly #space: Space<V, never>;
+  readonly #pin: Pin;
+
+  constructor(link: Link, space: Space<V, never>, pin: Pin) {
+    this.#link = link;
+    this.#space = space;
+    this.#pin = pin;
+  }
+
+  get rev(): number {
+    return this.#pin.revision;
+  }
+
+  async get(key: Key, options: Call = NO_OPTIONS): Promise<V | undefined> {
+    const kv = this.#find(key, options);
+    return kv === undefined ? undefined : this.#space.read(kv.value);
+  }
+
+  async entry(key: Key, options: Call = NO_OPTIONS): Promise<Entry<V> | undefined> {
+    const kv = this.#find(key, options);
+    return kv === undefined ? undefined : this.#space.entry(kv);
+  }
+
+  async getMany(keys: readonly Key[], options: Call = NO_OPTIONS): Promise<(V | undefined)[]> {
+    if (!Array.isArray(keys)) throw invalid("keys are an array");
+    return Array.from(keys as readonly Key[], (key) => this.#find(key, options)).map((kv) =>
+      kv === undefined ? undefined : this.#space.read(kv.value),
+    );
+  }
+
+  async has(key: Key, options: Call = NO_OPTIONS): Promise<boolean> {
+    return this.#find(key, options) !== undefined;
+  }
+
+  scan(range: Range = NO_OPTIONS, options: Call = NO_OPTIONS): Scan<V> {
+    return new StoreScan(
+      this.#link,
+      this.#space,
+      readNow(() => ({
+        bounds: this.#space.bounds(range),
+        request: POINT,
+        call: callOf(options, CALL),
+        pin: this.#pin,
+      })),
+    );
+  }
+
+  close(): Promise<void> {
+    this.#pin.release();
+    return Promise.resolve();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #find(key: Key, options: Call): KeyValue | undefined {
+    const call: CallOptions = callOf(options, CALL);
+    if (call.signal?.aborted === true) throw new HarmonyError("ABORTED");
+    const bytes = this.#space.key(key);
+    if (bytes.length === 0) throw new HarmonyError("KEY_EMPTY");
+    return this.#pin.find(bytes);
+  }
+}
