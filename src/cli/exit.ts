@@ -9,10 +9,22 @@ export const Exit = {
   ok: 0,
   /** The start was refused: a wrong option, a locked directory, a port in use. Nothing was changed. */
   refused: 1,
+  /** The numbers from 2 to 6 and 128 are those that scripts know from etcdctl. No node was reached, or it was lost. */
+  badConnection: 2,
+  /** The input of a command (a transaction, an import) is not what it should be. */
+  badInput: 3,
+  /** The node does not know the request, or failed at it. */
+  serverError: 4,
+  /** A node answers and is not well. */
+  unhealthy: 5,
+  /** A file on this side could not be read or written. */
+  io: 6,
   /** Bytes that were proven durable are damaged (EX_DATAERR's neighbour in sysexits; etcd users know no number here). */
   corrupt: 70,
   /** A write or sync failed while running, or the disk answers EIO (EX_IOERR). Nothing was acknowledged after it. */
   disk: 74,
+  /** A client's command was called with the wrong arguments. */
+  badArguments: 128,
   /** An invariant broke or an error had no handler: the number that abort(3) gives, without a core full of user data. */
   defect: 134,
 } as const;

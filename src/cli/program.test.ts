@@ -28,6 +28,9 @@ describe("the command line", () => {
     ["help of the program", "--help"],
     ["help of serve", "serve --help"],
     ["help of wal dump", "wal dump --help"],
+    ["help of get", "get --help"],
+    ["help of lock", "lock --help"],
+    ["help of load", "load --help"],
   ])("teaches: %s", async (file, line) => {
     const said = await harmonydb(line);
     expect(said.exit).toBe(0);
@@ -57,7 +60,7 @@ describe("the command line", () => {
       /option --listen-resp-urls is not available in this version/,
     ],
     ["serv", /unknown command "serv"; did you mean "serve"\?/],
-    ["put a b", /put is a client's command.*\n.*etcdctl put a b/],
+    ["member list", /member is not among the commands.*\n.*etcdctl member list/],
     ["wal repair", /unknown command 'repair'/],
     ["wal dump -w table", /argument 'table' is invalid/],
     ["version extra words here", /too many arguments/],
@@ -67,6 +70,43 @@ describe("the command line", () => {
     expect(said.err).toMatch(/^harmonydb: /);
     expect(said.err).toMatch(sentence);
     expect(said.out).toBe("");
+  });
+
+  it.each([
+    ["get", /missing required argument 'key'/],
+    ["get a b c", /too many arguments/],
+    ["get a --prefix --from-key", /cannot be given together/],
+    ["get a b --prefix", /cannot stand beside --prefix/],
+    ["get a --limit -1", /--limit: "-1" is negative/],
+    ["get a --limit many", /--limit: "many" is not a whole number/],
+    ["get a --sort-by size", /--sort-by: "SIZE" is none of CREATE, KEY/],
+    ["get a -w xml", /argument 'xml' is invalid/],
+    ["get a --endpoints https://h:1", /TLS is not available/],
+    ["get a --endpoints h", /"h" is no endpoint/],
+    ["get a --command-timeout soon", /--command-timeout: "soon" is not a duration/],
+    ["put a b --lease xyz", /--lease: "xyz" is not the hexadecimal id/],
+    ["put a b --ignore-value", /a value cannot stand beside/],
+    ["mset a", /the last key has no value/],
+    ["incr a --by 9223372036854775808", /not a whole number of 64 bits/],
+    ["lock a --ttl 0", /--ttl: 0 is out of range/],
+    ["bench sleep", /"sleep" is none of put, get, mixed/],
+    ["load - --resume", /standard input cannot be read again/],
+    ["completion tcsh", /"tcsh" is none of bash, zsh, fish/],
+  ])("refuses `%s` of a client with exit code 128 and a sentence", async (line, sentence) => {
+    const said = await harmonydb(line);
+    expect(said.err).toMatch(sentence);
+    expect(said.err).toMatch(/^harmonydb: /);
+    expect(said.exit).toBe(128);
+    expect(said.out).toBe("");
+  });
+
+  it("says that no node is there, where, and what to do", async () => {
+    const said = await harmonydb("get a", { HARMONYDB_ENDPOINTS: "127.0.0.1:1" });
+    expect(said).toEqual({
+      exit: 2,
+      out: "",
+      err: "harmonydb: no node can be reached: 127.0.0.1:1: connection refused\n  start one with `harmonydb serve`, or name another with --endpoints\n",
+    });
   });
 
   it("names every problem of a configuration at once", async () => {

@@ -3,6 +3,7 @@
  * once and without the server's libraries.
  */
 import { Command, CommanderError, Option } from "commander";
+import { addClientCommands, CLIENT_WORDS } from "./commands/index.ts";
 import { type ResolvedConfig, resolveConfig } from "./config.ts";
 import { CommandError, endingOf, Exit } from "./exit.ts";
 import {
@@ -19,31 +20,27 @@ import { closest } from "./values.ts";
 import { VERSION } from "./version.ts";
 
 /** Words that etcdctl's users type and that this version leaves to etcdctl. */
-const CLIENT_COMMANDS: readonly string[] = [
+const LEFT_TO_ETCDCTL: readonly string[] = [
   "alarm",
   "auth",
-  "compact",
-  "compaction",
   "defrag",
-  "del",
   "elect",
-  "endpoint",
-  "get",
-  "lease",
-  "lock",
   "member",
   "move-leader",
-  "put",
   "role",
   "snapshot",
-  "txn",
   "user",
-  "watch",
 ];
+
+interface Outcome {
+  serving: boolean;
+  /** Of a command that ended without an error. */
+  exit: number;
+}
 
 /** Runs one command line. The exit code, or null when the process goes on serving and will end itself. */
 export async function run(args: readonly string[], streams: Streams): Promise<number | null> {
-  const outcome: { serving: boolean } = { serving: false };
+  const outcome: Outcome = { serving: false, exit: Exit.ok };
   let dataDir = "";
   const program = build(streams, outcome, (dir) => (dataDir = dir));
   try {
@@ -51,10 +48,13 @@ export async function run(args: readonly string[], streams: Streams): Promise<nu
     const line = args[0] === undefined || isServeFlag(args[0]) ? ["serve", ...args] : [...args];
     refuseUnknownCommand(line, program);
     await program.parseAsync(line, { from: "user" });
-    return outcome.serving ? null : Exit.ok;
+    return outcome.serving ? null : outcome.exit;
   } catch (error) {
     // Commander has written its own message by now.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? Exit.ok : Exit.refused;
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return Exit.ok;
+      return CLIENT_WORDS.has(args[0] ?? "") ? Exit.badArguments : Exit.refused;
+    }
     const ending = endingOf(error, dataDir);
     streams.err(`harmonydb: ${ending.message}\n`);
     const advice = error instanceof CommandError ? error.lines : [ending.advice];
@@ -79,14 +79,12 @@ function refuseLater(args: readonly string[]): void {
 function refuseUnknownCommand(line: readonly string[], program: Command): void {
   const word = line[0] as string;
   if (word.startsWith("-")) return;
-  const known = program.commands.map((command) => command.name());
+  const known = program.commands.flatMap((command) => [command.name(), ...command.aliases()]);
   if (known.includes(word) || word === "help") return;
-  if (CLIENT_COMMANDS.includes(word)) {
-    throw new CommandError(
-      `${word} is a client's command, and this version has no client of its own`,
-      undefined,
-      [`use etcdctl, which speaks to this server: etcdctl ${line.join(" ")}`],
-    );
+  if (LEFT_TO_ETCDCTL.includes(word)) {
+    throw new CommandError(`${word} is not among the commands of this version`, undefined, [
+      `use etcdctl, which speaks to this server: etcdctl ${line.join(" ")}`,
+    ]);
   }
   const near = closest(word, known);
   throw new CommandError(
@@ -96,11 +94,7 @@ function refuseUnknownCommand(line: readonly string[], program: Command): void {
   );
 }
 
-function build(
-  streams: Streams,
-  outcome: { serving: boolean },
-  useDataDir: (dir: string) => void,
-): Command {
+function build(streams: Streams, outcome: Outcome, useDataDir: (dir: string) => void): Command {
   const program = new Command("harmonydb")
     .description("A replicated, durable, ordered key-value database that speaks the etcd v3 API.")
     .version(`harmonydb ${VERSION}`, "-V, --version", "print the version")
@@ -121,12 +115,15 @@ function build(
       `
 Examples:
   harmonydb serve                              one durable node: data in ./data, clients on 127.0.0.1:2379
-  etcdctl put greeting hello                   write to it
+  harmonydb put greeting hello                 write to it; etcdctl put greeting hello does, too
+  harmonydb get --prefix '' --count-only       how many keys are there?
   harmonydb serve --data-dir /var/lib/hdb --listen-client-urls http://127.0.0.1:3379
   harmonydb check --data-dir ./data            is everything on a stopped node's disk sound?
 
 With flags only, serve is meant: harmonydb --data-dir /var/lib/hdb
-Exit codes: 0 done, 1 refused, 70 damaged data, 74 the disk failed, 134 a defect.`,
+Exit codes: 0 done, 1 refused, 70 damaged data, 74 the disk failed, 134 a defect. Clients' commands
+have etcdctl's as well: 2 no connection, 3 wrong input, 4 the node failed, 5 unhealthy, 6 a file
+failed, 128 wrong arguments.`,
     );
 
   const inherit = (command: Command): Command => command.copyInheritedSettings(program);
@@ -201,6 +198,7 @@ Examples:
 
   program.addCommand(serve).addCommand(version).addCommand(config);
   for (const command of inspectors(inherit, streams, useDataDir)) program.addCommand(command);
+  addClientCommands(program, streams, (exit) => (outcome.exit = exit));
   return program;
 }
 

@@ -235,12 +235,13 @@ export function nativeService(
         reply(unimplemented("a checkpoint by request"), EMPTY_BYTES);
         return;
       }
+      // What is applied by now is in it; what comes meanwhile may not be.
+      const revision = BigInt(database.header.revision);
       support.checkpoint((error) => {
         if (error !== null) {
           reply(statusOf(error.code), EMPTY_BYTES);
           return;
         }
-        const revision = BigInt(database.header.revision);
         reply(null, wire.CheckpointResponse.encode({ revision }).finish());
       });
     }),

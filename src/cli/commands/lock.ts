@@ -1,0 +1,238 @@
+/**
+ * lock NAME [command...]: takes a lock, holds it by extending it, and gives it back at the end.
+ *
+ * The holder believes in its lock only as long as the node promised it: counted from before the request that the node
+ * confirmed last. When that time has passed without another confirmation, or the node says that the lock is another's,
+ * the command is killed, for it would go on without the lock.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { constants } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
+import { CommandError, Exit } from "../exit.ts";
+import { duration } from "../values.ts";
+import type { Client } from "./client.ts";
+import { RpcError } from "./client.ts";
+import { flagValue } from "./flags.ts";
+import { bytesOf } from "./ranges.ts";
+import { EXTEND_LOCK, LOCK, UNLOCK } from "./rpcs.ts";
+import type { Session } from "./session.ts";
+
+export interface LockFlags {
+  readonly ttl: string;
+  readonly wait?: string;
+}
+
+const DAY_MS = 86_400_000;
+const TTL = duration({ minMs: 1000, maxMs: DAY_MS }, 1000);
+const WAIT = duration({ minMs: 0, maxMs: DAY_MS });
+/** Between two attempts at a lock that another holds. */
+const POLL_MS = 100;
+/** How long a command may take to end after SIGTERM. */
+const KILL_AFTER_MS = 3000;
+
+interface Held {
+  readonly key: Uint8Array;
+  readonly token: Uint8Array;
+  readonly fence: bigint;
+  /** When the promise of the node ends, on this process's clock. */
+  untilMs: number;
+}
+
+/** Returns what the process exits with: that of the command, if there is one. */
+export async function lock(
+  session: Session,
+  args: readonly string[],
+  flags: LockFlags,
+): Promise<number> {
+  const ttlMs = flagValue("--ttl", TTL, flags.ttl);
+  const waitMs =
+    flags.wait === undefined ? Number.POSITIVE_INFINITY : flagValue("--wait", WAIT, flags.wait);
+  const [name, ...command] = args as [string, ...string[]];
+  const client = await session.client();
+  const ending = new Ending();
+  try {
+    const held = await acquire(client, name, ttlMs, waitMs, ending);
+    if (held === null) return Exit.ok;
+    try {
+      return await hold(session, client, name, held, ttlMs, command, ending);
+    } finally {
+      await release(client, held);
+    }
+  } finally {
+    ending.close();
+  }
+}
+
+/** SIGINT and SIGTERM end what is under way, whatever that is. */
+class Ending {
+  isAsked = false;
+  #onAsk: ((signal: NodeJS.Signals) => void) | null = null;
+  readonly #handle = (signal: NodeJS.Signals): void => {
+    this.isAsked = true;
+    this.#onAsk?.(signal);
+  };
+
+  constructor() {
+    process.on("SIGINT", this.#handle).on("SIGTERM", this.#handle);
+  }
+
+  onAsk(listener: (signal: NodeJS.Signals) => void): void {
+    this.#onAsk = listener;
+  }
+
+  close(): void {
+    process.off("SIGINT", this.#handle).off("SIGTERM", this.#handle);
+  }
+}
+
+/** Null when the process was told to end while it waited. */
+async function acquire(
+  client: Client,
+  name: string,
+  ttlMs: number,
+  waitMs: number,
+  ending: Ending,
+): Promise<Held | null> {
+  const key = bytesOf(name);
+  const token = bytesOf(randomBytes(16).toString("hex"));
+  const giveUpMs = performance.now() + waitMs;
+  for (;;) {
+    const beganMs = performance.now();
+    const answer = await client.unary(LOCK, { key, token, ttl_ms: BigInt(ttlMs) });
+    if (answer.acquired) return { key, token, fence: answer.fence, untilMs: beganMs + ttlMs };
+    const leftMs = giveUpMs - performance.now();
+    if (leftMs <= 0) {
+      throw new CommandError(
+        `${name} is locked by another (fence ${answer.fence}) for ${answer.left_ms} ms more`,
+        Exit.refused,
+        ["wait longer with --wait"],
+      );
+    }
+    await sleep(Math.min(POLL_MS, leftMs, Math.max(1, Number(answer.left_ms))));
+    if (ending.isAsked) return null;
+  }
+}
+
+async function release(client: Client, { key, token, fence }: Held): Promise<void> {
+  try {
+    await client.unary(UNLOCK, { key, token, fence });
+  } catch {
+    // It ends with its TTL; what the command did is told by its exit code.
+  }
+}
+
+async function hold(
+  session: Session,
+  client: Client,
+  name: string,
+  held: Held,
+  ttlMs: number,
+  command: readonly string[],
+  ending: Ending,
+): Promise<number> {
+  const renewing = new AbortController();
+  let lost: string | null = null;
+  const child = command.length === 0 ? null : start(session, name, held, command);
+  const finished = child === null ? asked(ending) : ended(child, ending);
+  if (child === null) {
+    if (session.form === "json")
+      session.streams.out(`${JSON.stringify({ key: name, fence: Number(held.fence) })}\n`);
+    else session.streams.out(`${name}\n${held.fence}\n`);
+  }
+  const renewal = renew(client, held, ttlMs, renewing.signal).then((reason) => {
+    lost = reason;
+    return null;
+  });
+  const exit = await Promise.race([finished, renewal]);
+  renewing.abort();
+  if (exit !== null) return exit;
+  if (child !== null) await kill(child);
+  throw new CommandError(
+    `the lock ${name} was lost: ${lost ?? "unknown reason"}`,
+    Exit.refused,
+    child === null ? [] : ["the command was killed; what it did after the loss was not protected"],
+  );
+}
+
+/** Extends at a third of the TTL. Resolves with the reason when the lock is lost; never after `signal`. */
+async function renew(
+  client: Client,
+  held: Held,
+  ttlMs: number,
+  signal: AbortSignal,
+): Promise<string> {
+  const { key, token, fence } = held;
+  let nextMs = performance.now() + ttlMs / 3;
+  let reason = "its time was over";
+  for (;;) {
+    const waitMs = Math.min(nextMs, held.untilMs) - performance.now();
+    try {
+      await sleep(Math.max(0, waitMs), undefined, { signal });
+    } catch {
+      return new Promise<never>(() => {});
+    }
+    const beganMs = performance.now();
+    if (beganMs >= held.untilMs) return reason;
+    try {
+      // An answer after the end of the lock would come too late to be of use.
+      const timeoutMs = Math.max(1, Math.min(held.untilMs - beganMs, ttlMs / 3));
+      const answer = await client.unary(
+        EXTEND_LOCK,
+        { key, token, fence, ttl_ms: BigInt(ttlMs) },
+        timeoutMs,
+      );
+      if (!answer.extended) return "another holds it, or it was deleted";
+      held.untilMs = beganMs + ttlMs;
+      nextMs = beganMs + ttlMs / 3;
+    } catch (error) {
+      reason = error instanceof Error ? error.message : String(error);
+      if (!(error instanceof RpcError)) return reason;
+      nextMs = performance.now() + Math.min(500, ttlMs / 10);
+    }
+  }
+}
+
+function start(
+  session: Session,
+  name: string,
+  held: Held,
+  command: readonly string[],
+): ChildProcess {
+  return spawn(command[0] as string, command.slice(1), {
+    stdio: "inherit",
+    env: {
+      ...session.streams.environment,
+      HARMONYDB_LOCK_KEY: name,
+      HARMONYDB_LOCK_FENCE: String(held.fence),
+    },
+  });
+}
+
+function asked(ending: Ending): Promise<number> {
+  return new Promise((resolve) => ending.onAsk(() => resolve(Exit.ok)));
+}
+
+/** The exit code of the command, as a shell gives it. A signal to this process goes on to the command. */
+function ended(child: ChildProcess, ending: Ending): Promise<number> {
+  ending.onAsk((signal) => child.kill(signal));
+  return new Promise((resolve, reject) => {
+    child.once("error", (error: NodeJS.ErrnoException) =>
+      reject(
+        new CommandError(`the command cannot be started: ${error.message}`, Exit.badArguments),
+      ),
+    );
+    child.once("exit", (code, signal) =>
+      resolve(code ?? 128 + (constants.signals[signal ?? "SIGKILL"] ?? 9)),
+    );
+  });
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  child.kill("SIGTERM");
+  const timer = setTimeout(() => child.kill("SIGKILL"), KILL_AFTER_MS);
+  await gone;
+  clearTimeout(timer);
+}

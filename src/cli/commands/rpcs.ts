@@ -1,0 +1,108 @@
+/** The methods that the commands call. */
+import { etcd, native } from "../../codec/messages/index.ts";
+import type { Codec, Rpc } from "./client.ts";
+
+function rpc<Request, Response>(
+  path: string,
+  request: Codec<Request>,
+  response: Codec<Response>,
+): Rpc<Request, Response> {
+  return { path, request, response };
+}
+
+const KV = "/etcdserverpb.KV/";
+const LEASE = "/etcdserverpb.Lease/";
+const NATIVE = "/harmonydb.v1.Native/";
+
+export const RANGE: Rpc<etcd.RangeRequest, etcd.RangeResponse> = rpc(
+  `${KV}Range`,
+  etcd.RangeRequest,
+  etcd.RangeResponse,
+);
+export const PUT: Rpc<etcd.PutRequest, etcd.PutResponse> = rpc(
+  `${KV}Put`,
+  etcd.PutRequest,
+  etcd.PutResponse,
+);
+export const DELETE_RANGE: Rpc<etcd.DeleteRangeRequest, etcd.DeleteRangeResponse> = rpc(
+  `${KV}DeleteRange`,
+  etcd.DeleteRangeRequest,
+  etcd.DeleteRangeResponse,
+);
+export const TXN: Rpc<etcd.TxnRequest, etcd.TxnResponse> = rpc(
+  `${KV}Txn`,
+  etcd.TxnRequest,
+  etcd.TxnResponse,
+);
+export const COMPACT: Rpc<etcd.CompactionRequest, etcd.CompactionResponse> = rpc(
+  `${KV}Compact`,
+  etcd.CompactionRequest,
+  etcd.CompactionResponse,
+);
+export const LEASE_GRANT: Rpc<etcd.LeaseGrantRequest, etcd.LeaseGrantResponse> = rpc(
+  `${LEASE}LeaseGrant`,
+  etcd.LeaseGrantRequest,
+  etcd.LeaseGrantResponse,
+);
+export const LEASE_REVOKE: Rpc<etcd.LeaseRevokeRequest, etcd.LeaseRevokeResponse> = rpc(
+  `${LEASE}LeaseRevoke`,
+  etcd.LeaseRevokeRequest,
+  etcd.LeaseRevokeResponse,
+);
+export const LEASE_KEEP_ALIVE: Rpc<etcd.LeaseKeepAliveRequest, etcd.LeaseKeepAliveResponse> = rpc(
+  `${LEASE}LeaseKeepAlive`,
+  etcd.LeaseKeepAliveRequest,
+  etcd.LeaseKeepAliveResponse,
+);
+export const LEASE_TIME_TO_LIVE: Rpc<etcd.LeaseTimeToLiveRequest, etcd.LeaseTimeToLiveResponse> =
+  rpc(`${LEASE}LeaseTimeToLive`, etcd.LeaseTimeToLiveRequest, etcd.LeaseTimeToLiveResponse);
+export const LEASE_LEASES: Rpc<etcd.LeaseLeasesRequest, etcd.LeaseLeasesResponse> = rpc(
+  `${LEASE}LeaseLeases`,
+  etcd.LeaseLeasesRequest,
+  etcd.LeaseLeasesResponse,
+);
+export const STATUS: Rpc<etcd.StatusRequest, etcd.StatusResponse> = rpc(
+  "/etcdserverpb.Maintenance/Status",
+  etcd.StatusRequest,
+  etcd.StatusResponse,
+);
+export const ALARM: Rpc<etcd.AlarmRequest, etcd.AlarmResponse> = rpc(
+  "/etcdserverpb.Maintenance/Alarm",
+  etcd.AlarmRequest,
+  etcd.AlarmResponse,
+);
+export const INCR: Rpc<native.IncrRequest, native.IncrResponse> = rpc(
+  `${NATIVE}Incr`,
+  native.IncrRequest,
+  native.IncrResponse,
+);
+export const MSET: Rpc<native.MSetRequest, native.MSetResponse> = rpc(
+  `${NATIVE}MSet`,
+  native.MSetRequest,
+  native.MSetResponse,
+);
+export const LOCK: Rpc<native.LockRequest, native.LockResponse> = rpc(
+  `${NATIVE}Lock`,
+  native.LockRequest,
+  native.LockResponse,
+);
+export const UNLOCK: Rpc<native.UnlockRequest, native.UnlockResponse> = rpc(
+  `${NATIVE}Unlock`,
+  native.UnlockRequest,
+  native.UnlockResponse,
+);
+export const EXTEND_LOCK: Rpc<native.ExtendLockRequest, native.ExtendLockResponse> = rpc(
+  `${NATIVE}ExtendLock`,
+  native.ExtendLockRequest,
+  native.ExtendLockResponse,
+);
+export const SCAN: Rpc<native.ScanRequest, native.ScanResponse> = rpc(
+  `${NATIVE}Scan`,
+  native.ScanRequest,
+  native.ScanResponse,
+);
+export const CHECKPOINT: Rpc<native.CheckpointRequest, native.CheckpointResponse> = rpc(
+  `${NATIVE}Checkpoint`,
+  native.CheckpointRequest,
+  native.CheckpointResponse,
+);

@@ -1,0 +1,49 @@
+/** One call of a client command: its flags as read, its node, and its way to answer. */
+import type { Streams } from "../streams.ts";
+import { Client, type ClientTimes } from "./client.ts";
+import { type ClientFlags, type Endpoint, endpointsOf, type Form, timeoutMs } from "./flags.ts";
+import { bytesText, fieldsText, jsonText, type Message, tableText } from "./output.ts";
+
+export class Session {
+  readonly streams: Streams;
+  readonly endpoints: readonly Endpoint[];
+  readonly times: ClientTimes;
+  readonly form: Form;
+  readonly hex: boolean;
+  #client: Client | null = null;
+
+  constructor(streams: Streams, flags: ClientFlags) {
+    this.streams = streams;
+    this.endpoints = endpointsOf(flags.endpoints, streams.environment);
+    this.times = {
+      commandTimeoutMs: timeoutMs("--command-timeout", flags.commandTimeout),
+      dialTimeoutMs: timeoutMs("--dial-timeout", flags.dialTimeout),
+    };
+    this.form = flags.writeOut;
+    this.hex = flags.hex ?? false;
+  }
+
+  /** Connects at the first call. */
+  async client(): Promise<Client> {
+    this.#client ??= await Client.open(this.endpoints, this.times);
+    return this.#client;
+  }
+
+  close(): void {
+    this.#client?.close();
+  }
+
+  /** Keys and values as they are, or in hexadecimal where that was asked for. A line each. */
+  line(bytes: Uint8Array): void {
+    this.streams.out(bytesText(bytes, this.hex));
+    this.streams.out("\n");
+  }
+
+  /** A message in the form that was asked for; `simple` prints it for eyes. */
+  print(message: Message, simple: () => void): void {
+    if (this.form === "simple") simple();
+    else if (this.form === "json") this.streams.out(`${jsonText(message, this.hex)}\n`);
+    else if (this.form === "fields") this.streams.out(fieldsText(message, this.hex));
+    else this.streams.out(tableText(message, this.hex));
+  }
+}

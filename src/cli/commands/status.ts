@@ -1,0 +1,137 @@
+/** status (endpoint status) and endpoint health: every endpoint is asked, and each answer stands on its own. */
+import { CommandError, Exit } from "../exit.ts";
+import { Client, RpcError } from "./client.ts";
+import { jsonText, table } from "./output.ts";
+import { rangeOf } from "./ranges.ts";
+import { ALARM, RANGE, STATUS } from "./rpcs.ts";
+import { rangeRequest } from "./kv.ts";
+import type { Session } from "./session.ts";
+
+const HEAD = [
+  "ENDPOINT",
+  "ID",
+  "VERSION",
+  "STORAGE VERSION",
+  "DB SIZE",
+  "IN USE",
+  "IS LEADER",
+  "RAFT TERM",
+  "RAFT INDEX",
+  "RAFT APPLIED INDEX",
+  "ERRORS",
+];
+
+export async function status(session: Session): Promise<void> {
+  const rows: string[][] = [];
+  const documents: object[] = [];
+  let failure: unknown = null;
+  for (const endpoint of session.endpoints) {
+    try {
+      const client = await Client.open([endpoint], session.times);
+      try {
+        const answer = await client.unary(STATUS, {});
+        const memberId = answer.header?.member_id ?? 0n;
+        documents.push({ Endpoint: endpoint.text, Status: answer });
+        rows.push([
+          endpoint.text,
+          memberId.toString(16),
+          answer.version,
+          answer.storageVersion,
+          sizeText(answer.dbSize),
+          sizeText(answer.dbSizeInUse),
+          String(answer.leader === memberId),
+          String(answer.raftTerm),
+          String(answer.raftIndex),
+          String(answer.raftAppliedIndex),
+          answer.errors.join(", "),
+        ]);
+      } finally {
+        client.close();
+      }
+    } catch (error) {
+      failure ??= error;
+      session.streams.err(`harmonydb: ${reasonOf(error)}\n`);
+    }
+  }
+  if (session.form === "json") session.streams.out(`${jsonText(documents, session.hex)}\n`);
+  else if (session.form === "table") session.streams.out(table(HEAD, rows));
+  else if (session.form === "fields") {
+    for (const row of rows)
+      session.streams.out(`${HEAD.map((name, i) => `"${name}" : ${row[i] ?? ""}`).join("\n")}\n\n`);
+  } else for (const row of rows) session.streams.out(`${row.join(", ")}\n`);
+  if (failure !== null) {
+    const exit = failure instanceof CommandError ? failure.exit : Exit.refused;
+    throw new CommandError(
+      `${rows.length} of ${session.endpoints.length} endpoints answered`,
+      exit,
+    );
+  }
+}
+
+/** As etcdctl: a linearizable read, and no alarm. */
+export async function health(session: Session): Promise<void> {
+  const results: { endpoint: string; health: boolean; took: string; error: string }[] = [];
+  for (const endpoint of session.endpoints) {
+    const began = process.hrtime.bigint();
+    let error = "";
+    try {
+      const client = await Client.open([endpoint], session.times);
+      try {
+        await client.unary(RANGE, {
+          ...rangeRequest("health", undefined, {}),
+          ...rangeOf("health", undefined, {}),
+        });
+        const { alarms } = await client.unary(ALARM, { action: 0, memberID: 0n, alarm: 0 });
+        if (alarms.length > 0) error = "an alarm is raised: the database has no space left";
+      } finally {
+        client.close();
+      }
+    } catch (thrown) {
+      error = reasonOf(thrown);
+    }
+    const took = `${(Number(process.hrtime.bigint() - began) / 1e6).toFixed(3)}ms`;
+    results.push({ endpoint: endpoint.text, health: error === "", took, error });
+  }
+  if (session.form === "json") session.streams.out(`${JSON.stringify(results)}\n`);
+  else if (session.form === "table") {
+    session.streams.out(
+      table(
+        ["ENDPOINT", "HEALTH", "TOOK", "ERROR"],
+        results.map(({ endpoint, health: isHealthy, took, error }) => [
+          endpoint,
+          String(isHealthy),
+          took,
+          error,
+        ]),
+      ),
+    );
+  } else {
+    for (const { endpoint, health: isHealthy, took, error } of results) {
+      session.streams.out(
+        isHealthy
+          ? `${endpoint} is healthy: successfully committed proposal: took = ${took}\n`
+          : `${endpoint} is unhealthy: ${error}\n`,
+      );
+    }
+  }
+  const sick = results.filter(({ health: isHealthy }) => !isHealthy).length;
+  if (sick > 0)
+    throw new CommandError(`${sick} of ${results.length} endpoints are unhealthy`, Exit.unhealthy);
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof RpcError || error instanceof CommandError) return error.message;
+  return String(error);
+}
+
+const UNITS = ["B", "kB", "MB", "GB", "TB"];
+
+export function sizeText(bytes: bigint | number): string {
+  let value = Number(bytes);
+  let unit = 0;
+  while (value >= 1000 && unit < UNITS.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit]}`;
+}
