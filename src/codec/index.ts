@@ -87,3 +87,11 @@ export {
 export { DecodeError } from "./protobuf/reader.ts";
 /** HarmonyDB's own service: off the hot path of etcd's clients, so the generated code does. */
 export * as nativeMessages from "./protobuf/gen/harmonydb/native.ts";
+export {
+  decodeWatchRequest,
+  encodeWatchResponse,
+  type WireEvent,
+  type WireWatchCreate,
+  type WireWatchRequest,
+  type WireWatchResponse,
+} from "./protobuf/watch-messages.ts";

@@ -12,7 +12,7 @@
  * 2. Nothing that a client sends, and no defect of a handler, ends the process or another client's call.
  * 3. Calls of a stream are answered in their order; a stream whose client does not read is not read.
  *
- * Left out until their issues: Watch, Auth, Lock, Election, the members' changes, snapshots, TLS, Unix sockets, the
+ * Left out until their issues: Auth, Lock, Election, the members' changes, snapshots, TLS, Unix sockets, the
  * JSON gateway; a stream that asked for a leader is refused at its start only. Papers: etcd-api, security T7 and T8.
  */
 import { type Database, FORMAT_MAJOR, FORMAT_MINOR } from "../db/index.ts";
@@ -34,6 +34,8 @@ export interface EtcdLimits {
   readonly maxConcurrentStreams?: number | undefined;
   /** A connection without calls is closed after so long. Default 10 minutes. */
   readonly connectionIdleMs?: number | undefined;
+  /** How often a watcher that asked for it is told that nothing happens. At least 100 ms; default 10 minutes. */
+  readonly watchProgressIntervalMs?: number | undefined;
 }
 
 export interface EtcdOptions {
@@ -65,12 +67,15 @@ const REQUEST_BYTES_DEFAULT = 1536 * 1024;
 const MESSAGE_OVERHEAD_BYTES = 512 * 1024;
 const CONCURRENT_STREAMS_DEFAULT = 1000;
 const CONNECTION_IDLE_DEFAULT_MS = 10 * 60 * 1000;
+const WATCH_PROGRESS_DEFAULT_MS = 10 * 60 * 1000;
 /** The newest line whose every call is either served or refused with a code that its clients fall back on. */
 const ETCD_VERSION_DEFAULT = "3.6.11";
 
 /** Serves the etcd v3 API. Rejects with an Error whose `code` is EADDRINUSE or the like when it cannot listen. */
 export async function serveEtcd(options: EtcdOptions): Promise<EtcdServer> {
   const { database, urls, log, limits = {}, metrics } = options;
+  const maxMessageBytes =
+    (limits.maxRequestBytes ?? REQUEST_BYTES_DEFAULT) + MESSAGE_OVERHEAD_BYTES;
   const { methods, stopServing } = etcdMethods(
     database,
     {
@@ -78,13 +83,17 @@ export async function serveEtcd(options: EtcdOptions): Promise<EtcdServer> {
       storage: `${FORMAT_MAJOR}.${FORMAT_MINOR}`,
     },
     log,
+    {
+      progressIntervalMs: limits.watchProgressIntervalMs ?? WATCH_PROGRESS_DEFAULT_MS,
+      fragmentBytes: maxMessageBytes,
+    },
     options.native,
   );
   const transport = await listenGrpc(
     metrics === undefined ? methods : methods.map((method) => measured(method, metrics)),
     {
       urls,
-      maxMessageBytes: (limits.maxRequestBytes ?? REQUEST_BYTES_DEFAULT) + MESSAGE_OVERHEAD_BYTES,
+      maxMessageBytes,
       maxConcurrentStreams: limits.maxConcurrentStreams ?? CONCURRENT_STREAMS_DEFAULT,
       connectionIdleMs: limits.connectionIdleMs ?? CONNECTION_IDLE_DEFAULT_MS,
     },

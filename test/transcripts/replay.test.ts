@@ -7,10 +7,6 @@ import { DIFFERENCES } from "./differences.ts";
 import { Replayer } from "./replayer.ts";
 import { startStack } from "./stack.ts";
 import { readTranscript, RECORDED_FILES } from "./transcript.ts";
-import { compareViews, viewResponse } from "./view.ts";
-
-/** Longer than any lease of the recordings lives, with room for a busy machine. */
-const EXPIRY_MS = 8000;
 
 describe("the recorded calls are answered alike, but for the listed differences", () => {
   it.each(RECORDED_FILES)("%s", { timeout: 30_000 }, async (file) => {
@@ -33,7 +29,6 @@ describe("the recorded calls are answered alike, but for the listed differences"
           unexpected.push(`step ${step.step} (${step.note}): ${differences.join("; ")}`);
         else seen.push(`${file} ${step.step}: ${reason} ${differences[0]}`);
         listed.delete(step.step);
-        if (file === "lease" && step.step === WAITS_FOR_EXPIRY) await untilGone(replayer, "e");
       }
       if (seen.length > 0) console.log(seen.join("\n"));
       expect(unexpected).toEqual([]);
@@ -45,22 +40,3 @@ describe("the recorded calls are answered alike, but for the listed differences"
     }
   });
 });
-
-/** In this step of lease.jsonl a watcher sees the end of a lease; those after it count on that. */
-const WAITS_FOR_EXPIRY = 56;
-
-async function untilGone(replayer: Replayer, key: string): Promise<void> {
-  const deadline = Date.now() + EXPIRY_MS;
-  const method = "/etcdserverpb.KV/Range";
-  const countOnly = Buffer.from([0x0a, key.length, ...Buffer.from(key), 0x48, 1]);
-  for (;;) {
-    const answer = await replayer.call(method, countOnly);
-    if (
-      !(answer instanceof Error) &&
-      compareViews({ header: "*" }, viewResponse(method, answer)).length === 0
-    )
-      return;
-    if (Date.now() > deadline) throw new Error(`${key} is still there`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}

@@ -51,6 +51,7 @@ export const RECORDED_FILES: readonly string[] = [
   "kv-txn",
   "kv-compact",
   "lease",
+  "watch",
   "limits",
 ];
 

@@ -5,6 +5,8 @@
 // The generated code is the oracle of tests and no part of the codec's door.
 // oxlint-disable-next-line no-restricted-imports
 import * as pb from "../../src/codec/protobuf/gen/etcdserverpb/rpc.ts";
+// oxlint-disable-next-line no-restricted-imports
+import { Event_EventType } from "../../src/codec/protobuf/gen/mvccpb/kv.ts";
 import type { View } from "./transcript.ts";
 
 interface Message {
@@ -18,6 +20,7 @@ const METHODS: Readonly<Record<string, readonly [request: Message, response: Mes
   "/etcdserverpb.KV/DeleteRange": [pb.DeleteRangeRequest, pb.DeleteRangeResponse],
   "/etcdserverpb.KV/Txn": [pb.TxnRequest, pb.TxnResponse],
   "/etcdserverpb.KV/Compact": [pb.CompactionRequest, pb.CompactionResponse],
+  "/etcdserverpb.Watch/Watch": [pb.WatchRequest, pb.WatchResponse],
   "/etcdserverpb.Lease/LeaseGrant": [pb.LeaseGrantRequest, pb.LeaseGrantResponse],
   "/etcdserverpb.Lease/LeaseRevoke": [pb.LeaseRevokeRequest, pb.LeaseRevokeResponse],
   "/etcdserverpb.Lease/LeaseKeepAlive": [pb.LeaseKeepAliveRequest, pb.LeaseKeepAliveResponse],
@@ -41,7 +44,18 @@ export function encodeRequest(method: string, view: View): Uint8Array {
 /** The view of a response; null when the method is not one of ours. */
 export function viewResponse(method: string, bytes: Uint8Array): View {
   const message = METHODS[method]?.[1];
-  return message === undefined ? null : viewOf(message.decode(bytes));
+  if (message === undefined) return null;
+  const decoded = message.decode(bytes);
+  return viewOf("events" in decoded ? withEventTypes(decoded as pb.WatchResponse) : decoded);
+}
+
+/** The one enum of the responses, as the recordings show it. */
+function withEventTypes(response: pb.WatchResponse): object {
+  const events = response.events.map((event) => ({
+    ...event,
+    type: event.type === Event_EventType.DELETE ? "DELETE" : "",
+  }));
+  return { ...response, events };
 }
 
 function fill(message: Message, view: View): object {

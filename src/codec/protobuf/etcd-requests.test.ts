@@ -14,6 +14,7 @@ import {
   decodePutRequest,
   decodeRangeRequest,
   decodeTxnRequest,
+  decodeWatchRequest,
   DecodeError,
   type WireCompare,
   type WireRequestOp,
@@ -34,6 +35,7 @@ const DECODERS: readonly ((message: Uint8Array) => unknown)[] = [
   decodePutRequest,
   decodeRangeRequest,
   decodeTxnRequest,
+  decodeWatchRequest,
 ];
 
 const bytes = (): fc.Arbitrary<Uint8Array> => fc.uint8Array({ maxLength: 40 });

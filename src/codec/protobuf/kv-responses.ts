@@ -5,7 +5,7 @@
 import { type ResponseHeader, responseWriter, writeHeader } from "./header.ts";
 import type { Writer } from "./writer.ts";
 
-interface WireKeyValue {
+export interface WireKeyValue {
   readonly key: Uint8Array;
   readonly value: Uint8Array;
   readonly createRevision: number;
@@ -136,7 +136,7 @@ function writeKeyValues(writer: Writer, field: number, kvs: readonly WireKeyValu
   for (let i = kvs.length - 1; i >= 0; i--) writeKeyValue(writer, field, kvs[i] as WireKeyValue);
 }
 
-function writeKeyValue(writer: Writer, field: number, kv: WireKeyValue): void {
+export function writeKeyValue(writer: Writer, field: number, kv: WireKeyValue): void {
   const before = writer.size;
   writer.int64(6, kv.lease);
   writer.bytes(5, kv.value);

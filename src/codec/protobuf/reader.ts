@@ -49,6 +49,11 @@ export class Reader {
     this.#end = bytes.length;
   }
 
+  /** Of the message, or of the embedded one that was entered. */
+  get isAtEnd(): boolean {
+    return this.#at === this.#end;
+  }
+
   /** The next field's number and wire type as one number, (number << 3) | type; 0 at the end of the message. */
   tag(): number {
     if (this.#at === this.#end) return 0;

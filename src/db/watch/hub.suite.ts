@@ -455,9 +455,9 @@ class Program {
     expect(shown(news.events)).toEqual(shown(expected));
     for (const [i, event] of sorted(news.events).entries()) {
       const { prevKv } = sorted(expected)[i] as WatchEvent;
-      const mayLack = event.kv.modRevision <= machine.compactRevision;
-      if (!seen.request.prevKv) expect(event.prevKv).toBeNull();
-      else if (event.prevKv !== null || !mayLack) expect(event.prevKv).toEqual(prevKv);
+      const isReadable =
+        this.#settings === HISTORY_OFF || event.kv.modRevision > machine.compactRevision;
+      expect(event.prevKv).toEqual(seen.request.prevKv && isReadable ? prevKv : null);
     }
     expect(news.events.length).toBeGreaterThan(0);
     expect(news.events[0]?.kv.modRevision).toBeGreaterThan(bookmark);

@@ -168,6 +168,15 @@ export class WatchHub {
     }
   }
 
+  /**
+   * Events of later revisions tell what was before. At the compact revision itself that is no longer readable, whether
+   * it is still there or not; without history it is told as long as it is remembered.
+   */
+  get #readableBefore(): number {
+    const { machine } = this.#config;
+    return keepsHistory(machine.settings) ? machine.compactRevision : 0;
+  }
+
   get #allInterests(): Interests<Watcher> {
     this.#interests ??= new Interests(this.#config.env.entropy.u32());
     return this.#interests;
@@ -234,11 +243,13 @@ export class WatchHub {
 
   #takeRecent(watcher: Watcher, batch: Batch): void {
     const { interest, prevKv } = watcher;
+    const readableBefore = this.#readableBefore;
     this.#recent.forEach(watcher.pending, (change: RecentChange) => {
       if (change.revision > this.#revision) return false;
       if (!interest.wants(change.cause !== null) || !interest.contains(change.key)) return true;
       if (batch.isFullBefore(change.revision)) return false;
-      batch.add(change.revision, change.sub, change.event(prevKv));
+      const { revision, sub } = change;
+      batch.add(revision, sub, change.event(prevKv && revision > readableBefore));
       return true;
     });
   }
@@ -247,7 +258,7 @@ export class WatchHub {
     this.#reader ??= new ChangeReader(this.#config.engine);
     const reader = this.#reader;
     const { interest, prevKv } = watcher;
-    const { compactRevision } = this;
+    const readableBefore = this.#readableBefore;
     let seen = 0;
     let last = watcher.pending;
     reader.forEach(watcher.pending, (revision, sub, change) => {
@@ -268,8 +279,7 @@ export class WatchHub {
         assert(record !== undefined, "a change that is not compacted has its version");
         kv = keyValueOf(key, record.slice());
       }
-      // At the compact revision itself the version before is no longer readable, whether it is still there or not.
-      const hasPrev = prevKv && change.previousRevision > 0 && revision > compactRevision;
+      const hasPrev = prevKv && change.previousRevision > 0 && revision > readableBefore;
       const old = hasPrev
         ? reader.version(key, change.previousRevision, change.previousSub)
         : undefined;

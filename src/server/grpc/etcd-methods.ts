@@ -9,6 +9,7 @@ import { kvService } from "./kv-service.ts";
 import { leaseService } from "./lease-service.ts";
 import type { Method } from "./method.ts";
 import { type NativeSupport, nativeService } from "./native-service.ts";
+import { type WatchOptions, watchService } from "./watch-service.ts";
 
 export interface EtcdMethods {
   readonly methods: readonly Method[];
@@ -20,11 +21,13 @@ export function etcdMethods(
   database: Database,
   versions: Versions,
   log: LogSink,
+  watches: WatchOptions,
   native?: NativeSupport,
 ): EtcdMethods {
   const context = new ServiceContext(database, log);
   const services = [
     ...kvService(context),
+    ...watchService(context, watches),
     ...leaseService(context),
     ...clusterService(context),
     ...maintenanceService(context, versions),

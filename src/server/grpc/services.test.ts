@@ -27,7 +27,10 @@ let served: EtcdMethods;
 beforeEach(() => {
   database = new FakeDatabase();
   log = memoryLog();
-  served = etcdMethods(database, { etcd: "3.6.11", storage: "1.0" }, log.sink);
+  served = etcdMethods(database, { etcd: "3.6.11", storage: "1.0" }, log.sink, {
+    progressIntervalMs: 100,
+    fragmentBytes: 1000,
+  });
 });
 
 function callWith(metadata: Readonly<Record<string, string>> = {}): Call {

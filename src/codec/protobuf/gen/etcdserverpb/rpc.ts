@@ -6,7 +6,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import { KeyValue } from "../mvccpb/kv.ts";
+import { Event, KeyValue } from "../mvccpb/kv.ts";
 
 export const protobufPackage = "etcdserverpb";
 
@@ -14,8 +14,8 @@ export const protobufFileName = "etcdserverpb/rpc.proto";
 
 /**
  * The services of the etcd v3 protocol that HarmonyDB serves. Package, service and method names, field numbers and
- * types are the wire contract with existing clients; the descriptions are ours. Watch and Auth are not declared
- * before they are served.
+ * types are the wire contract with existing clients; the descriptions are ours. Auth is not declared before it is
+ * served.
  */
 
 export const AlarmType = { NONE: 0, NOSPACE: 1, CORRUPT: 2 } as const;
@@ -312,6 +312,64 @@ export interface StatusResponse {
   isLearner: boolean;
   storageVersion: string;
   dbSizeQuota: bigint;
+}
+
+export interface WatchRequest {
+  create_request?: WatchCreateRequest | undefined;
+  cancel_request?: WatchCancelRequest | undefined;
+  progress_request?: WatchProgressRequest | undefined;
+}
+
+export interface WatchCreateRequest {
+  /** Empty stands for the key of one zero byte. */
+  key: Uint8Array;
+  range_end: Uint8Array;
+  /** The first revision to hear of; 0: what comes after now. */
+  start_revision: bigint;
+  /** An empty response now and then while nothing happens. */
+  progress_notify: boolean;
+  filters: WatchCreateRequest_FilterType[];
+  prev_kv: boolean;
+  /** 0 lets the server choose one that is free on the stream. */
+  watch_id: bigint;
+  /** Events of one revision may come in several responses if they are large. */
+  fragment: boolean;
+}
+
+export const WatchCreateRequest_FilterType = {
+  /** NOPUT - Puts are not told. */
+  NOPUT: 0,
+  /** NODELETE - Deletes are not told. */
+  NODELETE: 1,
+} as const;
+
+export type WatchCreateRequest_FilterType =
+  typeof WatchCreateRequest_FilterType[keyof typeof WatchCreateRequest_FilterType];
+
+export namespace WatchCreateRequest_FilterType {
+  export type NOPUT = typeof WatchCreateRequest_FilterType.NOPUT;
+  export type NODELETE = typeof WatchCreateRequest_FilterType.NODELETE;
+}
+
+export interface WatchCancelRequest {
+  watch_id: bigint;
+}
+
+/** Asks for one empty response, with watch_id -1, when every watcher of the stream has been told everything. */
+export interface WatchProgressRequest {
+}
+
+export interface WatchResponse {
+  header: ResponseHeader | undefined;
+  watch_id: bigint;
+  created: boolean;
+  canceled: boolean;
+  /** With canceled: what the watcher had not seen is gone, and a new one may start here. */
+  compact_revision: bigint;
+  cancel_reason: string;
+  /** More events of the same revisions follow. */
+  fragment: boolean;
+  events: Event[];
 }
 
 function createBaseResponseHeader(): ResponseHeader {
@@ -2836,6 +2894,448 @@ export const StatusResponse: MessageFns<StatusResponse> = {
             }
 
             message.dbSizeQuota = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseWatchRequest(): WatchRequest {
+  return { create_request: undefined, cancel_request: undefined, progress_request: undefined };
+}
+
+export const WatchRequest: MessageFns<WatchRequest> = {
+  encode(message: WatchRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.create_request !== undefined) {
+      WatchCreateRequest.encode(message.create_request, writer.uint32(10).fork()).join();
+    }
+    if (message.cancel_request !== undefined) {
+      WatchCancelRequest.encode(message.cancel_request, writer.uint32(18).fork()).join();
+    }
+    if (message.progress_request !== undefined) {
+      WatchProgressRequest.encode(message.progress_request, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.create_request = WatchCreateRequest.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.cancel_request = WatchCancelRequest.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.progress_request = WatchProgressRequest.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseWatchCreateRequest(): WatchCreateRequest {
+  return {
+    key: new Uint8Array(0),
+    range_end: new Uint8Array(0),
+    start_revision: 0n,
+    progress_notify: false,
+    filters: [],
+    prev_kv: false,
+    watch_id: 0n,
+    fragment: false,
+  };
+}
+
+export const WatchCreateRequest: MessageFns<WatchCreateRequest> = {
+  encode(message: WatchCreateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key.length !== 0) {
+      writer.uint32(10).bytes(message.key);
+    }
+    if (message.range_end.length !== 0) {
+      writer.uint32(18).bytes(message.range_end);
+    }
+    if (message.start_revision !== 0n) {
+      if (BigInt.asIntN(64, message.start_revision) !== message.start_revision) {
+        throw new globalThis.Error("value provided for field message.start_revision of type int64 too large");
+      }
+      writer.uint32(24).int64(message.start_revision);
+    }
+    if (message.progress_notify !== false) {
+      writer.uint32(32).bool(message.progress_notify);
+    }
+    if (message.filters.length !== 0) {
+      writer.uint32(42).fork();
+      for (const v of message.filters) {
+        writer.int32(v);
+      }
+      writer.join();
+    }
+    if (message.prev_kv !== false) {
+      writer.uint32(48).bool(message.prev_kv);
+    }
+    if (message.watch_id !== 0n) {
+      if (BigInt.asIntN(64, message.watch_id) !== message.watch_id) {
+        throw new globalThis.Error("value provided for field message.watch_id of type int64 too large");
+      }
+      writer.uint32(56).int64(message.watch_id);
+    }
+    if (message.fragment !== false) {
+      writer.uint32(64).bool(message.fragment);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchCreateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchCreateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.range_end = reader.bytes();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.start_revision = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.progress_notify = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag === 40) {
+              message.filters.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 42) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.filters.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.prev_kv = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.watch_id = reader.int64() as bigint;
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.fragment = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseWatchCancelRequest(): WatchCancelRequest {
+  return { watch_id: 0n };
+}
+
+export const WatchCancelRequest: MessageFns<WatchCancelRequest> = {
+  encode(message: WatchCancelRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.watch_id !== 0n) {
+      if (BigInt.asIntN(64, message.watch_id) !== message.watch_id) {
+        throw new globalThis.Error("value provided for field message.watch_id of type int64 too large");
+      }
+      writer.uint32(8).int64(message.watch_id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchCancelRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchCancelRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.watch_id = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseWatchProgressRequest(): WatchProgressRequest {
+  return {};
+}
+
+export const WatchProgressRequest: MessageFns<WatchProgressRequest> = {
+  encode(_: WatchProgressRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchProgressRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchProgressRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseWatchResponse(): WatchResponse {
+  return {
+    header: undefined,
+    watch_id: 0n,
+    created: false,
+    canceled: false,
+    compact_revision: 0n,
+    cancel_reason: "",
+    fragment: false,
+    events: [],
+  };
+}
+
+export const WatchResponse: MessageFns<WatchResponse> = {
+  encode(message: WatchResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.header !== undefined) {
+      ResponseHeader.encode(message.header, writer.uint32(10).fork()).join();
+    }
+    if (message.watch_id !== 0n) {
+      if (BigInt.asIntN(64, message.watch_id) !== message.watch_id) {
+        throw new globalThis.Error("value provided for field message.watch_id of type int64 too large");
+      }
+      writer.uint32(16).int64(message.watch_id);
+    }
+    if (message.created !== false) {
+      writer.uint32(24).bool(message.created);
+    }
+    if (message.canceled !== false) {
+      writer.uint32(32).bool(message.canceled);
+    }
+    if (message.compact_revision !== 0n) {
+      if (BigInt.asIntN(64, message.compact_revision) !== message.compact_revision) {
+        throw new globalThis.Error("value provided for field message.compact_revision of type int64 too large");
+      }
+      writer.uint32(40).int64(message.compact_revision);
+    }
+    if (message.cancel_reason !== "") {
+      writer.uint32(50).string(message.cancel_reason);
+    }
+    if (message.fragment !== false) {
+      writer.uint32(56).bool(message.fragment);
+    }
+    for (const v of message.events) {
+      Event.encode(v!, writer.uint32(90).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.header = ResponseHeader.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.watch_id = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.created = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.canceled = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.compact_revision = reader.int64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.cancel_reason = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.fragment = reader.bool();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.events.push(Event.decode(reader, reader.uint32()));
             continue;
           }
         }

@@ -12,7 +12,7 @@ export const protobufPackage = "mvccpb";
 export const protobufFileName = "mvccpb/kv.proto";
 
 /**
- * The stored unit of the etcd v3 protocol: one version of a key. Package name and field numbers are the wire
+ * The stored units of the etcd v3 protocol: one version of a key, and a change of one. Package name and field numbers are the wire
  * contract with existing clients; the descriptions are ours.
  */
 
@@ -28,6 +28,25 @@ export interface KeyValue {
   value: Uint8Array;
   /** 0: no lease is attached. */
   lease: bigint;
+}
+
+export interface Event {
+  type: Event_EventType;
+  /** Of a delete only key and mod_revision are set. */
+  kv:
+    | KeyValue
+    | undefined;
+  /** What was there before, if it was asked for and has not been compacted. */
+  prev_kv: KeyValue | undefined;
+}
+
+export const Event_EventType = { PUT: 0, DELETE: 1 } as const;
+
+export type Event_EventType = typeof Event_EventType[keyof typeof Event_EventType];
+
+export namespace Event_EventType {
+  export type PUT = typeof Event_EventType.PUT;
+  export type DELETE = typeof Event_EventType.DELETE;
 }
 
 function createBaseKeyValue(): KeyValue {
@@ -135,6 +154,74 @@ export const KeyValue: MessageFns<KeyValue> = {
             }
 
             message.lease = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseEvent(): Event {
+  return { type: 0, kv: undefined, prev_kv: undefined };
+}
+
+export const Event: MessageFns<Event> = {
+  encode(message: Event, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.type !== 0) {
+      writer.uint32(8).int32(message.type);
+    }
+    if (message.kv !== undefined) {
+      KeyValue.encode(message.kv, writer.uint32(18).fork()).join();
+    }
+    if (message.prev_kv !== undefined) {
+      KeyValue.encode(message.prev_kv, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Event {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEvent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.type = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kv = KeyValue.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.prev_kv = KeyValue.decode(reader, reader.uint32());
             continue;
           }
         }
