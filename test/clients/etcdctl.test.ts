@@ -373,6 +373,88 @@ describe("lease", () => {
   });
 });
 
+describe("watch", () => {
+  serveNode();
+
+  it("tells puts and deletes of a key, with what was there before, as text and as json", async () => {
+    const from = (await revision()) + 1;
+    const plain = etcdctl.start("watch", "a", `--rev=${from}`);
+    const prev = etcdctl.start("watch", "a", `--rev=${from}`, "--prev-kv");
+    const json = etcdctl.start("watch", "a", `--rev=${from}`, "-w", "json");
+    await etcdctl.run("put", "a", "1");
+    await etcdctl.run("put", "b", "other");
+    await etcdctl.run("put", "a", "2");
+    await etcdctl.run("del", "a");
+    expect(await plain.lines(9)).toBe(lines("PUT", "a", "1", "PUT", "a", "2", "DELETE", "a", ""));
+    expect(await prev.lines(13)).toBe(
+      lines("PUT", "a", "1", "PUT", "a", "1", "a", "2", "DELETE", "a", "2", "a", ""),
+    );
+    await json.lines(1);
+    const first = JSON.parse(json.out.split("\n")[0] as string) as {
+      readonly Events: readonly { readonly kv: { readonly mod_revision: number } }[];
+    };
+    expect(first.Events[0]?.kv.mod_revision).toBe(from);
+    await Promise.all([plain.stop(), prev.stop(), json.stop()]);
+  });
+
+  it("of a prefix and of a range, from the past on, and a transaction as a whole", async () => {
+    const from = (await revision()) + 1;
+    await etcdctl.feed('\nput p/1 "x"\nput q "y"\nput p/2 "z"\n\n\n', "txn");
+    const prefix = etcdctl.start("watch", "p/", "--prefix", `--rev=${from}`);
+    const range = etcdctl.start("watch", "p/2", "r", `--rev=${from}`);
+    await etcdctl.run("del", "p/", "--prefix");
+    expect(await prefix.lines(12)).toBe(
+      lines("PUT", "p/1", "x", "PUT", "p/2", "z", "DELETE", "p/1", "", "DELETE", "p/2", ""),
+    );
+    expect(await range.lines(9)).toBe(
+      lines("PUT", "q", "y", "PUT", "p/2", "z", "DELETE", "p/2", ""),
+    );
+    await Promise.all([prefix.stop(), range.stop()]);
+  });
+
+  it("--interactive: several watches on one stream, and progress", async () => {
+    const from = (await revision()) + 1;
+    const watch = etcdctl.start("watch", "--interactive");
+    watch.write(`watch i --rev=${from}`);
+    watch.write(`watch j --rev=${from}`);
+    await etcdctl.run("put", "i", "1");
+    await watch.lines(3);
+    await etcdctl.run("put", "j", "2");
+    expect(await watch.lines(6)).toBe(lines("PUT", "i", "1", "PUT", "j", "2"));
+    watch.write("progress");
+    await watch.lines(7);
+    expect(watch.out).toContain(`progress notify: ${from + 1}`);
+    await watch.stop();
+  });
+
+  it("sees the end of a lease as the delete of its keys", async () => {
+    const from = (await revision()) + 1;
+    const watch = etcdctl.start("watch", "l", "--prefix", `--rev=${from}`);
+    const granted = await etcdctl.run("lease", "grant", "2");
+    const id = /lease (\w+) granted/.exec(granted)?.[1] as string;
+    await etcdctl.run("put", "l/1", "x", `--lease=${id}`);
+    await etcdctl.run("put", "l/2", "y", `--lease=${id}`);
+    expect(await watch.lines(12)).toBe(
+      lines("PUT", "l/1", "x", "PUT", "l/2", "y", "DELETE", "l/1", "", "DELETE", "l/2", ""),
+    );
+    await watch.stop();
+  });
+
+  it("of what has been compacted ends with etcd's words", async () => {
+    for (const value of ["1", "2", "3"]) await etcdctl.run("put", "c", value);
+    const now = await revision();
+    await etcdctl.run("compaction", `${now}`);
+    const { exit, err } = await etcdctl.start("watch", "c", `--rev=${now - 1}`).end();
+    expect(err).toContain(
+      "watch was canceled (etcdserver: mvcc: required revision has been compacted)",
+    );
+    expect(exit).not.toBe(0);
+    const at = etcdctl.start("watch", "c", `--rev=${now}`);
+    expect(await at.lines(3)).toBe(lines("PUT", "c", "3"));
+    await at.stop();
+  });
+});
+
 describe("kill -9", () => {
   it(
     "ten thousand keys, written in transactions of a hundred, are there afterwards",

@@ -1,5 +1,5 @@
 /** Runs etcdctl, the real one. A missing program is a failure that says what to install. */
-import { spawn } from "node:child_process";
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 
 export interface Result {
   readonly exit: number | null;
@@ -44,6 +44,11 @@ export class Etcdctl {
     });
   }
 
+  /** Starts a command that goes on until it is stopped. */
+  start(...args: readonly string[]): Running {
+    return new Running(this.endpoint, args);
+  }
+
   /** Runs a command that must succeed and resolves with its standard output. */
   async run(...args: readonly string[]): Promise<string> {
     return this.#mustSucceed(args, await this.try(args));
@@ -75,4 +80,61 @@ export class Etcdctl {
 export function lastLine(result: Result): string {
   if (result.exit === 0) throw new Error(`etcdctl succeeded: ${result.out}`);
   return result.err.trimEnd().split("\n").at(-1) ?? "";
+}
+
+/** A command that goes on: what it has written so far, and what is written to it. */
+export class Running {
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #ended: Promise<number | null>;
+  #wake: () => void = () => {};
+  out = "";
+  err = "";
+
+  constructor(endpoint: string, args: readonly string[]) {
+    this.#child = spawn("etcdctl", ["--endpoints", endpoint, ...args], {
+      env: { PATH: process.env["PATH"] ?? "", ETCDCTL_API: "3" },
+      timeout: RUN_TIMEOUT_MS,
+      killSignal: "SIGKILL",
+    });
+    this.#child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      this.out += text;
+      this.#wake();
+    });
+    this.#child.stderr.setEncoding("utf8").on("data", (text: string) => (this.err += text));
+    this.#child.stdin.on("error", () => {});
+    this.#ended = new Promise((resolve, reject) => {
+      this.#child.on("error", reject);
+      this.#child.on("close", (exit) => {
+        resolve(exit);
+        this.#wake();
+      });
+    });
+  }
+
+  write(line: string): void {
+    this.#child.stdin.write(`${line}\n`);
+  }
+
+  /** Resolves with what it wrote when that is so many lines, or when it has ended. */
+  async lines(count: number): Promise<string> {
+    let isOver = false;
+    void this.#ended.then(() => {
+      isOver = true;
+    });
+    while (this.out.split("\n").length <= count && !isOver)
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    return this.out;
+  }
+
+  /** Resolves when it ends by itself. */
+  async end(): Promise<Result> {
+    return { exit: await this.#ended, out: this.out, err: this.err };
+  }
+
+  async stop(): Promise<void> {
+    this.#child.kill("SIGKILL");
+    await this.#ended;
+  }
 }
