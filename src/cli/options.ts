@@ -51,6 +51,7 @@ export interface ServeConfig {
   readonly maxRequestBytes: number;
   readonly maxTxnOps: number;
   readonly maxConcurrentStreams: number;
+  readonly watchProgressIntervalMs: number;
   readonly shutdownTimeoutMs: number;
   readonly logLevel: "debug" | "info" | "warn" | "error";
   readonly logFormat: "json" | "console";
@@ -252,6 +253,14 @@ export const OPTIONS: { readonly [K in keyof ServeConfig]: OptionSpec<ServeConfi
     help: "most requests that one client connection may have open",
     fallback: "1000",
     read: wholeNumber({ min: 1, max: 1_000_000 }),
+  },
+  watchProgressIntervalMs: {
+    flag: "watch-progress-notify-interval",
+    value: "duration",
+    group: LIMITS,
+    help: "how often an idle watcher that asked for it is told how far it is",
+    fallback: "10m",
+    read: duration({ minMs: 100, maxMs: 7 * DAY_MS }),
   },
   initialAdvertisePeerUrls: {
     flag: "initial-advertise-peer-urls",

@@ -68,6 +68,7 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
           limits: {
             maxRequestBytes: config.maxRequestBytes,
             maxConcurrentStreams: config.maxConcurrentStreams,
+            watchProgressIntervalMs: config.watchProgressIntervalMs,
           },
           emulatedEtcdVersion: config.emulatedEtcdVersion,
           native: {
