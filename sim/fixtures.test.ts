@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
 import { decodeFixture, encodeFixture, readFixtures } from "./fixture.ts";
-import { MUTANTS } from "./mutants.ts";
+import { MUTANTS, REVERTED } from "./mutants.ts";
 import { plant, projectPath } from "./plant.ts";
 import { playScript } from "./play.ts";
 import { WORLDS } from "./profiles.ts";
@@ -17,7 +17,9 @@ describe("runs that once failed", () => {
       expect(playScript(world, fixture).failure).toBeNull();
     });
 
-    const mutant = MUTANTS.find(({ name: planted }) => planted === fixture.mutant);
+    const mutant = [...MUTANTS, ...REVERTED].find(
+      ({ name: planted }) => planted === fixture.mutant,
+    );
     if (fixture.mutant !== undefined)
       it(`would fail again with the bug ${fixture.mutant}: ${name}`, () => {
         if (mutant === undefined) throw new Error(`there is no planted bug ${fixture.mutant}`);

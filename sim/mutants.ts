@@ -534,3 +534,15 @@ export const MUTANTS: readonly Mutant[] = [
     why: "a read misses what was committed before it (K5)",
   },
 ];
+
+/** Bugs that shipped once, put back to show that their fixtures would find them again. Too rare to be hunted. */
+export const REVERTED: readonly Mutant[] = [
+  {
+    name: "a-slot-of-another-group-counts",
+    layer: "wal",
+    file: "wal/vote-file.js",
+    find: 'const isStranger = typeof other !== "string" && other.group !== newest.group;',
+    replace: "const isStranger = false;",
+    why: "a misdirected vote of one group is mixed into the vote of another (D15)",
+  },
+];
