@@ -1,0 +1,65 @@
+/** The examples run and say what they promise. */
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { main as exactlyOnce } from "../../examples/exactly-once.ts";
+import { main as firstSteps } from "../../examples/first-steps.ts";
+import { main as locksAndLeases } from "../../examples/locks-and-leases.ts";
+import { main as messages } from "../../examples/messages.ts";
+import { main as snapshots } from "../../examples/snapshots.ts";
+import { main as transactions } from "../../examples/transactions.ts";
+import { main as typedScopes } from "../../examples/typed-scopes.ts";
+
+const EXAMPLES: Readonly<
+  Record<string, readonly [(say: (line: string) => void) => Promise<void>, readonly string[]]>
+> = {
+  "exactly-once.ts": [exactlyOnce, ["TIMEOUT", "paid: 100"]],
+  "first-steps.ts": [
+    firstSteps,
+    [
+      "oslo has 709000",
+      "city/tromso 78000",
+      "city/oslo 709000",
+      "now: gone",
+      "at revision 2: 709000",
+      "after opening again: 2 cities",
+    ],
+  ],
+  "locks-and-leases.ts": [locksAndLeases, ["fences grow: true", "services: 1", "services: 0"]],
+  "messages.ts": [messages, ["receivers: 1", "news.sport: one all", "alert.fire: leave"]],
+  "snapshots.ts": [
+    snapshots,
+    ["in the snapshot: 1000", "now: 889", "first from item-2 on: item-2"],
+  ],
+  "transactions.ts": [
+    transactions,
+    ["first: true, second: false", "moved: true", "ann has only 54", "ann 54", "bob 66"],
+  ],
+  "typed-scopes.ts": [
+    typedScopes,
+    [
+      "ann is 41",
+      "bob is 27",
+      "user/ann",
+      "user/bob",
+      "home: 42",
+      "session of ann has an end: true",
+    ],
+  ],
+};
+
+describe("the examples", () => {
+  it.each(Object.entries(EXAMPLES))("%s", async (_, [main, expected]) => {
+    const said: string[] = [];
+    await main((line) => said.push(line));
+    expect(said).toEqual(expected);
+  });
+
+  it("are all run here, and all named in their page", () => {
+    const folder = fileURLToPath(new URL("../../examples", import.meta.url));
+    const files = readdirSync(folder).filter((file) => file.endsWith(".ts"));
+    expect(files.sort()).toEqual(Object.keys(EXAMPLES).sort());
+    const page = readFileSync(`${folder}/README.md`, "utf8");
+    expect(files.filter((file) => !page.includes(`(${file})`))).toEqual([]);
+  });
+});
