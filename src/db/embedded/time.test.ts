@@ -1,0 +1,238 @@
+/** The door in process on a simulated machine: what time, a failing disk and a stuck caller do to it. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { HarmonyError, setVerifying } from "../../base/index.ts";
+import type { NodeOptions } from "../node-options.ts";
+import { LOG, World } from "../world.suite.ts";
+import { EmbeddedDatabase, type HarmonyDB } from "./index.ts";
+
+beforeAll(() => setVerifying(true));
+afterAll(() => setVerifying(false));
+
+/** Lets simulated time pass until the promise is settled. */
+async function settled<T>(world: World, promise: Promise<T>): Promise<T> {
+  let isOver = false;
+  const end = (): void => {
+    isOver = true;
+  };
+  promise.then(end, end);
+  for (let turns = 0; !isOver && turns < 200_000; turns++) {
+    // Promises go on in between: several of them may follow each other.
+    for (let i = 0; i < 10; i++) await Promise.resolve();
+    if (!isOver) world.machine.scheduler.step();
+  }
+  return promise;
+}
+
+async function codeOf(world: World, promise: Promise<unknown>): Promise<string> {
+  try {
+    await settled(world, promise);
+    return "resolved";
+  } catch (error) {
+    if (error instanceof HarmonyError) return error.code;
+    throw error;
+  }
+}
+
+async function pass(world: World, ms: number): Promise<void> {
+  const untilMs = world.nowMs + ms;
+  while (world.nowMs < untilMs) {
+    for (let i = 0; i < 10; i++) await Promise.resolve();
+    world.pass(Math.min(10, untilMs - world.nowMs));
+  }
+  for (let i = 0; i < 10; i++) await Promise.resolve();
+}
+
+interface Opened {
+  readonly world: World;
+  readonly db: HarmonyDB;
+  readonly logged: string[];
+}
+
+function opened(options: Partial<NodeOptions> = {}): Opened {
+  const world = new World().open(options);
+  const db = new EmbeddedDatabase(world.node, {
+    env: world.env,
+    newAborter: () => new AbortController(),
+    pinTimeoutMs: 60_000,
+  });
+  return { world, db, logged: world.logged };
+}
+
+describe("time in the door in process", () => {
+  it("a lock is lost to its holder no later than its TTL says, and given to who waits", async () => {
+    const { world, db } = opened();
+    const first = await settled(world, db.lock("job", { ttlMs: 2000 }));
+    const takenAtMs = world.nowMs;
+    let second: Awaited<ReturnType<HarmonyDB["lock"]>> | null = null;
+    const waiting = db.lock("job", { ttlMs: 2000, waitMs: 60_000 }).then((lock) => {
+      // Never two at a time: the first one's holder knows before the second one's does.
+      expect(first.signal.aborted).toBe(true);
+      second = lock;
+      return lock;
+    });
+    await pass(world, 1500);
+    expect([first.signal.aborted, second]).toEqual([false, null]);
+    await settled(world, first.extend(3000));
+    await pass(world, 2000);
+    expect([first.signal.aborted, second]).toEqual([false, null]);
+    const next = await settled(world, waiting);
+    expect(world.nowMs - takenAtMs).toBeLessThan(1500 + 3000 + 500);
+    expect(next.fence).toBeGreaterThan(first.fence);
+    expect(await settled(world, next.unlock())).toBe(true);
+    await settled(world, db.close());
+  });
+
+  it("those who wait for a lock give up when their time is over, and the next one is not held up", async () => {
+    const { world, db } = opened();
+    const held = await settled(world, db.lock("job", { ttlMs: 600_000 }));
+    const startedAtMs = world.nowMs;
+    const codes: string[] = [];
+    const ends: number[] = [];
+    const waiters = [300, 100, 200].map((waitMs) =>
+      db.lock("job", { ttlMs: 5, waitMs }).catch((error: HarmonyError) => {
+        codes.push(error.code);
+        ends.push(world.nowMs - startedAtMs);
+      }),
+    );
+    const patient = db.lock("job", { ttlMs: 60_000, waitMs: 10_000 });
+    await settled(world, Promise.all(waiters));
+    expect(codes).toEqual(["LOCK_TIMEOUT", "LOCK_TIMEOUT", "LOCK_TIMEOUT"]);
+    for (const [i, endMs] of ends.entries()) {
+      expect(endMs).toBeGreaterThanOrEqual([100, 200, 300][i] as number);
+      expect(endMs).toBeLessThan(([100, 200, 300][i] as number) + 60);
+    }
+    await settled(world, held.unlock());
+    expect(await codeOf(world, patient)).toBe("resolved");
+    await settled(world, db.close());
+  });
+
+  it("a lease that is kept alive lives for as long as the database, another one ends", async () => {
+    const { world, db } = opened();
+    const kept = await settled(world, db.lease(3000, { keepAlive: true }));
+    const left = await settled(world, db.lease(3000));
+    await settled(world, db.put("kept", "x", { lease: kept.id }));
+    await settled(world, db.put("left", "x", { lease: left.id }));
+    await pass(world, 20_000);
+    expect([await settled(world, db.has("kept")), await settled(world, db.has("left"))]).toEqual([
+      true,
+      false,
+    ]);
+    expect(kept.signal.aborted).toBe(false);
+    expect(await settled(world, left.remainingMs())).toBe(0);
+    expect(left.signal.aborted).toBe(true);
+    await settled(world, kept.revoke());
+    const renewals = world.nowMs;
+    await pass(world, 10_000);
+    expect(world.nowMs).toBe(renewals + 10_000);
+    expect(await settled(world, db.has("kept"))).toBe(false);
+    await settled(world, db.close());
+  });
+
+  it("a snapshot is given back after its time, and after an early end of a scan at once", async () => {
+    const { world, db } = opened();
+    await settled(
+      world,
+      db.putMany(Array.from({ length: 500 }, (_, i) => [`k${i}`, "x".repeat(200)] as const)),
+    );
+    const pins = countPins(world);
+    const snapshot = await settled(world, db.snapshotAt());
+    const walk = db.scan()[Symbol.asyncIterator]();
+    await settled(world, walk.next());
+    expect(pins()).toBe(2);
+    await settled(world, walk.return());
+    expect(pins()).toBe(1);
+    await settled(world, db.scan().all());
+    await settled(world, db.scan({ limit: 40, reverse: true }).all());
+    await settled(world, db.scan({ reverse: true }, { rev: 2 }).all());
+    await settled(
+      world,
+      db.transact(async (tx) => tx.put("a", String(await tx.get("k1")))),
+    );
+    const failed = db.transact(async (tx) => {
+      await tx.get("k1");
+      throw new RangeError("the caller's own");
+    });
+    await expect(settled(world, failed)).rejects.toThrow(RangeError);
+    await pass(world, 1);
+    expect(pins()).toBe(1);
+    await pass(world, 59_000);
+    expect(await codeOf(world, snapshot.get("k1"))).toBe("resolved");
+    await pass(world, 2_000);
+    expect(await codeOf(world, snapshot.get("k1"))).toBe("COMPACTED");
+    expect(pins()).toBe(0);
+    await settled(world, db.snapshotAt());
+    await settled(world, db.close());
+    expect(pins()).toBe(0);
+  });
+
+  it("a disk that fails ends everybody who waits, with the reason, and nobody's listener harms another", async () => {
+    const { world, db } = opened();
+    const heard: string[] = [];
+    db.on("error", () => {
+      throw new Error("a listener's own");
+    });
+    db.on("error", (error) => heard.push(error.code));
+    const lock = await settled(world, db.lock("job", { ttlMs: 60_000 }));
+    const waiting = db.lock("job", { ttlMs: 5 });
+    const messages = db.subscribe("*").next();
+    const snapshot = await settled(world, db.snapshotAt());
+    world.machine.disk.inject({ operation: "write", path: LOG, error: "EIO" });
+    const doubtful = db.put("a", "1");
+    await expect(settled(world, doubtful)).rejects.toMatchObject({
+      code: "STOPPED",
+      maybeApplied: true,
+    });
+    expect(heard).toEqual(["STOPPED"]);
+    expect(await codeOf(world, waiting)).toBe("STOPPED");
+    expect(await codeOf(world, messages)).toBe("STOPPED");
+    expect(await codeOf(world, snapshot.get("a"))).toBe("STOPPED");
+    expect(await codeOf(world, db.get("a"))).toBe("STOPPED");
+    expect(() => db.getSync("a")).toThrow(HarmonyError);
+    expect(lock.signal.aborted).toBe(true);
+    expect(world.logged.some((line) => line.includes('a listener of "error" threw'))).toBe(true);
+    await settled(world, db.close());
+  });
+
+  it("a lock taken by a request whose answer came too late is given back", async () => {
+    const { world, db } = opened();
+    const late = db.lock("job", { ttlMs: 600_000, timeoutMs: 0 });
+    expect(await codeOf(world, late)).toBe("TIMEOUT");
+    const controller = new AbortController();
+    const aborted = db.lock("job", { ttlMs: 600_000, signal: controller.signal });
+    // Until it is on its way to the disk, so that it cannot be taken back any more.
+    await pass(world, 0.01);
+    controller.abort();
+    expect(await codeOf(world, aborted)).toBe("ABORTED");
+    const next = db.lock("job", { ttlMs: 1000, waitMs: 1000 });
+    expect(await codeOf(world, next)).toBe("resolved");
+    await settled(world, db.close());
+  });
+
+  it("flush in the interval mode syncs what was written before it", async () => {
+    const { world, db } = opened({ fsyncIntervalMs: 1000 });
+    await settled(world, db.put("a", "1"));
+    await settled(world, db.flush());
+    world.losePower().open({ fsyncIntervalMs: 1000 });
+    expect(world.get("a")).toBe("1");
+    world.close();
+  });
+});
+
+/** How many states are pinned for readers. */
+function countPins(world: World): () => number {
+  const { database } = world.node;
+  const pin = database.pin.bind(database);
+  let count = 0;
+  database.pin = (): ReturnType<typeof pin> => {
+    const version = pin();
+    count++;
+    return {
+      tree: (id) => version.tree(id),
+      release: () => {
+        count--;
+        version.release();
+      },
+    };
+  };
+  return () => count;
+}
