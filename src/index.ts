@@ -15,7 +15,7 @@ import { nodeEnv } from "./platform/index.ts";
 
 export { type ErrorCode, HarmonyError } from "./base/index.ts";
 export type { LogLevel, LogSink } from "./env/index.ts";
-export { codecs } from "./db/embedded/index.ts";
+export { codecs, CompactedError } from "./db/embedded/index.ts";
 export type {
   Admin,
   Batch,
@@ -54,6 +54,10 @@ export type {
   TxnOp,
   TxnResult,
   Value,
+  WatchBatch,
+  WatchEvent,
+  Watching,
+  WatchOptions,
   Write,
 } from "./db/embedded/index.ts";
 export type { CheckpointTriggers, Durability, NodeOptions, RetentionSettings } from "./db/index.ts";

@@ -3,6 +3,8 @@
  * that grows by one with each change of the database; every time is in milliseconds.
  */
 
+import type { Watching, WatchOptions } from "./api-watch.ts";
+
 /** Strings stand for their UTF-8 bytes and have no lone surrogates. Keys are ordered as bytes. 1 to 4096 bytes. */
 export type Key = string | Uint8Array;
 /** Strings stand for their UTF-8 bytes and have no lone surrogates. */
@@ -271,6 +273,8 @@ export interface Store<V = Uint8Array, I = Value> extends Reader<V> {
   decr(key: Key, by?: number | bigint, options?: CounterOptions): Promise<bigint>;
   /** Gives a key another end, or none (null). False: the key is not there, or a condition did not hold. */
   expire(key: Key, ttlMs: number | null, options?: Repeatable & Condition<I>): Promise<boolean>;
+  /** What changes from the call on, or from a revision. Throws at once what is wrong with the arguments. */
+  watch(keys: Key | Range, options?: WatchOptions): Watching<V>;
   batch(): Batch<I>;
   /** Conditions and operations in one round trip, all or nothing, in one revision. */
   txn(txn: Txn<I>, options?: Repeatable): Promise<TxnResult<V>>;

@@ -14,7 +14,7 @@
  * 4. A pinned state is let go of when its reader ends, leaves, or takes longer than `pinTimeoutMs`; the next read of it
  *    then says so. After the end of the database nothing is pinned and nobody waits.
  *
- * Left out: what needs a second member (membership, elections, the other roles), and watches, which are a layer below.
+ * Left out: what needs a second member (membership, elections, the other roles).
  * Papers: conventions.md, the TypeScript API; requirements S4.
  */
 export type {
@@ -59,6 +59,13 @@ export type {
   SubscribeOptions,
   Subscription,
 } from "./api-database.ts";
+export {
+  CompactedError,
+  type WatchBatch,
+  type Watching,
+  type WatchEvent,
+  type WatchOptions,
+} from "./api-watch.ts";
 export { codecs } from "./codecs.ts";
 export { EmbeddedDatabase } from "./embedded-database.ts";
 export type { Aborter, Host } from "./link.ts";

@@ -31,6 +31,7 @@ import type {
   TxnResult,
   Write,
 } from "./api.ts";
+import type { Watching, WatchOptions } from "./api-watch.ts";
 import {
   assertNames,
   assertObject,
@@ -57,6 +58,7 @@ import { StoreSnapshot } from "./snapshot.ts";
 import type { Space } from "./space.ts";
 import { transact } from "./transact.ts";
 import { TxnReader, txnResult } from "./txn-request.ts";
+import { openWatch } from "./watch.ts";
 
 const READ: Names = names(CALL, "consistency", "rev");
 const CONDITIONS: readonly string[] = ["ifRev", "ifValue", "ifAbsent", "ifPresent"];
@@ -287,6 +289,10 @@ export class EmbeddedStore<V, I> implements Store<V, I> {
       call,
     );
     return succeeded;
+  }
+
+  watch(keys: Key | Range, options: WatchOptions = NO_OPTIONS): Watching<V> {
+    return openWatch(this.#link, this.#space, keys, options);
   }
 
   batch(): Batch<I> {
