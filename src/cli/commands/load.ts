@@ -287,15 +287,11 @@ class Load {
     const { state, path } = this.#source;
     // What is read and right is put before the load ends, so that the line that is told is the first that is not there.
     let cause = fileEnding(error, path);
-    if (cause instanceof CommandError && cause.exit === Exit.badInput && this.#batch.length > 0) {
-      const before = this.#batch;
-      this.#batch = [];
+    if (cause instanceof CommandError && cause.exit === Exit.badInput) {
       try {
-        await this.#put(before);
-        this.#keys += before.length;
-        if (this.#behindBatch !== null) this.#done = this.#behindBatch;
-      } catch (failure) {
-        cause = failure;
+        await this.#flush();
+      } catch (earlier) {
+        cause = earlier;
       }
     }
     await state?.write(this.#done).catch(() => {});

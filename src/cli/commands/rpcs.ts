@@ -61,6 +61,11 @@ export const LEASE_LEASES: Rpc<etcd.LeaseLeasesRequest, etcd.LeaseLeasesResponse
   etcd.LeaseLeasesRequest,
   etcd.LeaseLeasesResponse,
 );
+export const WATCH: Rpc<etcd.WatchRequest, etcd.WatchResponse> = rpc(
+  "/etcdserverpb.Watch/Watch",
+  etcd.WatchRequest,
+  etcd.WatchResponse,
+);
 export const STATUS: Rpc<etcd.StatusRequest, etcd.StatusResponse> = rpc(
   "/etcdserverpb.Maintenance/Status",
   etcd.StatusRequest,

@@ -1,10 +1,10 @@
 /** watch: events as they happen, until the process is told to end or the watch is cancelled. */
+import type { etcd } from "../../codec/messages/index.ts";
 import { CommandError, Exit } from "../exit.ts";
 import { count } from "./flags.ts";
-import { type Message } from "./output.ts";
 import { rangeOf, type RangeFlags } from "./ranges.ts";
+import { WATCH } from "./rpcs.ts";
 import type { Session } from "./session.ts";
-import { WATCH, type WatchAnswer } from "./watch-messages.ts";
 
 export interface WatchFlags extends RangeFlags {
   readonly rev?: string;
@@ -22,6 +22,9 @@ export async function watch(
     start_revision: count("--rev", flags.rev ?? "0"),
     prev_kv: flags.prevKv ?? false,
     progress_notify: flags.progressNotify ?? false,
+    filters: [],
+    watch_id: 0n,
+    fragment: false,
   };
   const client = await session.client();
   const stream = client.stream(WATCH);
@@ -31,11 +34,11 @@ export async function watch(
     stream.cancel();
   };
   process.once("SIGINT", stop).once("SIGTERM", stop);
-  stream.write(create);
+  stream.write({ create_request: create });
   let next = create.start_revision;
   try {
     for await (const message of stream) {
-      const answer = message as WatchAnswer;
+      const answer = message as etcd.WatchResponse;
       if (answer.canceled) throw cancelled(answer);
       print(session, answer);
       // Whoever does not read holds the stream, and the node holds the events.
@@ -61,7 +64,7 @@ function goOn(next: bigint): readonly string[] {
   return next > 0n ? [`nothing is missed when it goes on with --rev ${next}`] : [];
 }
 
-function cancelled(answer: WatchAnswer): CommandError {
+function cancelled(answer: etcd.WatchResponse): CommandError {
   if (answer.compact_revision > 0n) {
     return new CommandError(
       `the watch was canceled: the history before revision ${answer.compact_revision} is gone`,
@@ -75,9 +78,9 @@ function cancelled(answer: WatchAnswer): CommandError {
   );
 }
 
-function print(session: Session, answer: WatchAnswer): void {
+function print(session: Session, answer: etcd.WatchResponse): void {
   if (answer.created || session.form === "json" || session.form === "fields") {
-    if (!answer.created) session.print(answer satisfies Message, () => undefined);
+    if (!answer.created) session.print(answer, () => undefined);
     return;
   }
   if (answer.events.length === 0 && session.form === "simple")

@@ -1,0 +1,426 @@
+/** The commands against a node in this process, through the same gRPC as everywhere. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type Node, startNode, stopNode } from "../../db/index.ts";
+import { nodeEnv } from "../../platform/index.ts";
+import { type EtcdServer, serveEtcd } from "../../server/index.ts";
+import { run } from "../program.ts";
+import { formatLine } from "./records.ts";
+
+interface Said {
+  readonly exit: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+let node: Node;
+let server: EtcdServer;
+let directory: string;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), "harmonydb-commands-"));
+  const log = (): void => undefined;
+  node = await startNode(nodeEnv({ log }), { dataDir: ":memory:", persistence: "none" });
+  server = await serveEtcd({
+    database: node.database,
+    urls: ["http://127.0.0.1:0"],
+    log,
+    native: {
+      checkpoint: (done) => node.checkpoint(done),
+      clockMs: () => node.database.clockMs,
+    },
+  });
+});
+
+afterAll(async () => {
+  await server.close(0);
+  await stopNode(node);
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** What is printed may end in the middle of a character, so it is kept as bytes. */
+async function harmonydb(...args: readonly string[]): Promise<Said> {
+  const out: Uint8Array[] = [];
+  let err = "";
+  const exit = await run(args, {
+    out: (text) => void out.push(Buffer.from(text as string)),
+    err: (text) => (err += text),
+    drained: () => Promise.resolve(),
+    onServe: () => undefined,
+    environment: { HARMONYDB_ENDPOINTS: server.addresses[0] },
+  });
+  return { exit, out: Buffer.concat(out).toString("utf8"), err };
+}
+
+async function ok(...args: readonly string[]): Promise<string> {
+  const { exit, out, err } = await harmonydb(...args);
+  expect({ exit, err }).toEqual({ exit: 0, err: "" });
+  return out;
+}
+
+beforeEach(async () => {
+  await ok("del", "--prefix", "");
+});
+
+/** What differs from run to run. */
+function masked(text: string): string {
+  return text
+    .replaceAll(/"(ClusterID|MemberID)" : \d+/g, '"$1" : ID')
+    .replaceAll(/127\.0\.0\.1:\d+/g, "NODE")
+    .replaceAll(/\b[\da-f]{16}\b/g, "LEASE")
+    .replaceAll(/remaining\(\d+s\)/g, "remaining(Ns)")
+    .replaceAll(/took = [\d.]+ms/g, "took = TIME");
+}
+
+describe("a session", () => {
+  const SESSION: readonly (readonly string[])[] = [
+    ["put", "greeting", "hello"],
+    ["get", "greeting"],
+    ["put", "greeting", "hello again", "--prev-kv"],
+    ["get", "greeting", "--print-value-only", "--hex"],
+    ["mset", "users/1", "ann", "users/2", "bob", "users/3", "cy"],
+    ["mset", "--if-absent", "users/3", "x", "users/4", "y"],
+    ["get", "--prefix", "users/", "--order", "descend", "--limit", "2"],
+    ["get", "users/1", "users/3", "--keys-only"],
+    ["get", "--prefix", "users/", "--count-only"],
+    ["get", "--from-key", "users/2", "-w", "table"],
+    ["get", "greeting", "-w", "fields"],
+    ["del", "--prefix", "users/", "--prev-kv"],
+    ["incr", "hits", "--by", "41"],
+    ["incr", "hits"],
+    ["decr", "hits", "--by", "50", "--min", "0"],
+    ["decr", "hits", "--by", "50", "--min", "0", "--saturate"],
+    ["incr", "greeting"],
+    ["incr", "hits", "--by", "0", "-w", "json"],
+    ["get", "no such key"],
+    ["get", "greeting", "--rev", "1000000"],
+    ["put", "a", "b", "--lease", "1234"],
+    ["lease", "revoke", "1234"],
+    ["endpoint", "health"],
+    ["checkpoint"],
+  ];
+
+  it("reads as it is written down", async () => {
+    // Revisions and versions of the transcript are counted from the first command.
+    const first = Number(
+      (JSON.parse(await ok("get", "greeting", "-w", "json")) as { header: { revision: number } })
+        .header.revision,
+    );
+    let transcript = "";
+    for (const args of SESSION) {
+      const { exit, out, err } = await harmonydb(...args);
+      const line = args.map((arg) => (/^[\w./-]+$/.test(arg) ? arg : `'${arg}'`)).join(" ");
+      transcript += `$ harmonydb ${line}\n${masked(out)}${masked(err)}${exit === 0 ? "" : `[exit ${exit}]\n`}`;
+    }
+    transcript = transcript
+      .replaceAll(
+        /(Revision" : )(\d+)/g,
+        (_, name: string, revision: string) => `${name}+${Number(revision) - first}`,
+      )
+      .replaceAll(
+        /("revision":|at revision )(\d+)/g,
+        (_, name: string, revision: string) => `${name}+${Number(revision) - first}`,
+      )
+      .replaceAll(
+        /\| (\d+) +\| (\d+) +\|/g,
+        (_, made: string, changed: string) =>
+          `| +${Number(made) - first} | +${Number(changed) - first} |`,
+      );
+    await expect(transcript).toMatchFileSnapshot("../testdata/a session with a node.txt");
+  });
+
+  it("makes, renews and ends leases", async () => {
+    const id = /lease ([\da-f]{16}) granted with TTL\(60s\)/.exec(
+      await ok("lease", "grant", "60"),
+    )?.[1] as string;
+    await ok("put", "--lease", id, "session", "alive");
+    expect(await ok("lease", "list")).toBe(`found 1 leases\n${id}\n`);
+    expect(masked(await ok("lease", "timetolive", id, "--keys"))).toBe(
+      "lease LEASE granted with TTL(60s), remaining(Ns), attached keys([session])\n",
+    );
+    expect(await ok("lease", "keep-alive", "--once", id)).toBe(
+      `lease ${id} keepalived with TTL(60)\n`,
+    );
+    await ok("lease", "revoke", id);
+    expect(await ok("get", "session")).toBe("");
+    expect(await ok("lease", "timetolive", id)).toBe(`lease ${id} already expired\n`);
+    expect(await harmonydb("lease", "keep-alive", id)).toMatchObject({
+      exit: 1,
+      err: `harmonydb: lease ${id} expired or revoked\n`,
+    });
+  });
+
+  it("tells the state of each endpoint, and which one does not answer", async () => {
+    const both = `${server.addresses[0]},127.0.0.1:1`;
+    const status = await harmonydb("endpoint", "status", "--endpoints", both, "-w", "json");
+    expect(status.exit).toBe(2);
+    expect(JSON.parse(status.out)).toMatchObject([
+      { Status: { version: "3.6.11", raftTerm: expect.any(Number) as number } },
+    ]);
+    expect(status.err).toContain("127.0.0.1:1: connection refused");
+    const health = await harmonydb("endpoint", "health", "--endpoints", both, "-w", "json");
+    expect(health.exit).toBe(5);
+    expect(JSON.parse(health.out)).toMatchObject([{ health: true }, { health: false }]);
+  });
+
+  it("goes to the next endpoint when the first cannot be reached", async () => {
+    await ok("put", "a", "b", "--endpoints", `127.0.0.1:1,${server.addresses[0]}`);
+    expect(await ok("get", "a", "--print-value-only")).toBe("b\n");
+  });
+
+  it("prints changes until it is told to end", async () => {
+    const { revision } = (
+      JSON.parse(await ok("get", "x", "-w", "json")) as { header: { revision: number } }
+    ).header;
+    await ok("put", "w/1", "one");
+    const seen: string[] = [];
+    let told: () => void = () => undefined;
+    const both = new Promise<void>((resolve) => (told = resolve));
+    const watching = run(["watch", "--prefix", "w/", "--rev", String(revision + 1), "--prev-kv"], {
+      out: (text) => {
+        seen.push(Buffer.from(text as string).toString());
+        if (seen.join("").includes("DELETE\nw/1\ntwo\nw/1\n\n")) told();
+      },
+      err: () => undefined,
+      drained: () => Promise.resolve(),
+      onServe: () => undefined,
+      environment: { HARMONYDB_ENDPOINTS: server.addresses[0] },
+    });
+    await ok("put", "w/1", "two");
+    await ok("put", "other", "x");
+    await ok("del", "w/1");
+    await both;
+    process.emit("SIGINT");
+    expect(await watching).toBe(0);
+    expect(seen.join("")).toBe("PUT\nw/1\none\nPUT\nw/1\none\nw/1\ntwo\nDELETE\nw/1\ntwo\nw/1\n\n");
+  });
+
+  it("says that the history of a watch or a read is gone", async () => {
+    await ok("put", "a", "1");
+    const { revision } = (
+      JSON.parse(await ok("get", "a", "-w", "json")) as { header: { revision: number } }
+    ).header;
+    await ok("compact", String(revision));
+    const watch = await harmonydb("watch", "a", "--rev", "1");
+    expect(watch).toMatchObject({ exit: 1, out: "" });
+    expect(watch.err).toMatch(
+      /^harmonydb: the watch was canceled: the history before revision \d+ is gone\n/,
+    );
+    const dump = await harmonydb("dump", "--rev", "1");
+    expect(dump).toMatchObject({ exit: 1, out: "" });
+    expect(dump.err).toMatch(/^harmonydb: revision 1 was compacted while it was dumped\n/);
+  });
+});
+
+describe("dump and load", () => {
+  const file = (name: string): string => join(directory, name);
+
+  it("bring back every key and value, whatever their bytes", async () => {
+    const bytes = (minLength: number): fc.Arbitrary<Uint8Array> =>
+      fc.oneof(
+        fc.uint8Array({ minLength, maxLength: 30 }),
+        fc
+          .string({ unit: "binary", minLength: Math.max(1, minLength), maxLength: 10 })
+          .map((text) => Uint8Array.from(Buffer.from(text))),
+      );
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uniqueArray(fc.tuple(bytes(1), bytes(0)), {
+          selector: ([key]) => Buffer.from(key).toString("hex"),
+          maxLength: 30,
+        }),
+        fc.constantFrom("json" as const, "tsv" as const),
+        async (pairs, format) => {
+          const sorted = pairs.toSorted(([a], [b]) => Buffer.compare(a, b));
+          const line = ([key, value]: readonly [Uint8Array, Uint8Array]): string =>
+            formatLine({ key, value, lease: null, ttlMs: null }, format);
+          await ok("del", "--prefix", "");
+          writeFileSync(file("in"), pairs.map(line).join(""));
+          expect(await ok("load", file("in"), "--format", format)).toMatch(
+            new RegExp(`^loaded ${pairs.length} keys in`),
+          );
+          await ok("dump", file("out"), "--format", format);
+          expect(readFileSync(file("out"), "utf8")).toBe(sorted.map(line).join(""));
+          expect(await ok("get", "--prefix", "", "--count-only")).toBe(`${pairs.length}\n`);
+        },
+      ),
+      { numRuns: 25 },
+    );
+  });
+
+  it("go through many pages and batches at one revision, and keep what a TTL has left", async () => {
+    const lines = Array.from(
+      { length: 2500 },
+      (_, i) => `{"key":"k${String(i).padStart(5, "0")}","value":"v${i}"}\n`,
+    );
+    const timed = '{"key":"timed","value":"x","ttlMs":3600000}\n';
+    writeFileSync(file("many"), lines.join("") + timed);
+    const { revision: before } = (
+      JSON.parse(await ok("get", "x", "-w", "json")) as { header: { revision: number } }
+    ).header;
+    await ok("load", file("many"));
+    const { revision: after } = (
+      JSON.parse(await ok("get", "x", "-w", "json")) as { header: { revision: number } }
+    ).header;
+    // Five batches of 500, and one for what has another TTL.
+    expect(after - before).toBe(6);
+    const dumped = (await ok("dump")).trim().split("\n");
+    expect(`${dumped.slice(0, 2500).join("\n")}\n`).toBe(lines.join(""));
+    const { ttlMs } = JSON.parse(dumped[2500] as string) as { ttlMs: number };
+    expect(ttlMs).toBeGreaterThan(3_000_000);
+    expect(ttlMs).toBeLessThanOrEqual(3_600_000);
+    expect((await ok("dump", "--prefix", "k000", "--rev", String(after))).split("\n")).toHaveLength(
+      101,
+    );
+  });
+
+  it("stop at a line that is wrong, say where, and go on when it is mended", async () => {
+    const lines = Array.from({ length: 1200 }, (_, i) => `{"key":"k${i}","value":"v${i}"}\n`);
+    const path = file("broken");
+    writeFileSync(path, lines.with(800, '{"key":"k800","va\n').join(""));
+    const stopped = await harmonydb("load", path);
+    expect(stopped.exit).toBe(3);
+    expect(stopped.err).toBe(
+      `harmonydb: line 801 of ${path}: it is not JSON; was the file cut, or is it --format tsv?\n` +
+        "  mend the line and go on with --resume, or pass over lines like it with --skip-bad-lines\n" +
+        "  800 keys were loaded; go on with --resume, or with --from-line 801\n",
+    );
+    expect(await ok("get", "--prefix", "k", "--count-only")).toBe("800\n");
+    writeFileSync(path, lines.with(800, '{"key":"mended","value":"1"}\n').join(""));
+    const resumed = await harmonydb("load", path, "--resume");
+    expect(resumed).toMatchObject({
+      exit: 0,
+      err: `harmonydb: went on from line 801 of ${path}\n`,
+    });
+    expect(resumed.out).toMatch(/^loaded 400 keys/);
+    expect(existsSync(`${path}.load-state`)).toBe(false);
+    expect(await ok("get", "--prefix", "", "--count-only")).toBe("1200\n");
+  });
+
+  it("refuse to go on in another file than the one that was begun", async () => {
+    const path = file("replaced");
+    writeFileSync(path, '{"key":"a","value":"1"}\nbroken\n');
+    await harmonydb("load", path);
+    writeFileSync(path, '{"key":"b","value":"2"}\n{"key":"c","value":"3"}\n');
+    const resumed = await harmonydb("load", path, "--resume");
+    expect(resumed.exit).toBe(3);
+    expect(resumed.err).toContain("the file is not the one that the load began with");
+    writeFileSync(`${path}.load-state`, '{"line":-1}');
+    expect((await harmonydb("load", path, "--resume")).err).toContain("it is no state of a load");
+  });
+
+  it("pass over lines that are wrong, cut, too long, or refused by the node, and name them", async () => {
+    await ok("put", "held", "x");
+    await ok("del", "held");
+    const longKey = "k".repeat(5000);
+    writeFileSync(
+      file("bad"),
+      `{"key":"a","value":"1"}\nnonsense\n{"key":"${longKey}","value":"1"}\n{"key":"b","value":"${"x".repeat(9000)}"}\n{"key":"c","value":"3"}\n{"key":"cut","val`,
+    );
+    const said = await harmonydb(
+      "load",
+      file("bad"),
+      "--skip-bad-lines",
+      "--max-line-bytes",
+      "8000",
+    );
+    expect(said.exit).toBe(0);
+    expect(said.out).toMatch(/^loaded 2 keys in .*, skipped 4 lines\n$/);
+    expect(said.err).toMatch(/skipped line 2: it is not JSON/);
+    expect(said.err).toMatch(/skipped line 3: .*key is too large/);
+    expect(said.err).toMatch(/skipped line 4: it is longer than 8000 bytes/);
+    expect(said.err).toMatch(/skipped line 6: it is not JSON; was the file cut/);
+    expect(await ok("get", "--prefix", "", "--keys-only")).toBe("a\nc\n");
+    const strict = await harmonydb("load", file("bad"), "--from-line", "3");
+    expect(strict.exit).toBe(3);
+    expect(strict.err).toMatch(/^harmonydb: line 3 of .*key is too large/);
+  });
+
+  it("attach keys to their leases, unless told not to", async () => {
+    writeFileSync(file("leased"), '{"key":"a","value":"1","lease":"77"}\n');
+    expect((await harmonydb("load", file("leased"))).err).toContain("requested lease not found");
+    await ok("load", file("leased"), "--no-leases");
+    await ok("lease", "grant", "60", "--id", "77");
+    await ok("load", file("leased"));
+    expect(await ok("dump")).toBe('{"key":"a","value":"1","lease":"77"}\n');
+    expect((await harmonydb("dump", "--format", "tsv")).err).toContain(
+      "1 keys have a lease or a TTL",
+    );
+    await ok("lease", "revoke", "77");
+  });
+
+  it("leave no half of a file behind, and name the file that cannot be written", async () => {
+    const missing = file("no-such-directory/out");
+    const said = await harmonydb("dump", missing);
+    expect(said).toEqual({
+      exit: 6,
+      out: "",
+      err: `harmonydb: ${missing}.partial: there is no such file or directory\n`,
+    });
+    await harmonydb("dump", file("gone"), "--rev", "1000000000");
+    expect(existsSync(file("gone"))).toBe(false);
+    expect(existsSync(`${file("gone")}.partial`)).toBe(false);
+    expect((await harmonydb("load", file("none"))).exit).toBe(6);
+  });
+});
+
+describe("bench", () => {
+  it("prints what it measured, for people and for programs", async () => {
+    const args = [
+      "bench",
+      "mixed",
+      "--count",
+      "60",
+      "--clients",
+      "2",
+      "--pipeline",
+      "3",
+      "--keys",
+      "5",
+      "--value-size",
+      "10",
+    ];
+    const report = JSON.parse(await ok(...args, "-w", "json")) as Record<
+      string,
+      { count: number; latencyUs: Record<string, number> }
+    >;
+    expect(report).toMatchObject({
+      work: "mixed",
+      door: "grpc",
+      clients: 2,
+      pipeline: 3,
+      valueSizeBytes: 10,
+    });
+    const { get, put } = report;
+    expect((get?.count ?? 0) + (put?.count ?? 0)).toBe(60);
+    const { p50 = 0, p90 = 0, p99 = 0, p999 = 0, max = 0 } = put?.latencyUs ?? {};
+    expect([p50, p90, p99, p999, max]).toEqual(
+      [p50, p90, p99, p999, max].toSorted((a, b) => a - b),
+    );
+    expect(await ok("get", "--prefix", "bench/", "--count-only")).toMatch(/^[1-5]\n$/);
+    expect(await ok(...args)).toMatch(
+      /^put: \d+ in [\d.]+ s, \d+\/s; mean .*, p50 .*, p99\.9 .*, max .*\nget: /,
+    );
+  });
+
+  it("measures a database in this process", async () => {
+    const dataDir = join(directory, "embedded");
+    const out = await ok(
+      "bench",
+      "put",
+      "--door",
+      "embedded",
+      "--count",
+      "20",
+      "--clients",
+      "4",
+      "--data-dir",
+      dataDir,
+    );
+    expect(out).toMatch(/^put: 20 in /);
+    expect(existsSync(join(dataDir, "VERSION"))).toBe(true);
+  });
+});
