@@ -1,12 +1,20 @@
 /** Renders the reference pages from the tables in the code, so that a page cannot say something else than the code. */
 import { type ErrorCode, ERRORS, type Reaction } from "../src/base/index.ts";
-import { environmentName, OPTION_NAMES, OPTIONS, type OptionSpec } from "../src/cli/index.ts";
+import {
+  type CommandPage,
+  commandPages,
+  environmentName,
+  OPTION_NAMES,
+  OPTIONS,
+  type OptionSpec,
+} from "../src/cli/index.ts";
 
 /** Reference pages by path from the root of the repository. */
 export function referencePages(): ReadonlyMap<string, string> {
   return new Map([
     ["docs/reference/errors.md", errorsPage()],
     ["docs/reference/configuration.md", configurationPage()],
+    ["docs/reference/commands.md", commandsPage()],
   ]);
 }
 
@@ -92,5 +100,56 @@ takes the same options and shows every value with its origin; \`harmonydb config
 | 74 | a write or sync failed while running, or the disk answered with an error | look at the disk and the kernel's log, then start again; nothing was acknowledged after the failure |
 | 130, 143 | a second SIGINT or SIGTERM ended the process at once | start again; what was acknowledged is durable |
 | 134 | a defect of the program | report it with the log; starting again is safe |
+`;
+}
+
+export function commandsPage(): string {
+  const { shared, commands } = commandPages();
+  const rows = (options: CommandPage["options"]): string =>
+    options
+      .map(({ flags, text }) => `| \`${flags.replaceAll("|", "\\|")}\` | ${text} |\n`)
+      .join("");
+  let out = `# Commands of a client
+
+${WRITTEN_BY}
+
+They speak to a node that runs. Words, flags, JSON and exit codes are etcdctl's where etcdctl has the command. Results go to
+stdout, everything said to a person to stderr. A command sends a write once; where its outcome is unknown it says so.
+
+| Flag | Meaning |
+|---|---|
+${rows(shared)}`;
+  for (const { usage, summary, options, examples } of commands) {
+    out += `\n## \`${usage}\`\n\n${summary}\n`;
+    if (options.length > 0) out += `\n| Flag | Meaning |\n|---|---|\n${rows(options)}`;
+    out += `\n\`\`\`sh\n${examples.join("\n")}\n\`\`\`\n`;
+  }
+  return `${out}
+## \`harmonydb completion <bash|zsh|fish>\`
+
+Prints a script that lets a shell complete commands and flags: \`source <(harmonydb completion bash)\`.
+
+## Lines of dump and load
+
+One key in each line. JSON: \`{"key":"a","value":"b"}\`; what is not valid UTF-8 stands as \`keyBase64\` or \`valueBase64\`;
+\`lease\` (hexadecimal text) and \`ttlMs\` where there are any. TSV: key, tab, value, with \`\\\\ \\t \\n \\r \\xHH\` for what would
+break a line; leases and TTLs have no place in it. \`load\` puts batches of up to 500 keys, each in one revision. It stops at the
+first line that is wrong, names it, and goes on from there with \`--resume\`: \`FILE.load-state\` says how far it got, and goes
+when all is loaded.
+
+## Exit codes
+
+| Code | Meaning |
+|---|---|
+| 0 | done |
+| 1 | the node refused, an answer did not come in time, a condition did not hold, a lock is another's |
+| 2 | no node was reached, or the connection was lost |
+| 3 | a transaction or an import is not what it should be |
+| 4 | the node does not know the request, or failed at it |
+| 5 | an endpoint is not healthy |
+| 6 | a file on this side could not be read or written |
+| 128 | wrong arguments |
+
+\`lock\` with a command ends with the exit code of the command.
 `;
 }

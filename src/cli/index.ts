@@ -1,5 +1,5 @@
 /**
- * L9, the command line: `serve` and the inspectors of a stopped directory.
+ * L9, the command line: `serve`, the inspectors of a stopped directory, and the commands of a client (`commands/`).
  *
  * What: one table of options (`options.ts`) that flags, environment, file, help and reference share; the resolution
  * of a configuration with every problem at once (`config.ts`); the life of a serving process (`lifecycle.ts`); exit
@@ -9,10 +9,11 @@
  * option that nothing answers to is refused, never taken in silence. Nothing here deletes or repairs data. Whatever
  * ends the process says what happened, where, and what to do.
  *
- * Left out: client commands (etcdctl speaks to this server), TLS, users, metrics: their options are known and refused.
+ * Left out: TLS and users, whose options are known and refused; members, snapshots, elections, which are etcdctl's.
  */
 import { run } from "./program.ts";
 
+export { type CommandPage, commandPages } from "./commands/index.ts";
 export { environmentName, OPTION_NAMES, OPTIONS, type OptionSpec } from "./options.ts";
 export { VERSION } from "./version.ts";
 

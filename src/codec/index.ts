@@ -4,7 +4,7 @@
  *
  * Why by hand: these functions run for every request, and the generated ones take five to fifty times as long and
  * allocate in proportion. The generated code (`protobuf/gen`, by scripts/gen-proto.sh) is the oracle of the property
- * tests and is loaded by tests only. What both have to agree on is the bytes.
+ * tests; clients use it (`messages/index.ts`), and the server for our own service. What both agree on is the bytes.
  *
  * Invariants:
  * - Decoding is total: any bytes give a message or a DecodeError, in time and memory linear in their length and in
@@ -15,7 +15,7 @@
  *   becomes the nearest safe integer, which compares with every real counter as the exact value does.
  * - What an encoder returns is never written to again.
  *
- * Left out: the client's direction (encode requests, decode responses), which comes with the client; translation to
+ * Left out: the client's direction by hand (encode requests, decode responses); translation to
  * the database's vocabulary, which is the doors' part. Rules: fault-rules U6, U7; etcd-api 2.1.
  */
 export {

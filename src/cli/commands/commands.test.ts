@@ -211,12 +211,12 @@ describe("progress", () => {
     const progress = new Progress({ isTTY, write: (more) => (text += more) }, environment, 100);
     progress.show(50, 10);
     progress.end();
-    return text;
+    return text.replaceAll("\u001b", "ESC");
   };
 
   it("is drawn on a terminal and taken away, with colours unless somebody wants none", () => {
     expect(drawn(true, {})).toMatch(
-      /^\r\[\u001b\[32m#{12}\u001b\[0m\.{12}\] 50% 10 keys, \d+\/s\u001b\[K\r\u001b\[K$/,
+      /^\r\[ESC\[32m#{12}ESC\[0m\.{12}\] 50% 10 keys, \d+\/sESC\[K\rESC\[K$/,
     );
     expect(drawn(true, { NO_COLOR: "1" })).toContain("[############............] 50%");
   });

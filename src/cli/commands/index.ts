@@ -113,8 +113,8 @@ const SPECS: readonly Spec[] = [
     examples: [
       "harmonydb get greeting",
       "harmonydb get --prefix users/ --keys-only",
-      "harmonydb get --prefix '' --count-only          how many keys are there?",
-      "harmonydb get greeting --rev 42 -w json         as it was at revision 42",
+      "harmonydb get --prefix '' --count-only          # how many keys are there?",
+      "harmonydb get greeting --rev 42 -w json         # as it was at revision 42",
     ],
     options: getOptions,
     run: async (session, args, flags) => (await import("./kv.ts")).get(session, args, flags),
@@ -145,7 +145,7 @@ const SPECS: readonly Spec[] = [
       "Run a transaction that is read from standard input: compares, then operations if they hold, then if not.",
     examples: [
       `printf 'mod("a") = "0"\\n\\nput a first\\n\\nget a\\n\\n' | harmonydb txn`,
-      "compares: mod, create, version, value, lease; = != < >. An empty line ends each of the three parts.",
+      "# compares: mod, create, version, value, lease; = != < >. An empty line ends each of the three parts.",
     ],
     run: async (session) => (await import("./txn.ts")).txn(session),
   },
@@ -155,7 +155,7 @@ const SPECS: readonly Spec[] = [
     summary: "Print changes as they happen.",
     examples: [
       "harmonydb watch --prefix users/",
-      "harmonydb watch greeting --rev 42       from that revision on",
+      "harmonydb watch greeting --rev 42       # from that revision on",
     ],
     options: (command) =>
       rangeOptions(command)
@@ -205,8 +205,8 @@ const SPECS: readonly Spec[] = [
       "Take a lock and hold it while a command runs, or until this one is ended. The command finds the fencing token in HARMONYDB_LOCK_FENCE; when the lock is lost it is killed. The exit code is that of the command.",
     examples: [
       "harmonydb lock deploy -- ./deploy.sh --all",
-      "harmonydb lock deploy --wait 0 -- ./deploy.sh     exit 1 if another holds it",
-      "harmonydb lock deploy                             prints name and fence, holds it until Ctrl-C",
+      "harmonydb lock deploy --wait 0 -- ./deploy.sh     # exit 1 if another holds it",
+      "harmonydb lock deploy                             # prints name and fence, holds it until Ctrl-C",
     ],
     options: (command) =>
       command
@@ -250,7 +250,7 @@ const SPECS: readonly Spec[] = [
     examples: [
       "harmonydb dump backup.jsonl",
       "harmonydb dump --prefix users/ | jq -r .key",
-      "harmonydb dump --format tsv                       key, tab, value",
+      "harmonydb dump --format tsv                       # key, tab, value",
     ],
     options: (command) =>
       command
@@ -268,7 +268,7 @@ const SPECS: readonly Spec[] = [
     examples: [
       "harmonydb load backup.jsonl",
       "harmonydb load --resume backup.jsonl",
-      'echo \'{"key":"a","value":"1"}\' | harmonydb load -     also keyBase64, valueBase64, lease, ttlMs',
+      'echo \'{"key":"a","value":"1"}\' | harmonydb load -     # also keyBase64, valueBase64, lease, ttlMs',
     ],
     options: (command) =>
       command
@@ -289,7 +289,7 @@ const SPECS: readonly Spec[] = [
     examples: [
       "harmonydb bench put --clients 64 --duration 10s",
       "harmonydb bench mixed --reads 90 --count 100000 -w json",
-      "harmonydb bench put --door embedded               in this process, in a directory that goes afterwards",
+      "harmonydb bench put --door embedded               # in this process, in a directory that goes afterwards",
     ],
     options: (command) =>
       command
@@ -335,6 +335,44 @@ export const CLIENT_WORDS: ReadonlySet<string> = new Set([
   ...GROUPS.map(({ name }) => name),
   "completion",
 ]);
+
+/** A command as the reference page shows it. */
+export interface CommandPage {
+  /** As it is typed, with its arguments. */
+  readonly usage: string;
+  readonly summary: string;
+  readonly options: readonly { readonly flags: string; readonly text: string }[];
+  readonly examples: readonly string[];
+}
+
+/** What all commands take, and each of them with what it takes beside that. */
+export function commandPages(): {
+  readonly shared: CommandPage["options"];
+  readonly commands: readonly CommandPage[];
+} {
+  const page = (spec: Spec, group: string): CommandPage => {
+    const command = new Command(spec.name);
+    spec.options?.(command);
+    return {
+      usage: ["harmonydb", group, spec.name, ...(spec.arguments ?? [])].filter(Boolean).join(" "),
+      summary: spec.summary,
+      options: command.options.map(optionRow),
+      examples: spec.examples,
+    };
+  };
+  return {
+    shared: clientOptions().map(optionRow),
+    commands: [
+      ...SPECS.map((spec) => page(spec, "")),
+      ...GROUPS.flatMap(({ name, specs }) => specs.map((spec) => page(spec, name))),
+    ],
+  };
+}
+
+function optionRow({ flags, description, defaultValue }: Option): CommandPage["options"][number] {
+  const isGiven = typeof defaultValue === "string";
+  return { flags, text: isGiven ? `${description} (default: ${defaultValue})` : description };
+}
 
 /** `finish` is told what the process exits with, where that is not 0. */
 export function addClientCommands(

@@ -144,8 +144,12 @@ async function hold(
     lost = reason;
     return null;
   });
-  const exit = await Promise.race([finished, renewal]);
-  renewing.abort();
+  let exit: number | null;
+  try {
+    exit = await Promise.race([finished, renewal]);
+  } finally {
+    renewing.abort();
+  }
   if (exit !== null) return exit;
   if (child !== null) await kill(child);
   throw new CommandError(
@@ -201,6 +205,8 @@ function start(
 ): ChildProcess {
   return spawn(command[0] as string, command.slice(1), {
     stdio: "inherit",
+    // A group of its own: what the command has started is ended with it.
+    detached: true,
     env: {
       ...session.streams.environment,
       HARMONYDB_LOCK_KEY: name,
@@ -215,7 +221,7 @@ function asked(ending: Ending): Promise<number> {
 
 /** The exit code of the command, as a shell gives it. A signal to this process goes on to the command. */
 function ended(child: ChildProcess, ending: Ending): Promise<number> {
-  ending.onAsk((signal) => child.kill(signal));
+  ending.onAsk((signal) => signalGroup(child, signal));
   return new Promise((resolve, reject) => {
     child.once("error", (error: NodeJS.ErrnoException) =>
       reject(
@@ -228,11 +234,25 @@ function ended(child: ChildProcess, ending: Ending): Promise<number> {
   });
 }
 
+/** Ends the command and everything of its group: first asked, then made to. */
 async function kill(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-  child.kill("SIGTERM");
-  const timer = setTimeout(() => child.kill("SIGKILL"), KILL_AFTER_MS);
+  const isRunning = child.exitCode === null && child.signalCode === null;
+  const gone = new Promise<void>((resolve) => {
+    if (isRunning) child.once("exit", () => resolve());
+    else resolve();
+  });
+  signalGroup(child, "SIGTERM");
+  const timer = setTimeout(() => signalGroup(child, "SIGKILL"), KILL_AFTER_MS);
   await gone;
   clearTimeout(timer);
+  signalGroup(child, "SIGKILL");
+}
+
+function signalGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // Nobody is left in the group.
+  }
 }

@@ -1,0 +1,192 @@
+/** The commands of a client as processes: what takes standard input, runs other programs, or ends by a signal. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Bench } from "./harmonydb.ts";
+
+const BIN = fileURLToPath(new URL("../../bin/harmonydb", import.meta.url));
+const RUN_TIMEOUT_MS = 20_000;
+
+interface Ended {
+  readonly exit: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+let bench: Bench;
+let endpoint: string;
+
+beforeAll(async () => {
+  bench = new Bench();
+  endpoint = (await bench.serve().ready()).client[0] as string;
+});
+afterAll(() => bench.close());
+
+interface Running {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+  /** Resolves when stdout has this text. */
+  said(text: string): Promise<void>;
+}
+
+function start(args: readonly string[], input = ""): Running {
+  const child = spawn(process.execPath, [BIN, ...args], {
+    env: { PATH: process.env["PATH"] ?? "", HARMONYDB_ENDPOINTS: endpoint },
+  });
+  const deadline = setTimeout(() => child.kill("SIGKILL"), RUN_TIMEOUT_MS);
+  let out = "";
+  let err = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (out += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (err += text));
+  // A command that ends before it has read everything closes the pipe.
+  child.stdin.on("error", () => undefined).end(input);
+  return {
+    child,
+    ended: new Promise((resolve) =>
+      child.on("close", (exit) => {
+        clearTimeout(deadline);
+        resolve({ exit, out, err });
+      }),
+    ),
+    said: (text) =>
+      new Promise((resolve, reject) => {
+        const look = (): void => {
+          if (out.includes(text)) resolve();
+        };
+        child.stdout.on("data", look);
+        child.on("close", () => reject(new Error(`ended without saying ${text}:\n${out}${err}`)));
+        look();
+      }),
+  };
+}
+
+function harmonydb(args: readonly string[], input = ""): Promise<Ended> {
+  return start(args, input).ended;
+}
+
+describe("harmonydb as a client", { timeout: 30_000 }, () => {
+  it("puts what stands on standard input, and reads it back byte for byte", async () => {
+    expect(await harmonydb(["put", "picture"], "two\nlines\n")).toEqual({
+      exit: 0,
+      out: "OK\n",
+      err: "",
+    });
+    expect((await harmonydb(["get", "picture", "--print-value-only"])).out).toBe("two\nlines\n\n");
+  });
+
+  it("runs a transaction, and tells a malformed one with its line", async () => {
+    const text = 'create("txn") = "0"\n\nput txn first\nget txn\n\nget txn\n\n';
+    expect((await harmonydb(["txn"], text)).out).toBe("SUCCESS\n\nOK\n\ntxn\nfirst\n");
+    expect((await harmonydb(["txn"], text)).out).toBe("FAILURE\n\ntxn\nfirst\n");
+    expect(await harmonydb(["txn"], 'create("txn") = "0"\nput txn\n')).toMatchObject({
+      exit: 3,
+      out: "",
+    });
+  });
+
+  it("loads from a pipe and dumps into one", async () => {
+    const lines = '{"key":"pipe/1","value":"a"}\n{"key":"pipe/2","valueBase64":"/w=="}\n';
+    expect((await harmonydb(["load", "-"], lines)).exit).toBe(0);
+    expect(await harmonydb(["dump", "--prefix", "pipe/"])).toEqual({
+      exit: 0,
+      out: lines,
+      err: "",
+    });
+    const bad = await harmonydb(["load", "-"], `${lines}{"key":`);
+    expect(bad.exit).toBe(3);
+    expect(bad.err).toMatch(
+      /line 3 of standard input.*\n.*\n {2}2 keys were loaded; go on with --from-line 3\n$/,
+    );
+  });
+
+  it("runs a command under a lock, hands its exit code on, and gives the lock back", async () => {
+    const script = 'echo "$HARMONYDB_LOCK_KEY $HARMONYDB_LOCK_FENCE"; exit 7';
+    const first = await harmonydb(["lock", "job", "--", "sh", "-c", script]);
+    expect(first).toMatchObject({ exit: 7, err: "" });
+    const second = await harmonydb(["lock", "job", "--wait", "0", "--", "sh", "-c", script]);
+    const fence = ({ out }: Ended): number => Number(/^job (\d+)\n$/.exec(out)?.[1]);
+    expect(fence(second)).toBeGreaterThan(fence(first));
+  });
+
+  it("holds a lock until it is told to end; another waits, or is told who holds it", async () => {
+    const holder = start(["lock", "held"]);
+    await holder.said("held\n");
+    const refused = await harmonydb(["lock", "held", "--wait", "0"]);
+    expect(refused.exit).toBe(1);
+    expect(refused.err).toMatch(
+      /^harmonydb: held is locked by another \(fence \d+\) for \d+ ms more\n/,
+    );
+    const waiting = start(["lock", "held", "--", "echo", "mine"]);
+    holder.child.kill("SIGTERM");
+    expect((await holder.ended).exit).toBe(0);
+    expect(await waiting.ended).toEqual({ exit: 0, out: "mine\n", err: "" });
+  });
+
+  it("kills the command when the lock is lost", async () => {
+    const marker = join(bench.root, "finished");
+    const running = start([
+      "lock",
+      "lost",
+      "--ttl",
+      "1",
+      "--",
+      "sh",
+      "-c",
+      `echo begun; sleep 10 && touch ${marker}`,
+    ]);
+    await running.said("begun\n");
+    // What deletes the key takes the lock away.
+    expect((await harmonydb(["del", "lost"])).out).toBe("1\n");
+    const ended = await running.ended;
+    expect(ended.exit).toBe(1);
+    expect(ended.err).toMatch(
+      /^harmonydb: the lock lost was lost: another holds it, or it was deleted\n/,
+    );
+    expect(existsSync(marker)).toBe(false);
+  });
+
+  it("stops a load on a signal, and has a place to go on from", async () => {
+    const path = join(bench.root, "large.jsonl");
+    const lines = Array.from(
+      { length: 200_000 },
+      (_, i) => `{"key":"large/${i}","value":"${"x".repeat(50)}"}\n`,
+    );
+    writeFileSync(path, lines.join(""));
+    const loading = start(["load", path]);
+    while (!existsSync(`${path}.load-state`) && loading.child.exitCode === null)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    loading.child.kill("SIGINT");
+    const stopped = await loading.ended;
+    expect(stopped.exit).toBe(1);
+    expect(stopped.err).toMatch(
+      /^harmonydb: stopped\n {2}\d+ keys were loaded; go on with --resume/,
+    );
+    const { line } = JSON.parse(readFileSync(`${path}.load-state`, "utf8")) as { line: number };
+    const count = await harmonydb(["get", "--prefix", "large/", "--count-only"]);
+    expect(count.out).toBe(`${line - 1}\n`);
+    writeFileSync(path, lines.slice(0, line + 1000).join(""));
+    const resumed = await harmonydb(["load", path, "--resume"]);
+    expect(resumed.out).toMatch(/^loaded 1001 keys/);
+  });
+
+  it("says where a connection was lost", async () => {
+    const node = bench.run(
+      "serve",
+      "--data-dir",
+      join(bench.root, "other"),
+      "--listen-client-urls=http://127.0.0.1:0",
+      "--listen-metrics-urls=none",
+    );
+    const url = (await node.ready()).client[0] as string;
+    const watching = start(["watch", "a", "--rev", "1", "--endpoints", url]);
+    expect((await harmonydb(["put", "a", "1", "--endpoints", url])).exit).toBe(0);
+    await watching.said("PUT\na\n1\n");
+    await node.kill("SIGKILL");
+    const ended = await watching.ended;
+    expect(ended.exit).toBe(2);
+    expect(ended.err).toMatch(/^harmonydb: the connection to 127\.0\.0\.1:\d+ was lost/);
+    expect(ended.err).toMatch(/nothing is missed when it goes on with --rev 3\n$/);
+  });
+});
