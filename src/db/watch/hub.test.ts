@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { HarmonyError, setVerifying, text } from "../../base/index.ts";
+import { HarmonyError, setVerifying, text, utf8 } from "../../base/index.ts";
 import { BTreeEngine, MemoryEngine } from "../../btree/index.ts";
 import { runIoNow, SimEnv } from "../../env/sim/index.ts";
 import {
@@ -66,22 +66,36 @@ describe("WatchHub", () => {
 
   it("shows nothing of an entry before all of it is applied, and then each of its revisions", () => {
     const on = stage();
-    const seen: unknown[] = [];
-    const watch = on.hub.open(watchRequest("\0", "\0"), ignore);
     const { machine } = on;
-    const apply = machine.apply.bind(machine);
-    // Somebody who takes in the middle of an entry, as a listener of the machine's own could.
+    const listen = machine.listen.bind(machine);
+    const seen: unknown[] = [];
+    // Somebody takes in the middle of each entry, as a program could that is called from there.
+    machine.listen = (listener, onApplied) =>
+      listen(
+        listener === null
+          ? null
+          : {
+              put: (...change) => {
+                listener.put(...change);
+                seen.push(take(watch));
+              },
+              deleted: (...change) => {
+                listener.deleted(...change);
+                seen.push(take(watch));
+              },
+            },
+        onApplied,
+      );
+    let told = false;
+    const watch: Watch = on.hub.open(watchRequest("\0", "\0"), () => {
+      told = true;
+    });
     on.write(put("x", "0"));
-    expect(take(watch)).toEqual(["x=0"]);
-    machine.listen(
-      {
-        put: () => seen.push(take(watch)),
-        deleted: () => seen.push(take(watch)),
-      },
-      null,
-    );
-    apply({ index: 2, term: 1, clockMs: 2000 }, [encode(put("y", "1")), encode(del("x"))]);
-    expect(seen).toEqual([null, null]);
+    on.write(put("y", "1"), del("x"));
+    expect(seen).toEqual([null, ["x=0"], null]);
+    on.turn();
+    expect(told).toBe(true);
+    expect([take(watch), watch.revision]).toEqual([["y=1", "-x"], 4]);
   });
 
   it("never splits a revision, however little is asked for", () => {
@@ -131,8 +145,29 @@ describe("WatchHub", () => {
     expect(sizes.length).toBeGreaterThan(2);
   });
 
+  it("reads a revision whole from the trees, however many changes it has", () => {
+    const on = stage();
+    const items = Array.from({ length: 1500 }, (_, i) => ({ key: utf8(`k${i}`), value: utf8("") }));
+    on.write(put("a", "1"));
+    on.write({
+      kind: "mset",
+      items,
+      condition: "none",
+      lease: 0n,
+      expiry: { kind: "none" },
+    });
+    on.write(put("b", "1"));
+    const watch = on.hub.open(watchRequest("\0", "\0", 1), ignore);
+    const sizes: number[] = [];
+    for (let news = watch.take(1e6); news !== null; news = watch.take(1e6))
+      if (news.kind === "events") sizes.push(news.events.length);
+    expect(sizes).toEqual([1501, 1]);
+  });
+
   it("ends a watcher below the compact revision and says from where on there is everything", () => {
     const on = stage();
+    // Somebody for whom all of it is remembered.
+    on.hub.open(watchRequest("z"), ignore);
     for (let i = 0; i < 5; i++) on.write(put("a", `${i}`));
     on.write({ kind: "compact", revision: 4, physical: false });
     let told = 0;
@@ -141,7 +176,7 @@ describe("WatchHub", () => {
     on.turn();
     expect(told).toBe(1);
     expect(gone.take(1)).toEqual({ kind: "compacted", compactRevision: 4 });
-    expect([gone.take(1), on.hub.count]).toEqual([null, 1]);
+    expect([gone.take(1), on.hub.count]).toEqual([null, 2]);
     const news = at.take(1e6);
     expect(short(news)).toEqual(["a=2", "a=3", "a=4"]);
     // The version before the compact revision is not readable, whether it is still in the trees or not.

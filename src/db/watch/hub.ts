@@ -124,7 +124,12 @@ export class WatchHub {
       watcher.ended = null;
       return ended;
     }
-    if (watcher.pending === SYNCED || watcher.pending > this.#revision) return null;
+    if (watcher.pending === SYNCED) return null;
+    if (watcher.pending > this.#revision) {
+      // In the middle of an entry: whoever takes now is told again when it is applied.
+      this.#fresh.push(watcher);
+      return null;
+    }
     const batch = new Batch(maxBytes);
     try {
       if (watcher.pending >= this.#recent.firstRevision) this.#takeRecent(watcher, batch);
@@ -144,8 +149,8 @@ export class WatchHub {
 
   /** Of `Watch`. */
   revisionOf({ pending, taken }: Watcher): number {
-    // What lies before its start it is not told either.
-    return Math.max(taken, pending === SYNCED ? this.#revision : pending - 1);
+    const before = pending === SYNCED ? this.#revision : pending - 1;
+    return Math.max(taken, Math.min(this.#revision, before));
   }
 
   /** Of `Watch`. */
@@ -245,7 +250,10 @@ export class WatchHub {
     const { interest, prevKv } = watcher;
     const readableBefore = this.#readableBefore;
     this.#recent.forEach(watcher.pending, (change: RecentChange) => {
-      if (change.revision > this.#revision) return false;
+      if (change.revision > this.#revision) {
+        batch.nextRevision = change.revision;
+        return false;
+      }
       if (!interest.wants(change.cause !== null) || !interest.contains(change.key)) return true;
       if (batch.isFullBefore(change.revision)) return false;
       const { revision, sub } = change;
@@ -262,8 +270,7 @@ export class WatchHub {
     let seen = 0;
     let last = watcher.pending;
     reader.forEach(watcher.pending, (revision, sub, change) => {
-      if (revision > this.#revision) return false;
-      if (revision !== last && seen >= SLICE_CHANGES) {
+      if (revision > this.#revision || (revision !== last && seen >= SLICE_CHANGES)) {
         batch.nextRevision = revision;
         return false;
       }
@@ -302,7 +309,8 @@ export class WatchHub {
     );
     watcher.pending = nextRevision;
     if (nextRevision === SYNCED) watcher.interest.idle.add(watcher);
-    const told = nextRevision === SYNCED ? this.#revision : nextRevision - 1;
+    const told =
+      nextRevision === SYNCED ? this.#revision : Math.min(this.#revision, nextRevision - 1);
     assert(lastRevision <= told && watcher.taken <= told, "what is given was applied");
     watcher.taken = told;
     // A slice without anything to give: the watcher comes back for the next one.
