@@ -34,7 +34,11 @@ export interface ResolvedConfig {
 }
 
 /** Variables with our prefix that are not options of the server. */
-const OTHER_VARIABLES: ReadonlySet<string> = new Set(["HARMONYDB_ENDPOINTS"]);
+const OTHER_VARIABLES: ReadonlySet<string> = new Set([
+  "HARMONYDB_ENDPOINTS",
+  "HARMONYDB_LOCK_KEY",
+  "HARMONYDB_LOCK_FENCE",
+]);
 
 /** `flags` by option as typed; `environment` as the process has it. Throws CommandError with all problems. */
 export function resolveConfig(

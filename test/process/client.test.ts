@@ -124,6 +124,13 @@ describe("harmonydb as a client", { timeout: 30_000 }, () => {
     expect(await waiting.ended).toEqual({ exit: 0, out: "mine\n", err: "" });
   });
 
+  it("extends a lock for as long as the command runs", async () => {
+    const running = start(["lock", "long", "--ttl", "1", "--", "sh", "-c", "echo begun; sleep 2"]);
+    await running.said("begun\n");
+    expect((await harmonydb(["lock", "long", "--wait", "1200", "--", "true"])).exit).toBe(1);
+    expect(await running.ended).toEqual({ exit: 0, out: "begun\n", err: "" });
+  });
+
   it("kills the command when the lock is lost", async () => {
     const marker = join(bench.root, "finished");
     const running = start([
@@ -171,7 +178,7 @@ describe("harmonydb as a client", { timeout: 30_000 }, () => {
     expect(resumed.out).toMatch(/^loaded 1001 keys/);
   });
 
-  it("says where a connection was lost", async () => {
+  it("says where a connection was lost, and believes in no lock beyond its time", async () => {
     const node = bench.run(
       "serve",
       "--data-dir",
@@ -183,7 +190,13 @@ describe("harmonydb as a client", { timeout: 30_000 }, () => {
     const watching = start(["watch", "a", "--rev", "1", "--endpoints", url]);
     expect((await harmonydb(["put", "a", "1", "--endpoints", url])).exit).toBe(0);
     await watching.said("PUT\na\n1\n");
+    const script = "echo begun; sleep 10";
+    const locked = start(["lock", "l", "--ttl", "1", "--endpoints", url, "--", "sh", "-c", script]);
+    await locked.said("begun\n");
     await node.kill("SIGKILL");
+    const lost = await locked.ended;
+    expect(lost.exit).toBe(1);
+    expect(lost.err).toMatch(/^harmonydb: the lock l was lost: /);
     const ended = await watching.ended;
     expect(ended.exit).toBe(2);
     expect(ended.err).toMatch(/^harmonydb: the connection to 127\.0\.0\.1:\d+ was lost/);

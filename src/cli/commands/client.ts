@@ -146,6 +146,11 @@ export class RpcError extends CommandError {
     this.code = code;
   }
 
+  /** The node says something of this request itself; a full disk, say, would end any other one alike. */
+  get isOfRequest(): boolean {
+    return OF_REQUEST.has(this.code);
+  }
+
   /** The same request may succeed in a moment, if it may be sent again at all. */
   get isPassing(): boolean {
     return (
@@ -155,6 +160,13 @@ export class RpcError extends CommandError {
     );
   }
 }
+
+const OF_REQUEST: ReadonlySet<number> = new Set([
+  GrpcCode.INVALID_ARGUMENT,
+  GrpcCode.NOT_FOUND,
+  GrpcCode.FAILED_PRECONDITION,
+  GrpcCode.OUT_OF_RANGE,
+]);
 
 function isServiceError(error: unknown): error is ServiceError {
   return error instanceof Error && "code" in error && "details" in error && "metadata" in error;

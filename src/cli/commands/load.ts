@@ -228,13 +228,13 @@ class Load {
       this.#keys += batch.length;
     } catch (error) {
       // One key of many was refused, so nothing was put: put them one by one and name the one.
-      if (!isRefusal(error)) throw error;
+      if (!(error instanceof RpcError && error.isOfRequest)) throw error;
       for (const item of batch) {
         try {
           await this.#put([item]);
           this.#keys++;
         } catch (refusal) {
-          if (!isRefusal(refusal)) throw refusal;
+          if (!(refusal instanceof RpcError && refusal.isOfRequest)) throw refusal;
           await this.#bad(item.line, refusal.message);
         }
       }
@@ -302,10 +302,6 @@ class Load {
         : `${this.#keys} keys were loaded; go on with --resume, or with --from-line ${this.#done.line}`;
     return new CommandError(cause.message, cause.exit, [...cause.lines, how]);
   }
-}
-
-function isRefusal(error: unknown): error is RpcError {
-  return error instanceof RpcError && error.exit === Exit.refused && !error.isPassing;
 }
 
 const HEAD_BYTES = 64 * 1024;

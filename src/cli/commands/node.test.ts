@@ -277,6 +277,31 @@ describe("dump and load", () => {
     );
   });
 
+  it("hold to one revision while others write", async () => {
+    const lines = Array.from(
+      { length: 2500 },
+      (_, i) => `{"key":"k${String(i).padStart(5, "0")}","value":"v"}\n`,
+    );
+    writeFileSync(file("many"), lines.join(""));
+    await ok("load", file("many"));
+    let out = "";
+    let pages = 0;
+    const exit = await run(["dump"], {
+      out: (text) => void (out += text as string),
+      err: () => undefined,
+      drained: async () => {
+        if (pages++ > 0) return;
+        await ok("del", "k01500");
+        await ok("mset", "k01600", "changed", "k01600x", "new", "z", "new");
+      },
+      onServe: () => undefined,
+      environment: { HARMONYDB_ENDPOINTS: server.addresses[0] },
+    });
+    expect(exit).toBe(0);
+    expect(pages).toBe(3);
+    expect(out).toBe(lines.join(""));
+  });
+
   it("stop at a line that is wrong, say where, and go on when it is mended", async () => {
     const lines = Array.from({ length: 1200 }, (_, i) => `{"key":"k${i}","value":"v${i}"}\n`);
     const path = file("broken");
@@ -337,6 +362,34 @@ describe("dump and load", () => {
     const strict = await harmonydb("load", file("bad"), "--from-line", "3");
     expect(strict.exit).toBe(3);
     expect(strict.err).toMatch(/^harmonydb: line 3 of .*key is too large/);
+  });
+
+  it("end, and skip nothing, when the database is full", async () => {
+    const log = (): void => undefined;
+    const full = await startNode(nodeEnv({ log }), {
+      dataDir: ":memory:",
+      persistence: "none",
+      quotaBytes: 1,
+    });
+    const door = await serveEtcd({ database: full.database, urls: ["http://127.0.0.1:0"], log });
+    try {
+      writeFileSync(file("full"), '{"key":"a","value":"1"}\n{"key":"b","value":"2"}\n');
+      const address = door.addresses[0] as string;
+      const said = await harmonydb(
+        "load",
+        file("full"),
+        "--skip-bad-lines",
+        "--endpoints",
+        address,
+      );
+      expect(said).toMatchObject({ exit: 1, out: "" });
+      expect(said.err).toMatch(
+        /^harmonydb: .*database space exceeded\n {2}0 keys were loaded; go on/,
+      );
+    } finally {
+      await door.close(0);
+      await stopNode(full);
+    }
   });
 
   it("attach keys to their leases, unless told not to", async () => {
