@@ -2,16 +2,7 @@ import { describe, expect, it } from "vitest";
 import { HarmonyError, setVerifying, text, utf8 } from "../../base/index.ts";
 import { BTreeEngine, MemoryEngine } from "../../btree/index.ts";
 import { runIoNow, SimEnv } from "../../env/sim/index.ts";
-import {
-  del,
-  encode,
-  HISTORY_OFF,
-  HISTORY_ON,
-  hubSuite,
-  put,
-  Stage,
-  watchRequest,
-} from "./hub.suite.ts";
+import { del, HISTORY_OFF, HISTORY_ON, hubSuite, put, Stage, watchRequest } from "./hub.suite.ts";
 import type { Watch, WatchNews } from "./watch.ts";
 
 setVerifying(true);
@@ -91,6 +82,8 @@ describe("WatchHub", () => {
       told = true;
     });
     on.write(put("x", "0"));
+    on.turn();
+    told = false;
     on.write(put("y", "1"), del("x"));
     expect(seen).toEqual([null, ["x=0"], null]);
     on.turn();
