@@ -352,6 +352,10 @@ export function coordinationSuite(name: string, opened: Opening): void {
       for (let i = 0; i < 3; i++) await aborted.next();
       expect(await codeOf(() => aborted.next())).toBe("ABORTED");
       expect(await aborted.next()).toEqual({ done: true, value: undefined });
+      const pair = [db.subscribe("own"), db.subscribe("own")] as const;
+      await db.publish("own", "x");
+      (await pair[0].next()).value?.data.fill(0);
+      expect(decoder.decode((await pair[1].next()).value?.data)).toBe("x");
       await using quiet = db.subscribe("*");
       const last = quiet.next();
       await db.close();
@@ -406,10 +410,12 @@ export function coordinationSuite(name: string, opened: Opening): void {
       db.on("close", unheard).off("close", unheard);
       const scan = db.scan()[Symbol.asyncIterator]();
       const snapshot = await db.snapshotAt();
+      const stuck = codeOf(() => db.transact(() => new Promise(() => {})));
       const [first, second] = [db.close(), db.close()];
       const during = await codeOf(() => db.put("b", "1"));
       await Promise.all([first, second]);
       await db.close();
+      expect(await stuck).toBe("CLOSED");
       expect([during, db.status, events]).toEqual(["CLOSED", "closed", ["close"]]);
       const calls: (() => unknown)[] = [
         () => db.get("a"),

@@ -241,6 +241,12 @@ export function storeSuite(name: string, opened: Opening): void {
         seen.push(key);
       }
       expect(seen).toEqual(names);
+      const halves = [await store.scan({ reverse: true }).all(), names.slice(0, 1000)] as const;
+      expect(keysOf(halves[0])).toEqual(halves[1].toReversed());
+      const { rev } = await store.put("z", "later");
+      const old = store.scan({ reverse: true, limit: 900 }, { rev: rev - 1 });
+      expect(keysOf(await old.all())).toEqual(halves[1].slice(100).toReversed());
+      await store.del("z");
       expect(await store.scan({ reverse: true, limit: 3 }).all()).toMatchObject([
         { key: "k0999", value: "new" },
         { key: "k0998" },
@@ -322,7 +328,8 @@ export function storeSuite(name: string, opened: Opening): void {
       expect(await codeOf(() => ending.batch().put("z", "1").del("x").commit())).toBe(
         "INVALID_ARGUMENT",
       );
-      expect((await ending.batch().del("x").commit()).ok).toBe(true);
+      expect((await ending.batch().put("x", "1").del("x").commit()).ok).toBe(true);
+      expect(await ending.scan().count()).toBe(1);
       const many = store.batch();
       for (let i = 0; i <= 10_000; i++) many.put(`m${i}`, "x");
       expect(await codeOf(() => many.commit())).toBe("TOO_MANY_OPS");

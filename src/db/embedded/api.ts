@@ -232,7 +232,10 @@ export interface Lock extends AsyncDisposable {
   readonly token: string;
   /** Grows with each acquisition: what the lock protects refuses a smaller one than it has seen. */
   readonly fence: number;
-  /** Aborted with LOCK_LOST when the lock has ended without `unlock`: by its TTL, by a delete, by a close. */
+  /**
+   * Aborted with LOCK_LOST when the lock has ended without `unlock`: by its TTL, by a close; after a delete by somebody
+   * else within a quarter of a second.
+   */
   readonly signal: AbortSignal;
   /** Holds it for `ttlMs` (default: as taken) from now on. Rejects with LOCK_LOST when it is no longer held. */
   extend(ttlMs?: number, options?: Call): Promise<void>;
