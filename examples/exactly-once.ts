@@ -1,4 +1,4 @@
-/** After a timeout nobody knows whether a write happened. Under a request id it can be sent again, and happens once. */
+/** Who gave up waiting may not know whether a write happened. Under a request id it can be sent again and happens once. */
 import { HarmonyError, open } from "../src/index.ts";
 
 export async function main(say: (line: string) => void): Promise<void> {
@@ -6,13 +6,17 @@ export async function main(say: (line: string) => void): Promise<void> {
   await using session = await db.session();
 
   const requestId = session.requestId();
-  const pay = (timeoutMs?: number): Promise<bigint> =>
-    db.incr("paid", 100, timeoutMs === undefined ? { requestId } : { requestId, timeoutMs });
+  const pay = (signal?: AbortSignal): Promise<bigint> =>
+    db.incr("paid", 100, { requestId, signal });
+
+  const controller = new AbortController();
+  const first = pay(controller.signal);
+  controller.abort();
   try {
-    // Far too short: whether it happens is left open.
-    await pay(0);
+    await first;
   } catch (error) {
     if (!(error instanceof HarmonyError)) throw error;
+    // error.maybeApplied tells what is known of it; with a request id it does not matter.
     say(error.code);
   }
   await pay();

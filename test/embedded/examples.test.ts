@@ -7,13 +7,14 @@ import { main as firstSteps } from "../../examples/first-steps.ts";
 import { main as locksAndLeases } from "../../examples/locks-and-leases.ts";
 import { main as messages } from "../../examples/messages.ts";
 import { main as snapshots } from "../../examples/snapshots.ts";
+import { main as taskQueue } from "../../examples/task-queue.ts";
 import { main as transactions } from "../../examples/transactions.ts";
 import { main as typedScopes } from "../../examples/typed-scopes.ts";
 
 const EXAMPLES: Readonly<
   Record<string, readonly [(say: (line: string) => void) => Promise<void>, readonly string[]]>
 > = {
-  "exactly-once.ts": [exactlyOnce, ["TIMEOUT", "paid: 100"]],
+  "exactly-once.ts": [exactlyOnce, ["ABORTED", "paid: 100"]],
   "first-steps.ts": [
     firstSteps,
     [
@@ -31,6 +32,7 @@ const EXAMPLES: Readonly<
     snapshots,
     ["in the snapshot: 1000", "now: 889", "first from item-2 on: item-2"],
   ],
+  "task-queue.ts": [taskQueue, ["done: 20", "left: 0", "claims: 0", "t07 is 49"]],
   "transactions.ts": [
     transactions,
     ["first: true, second: false", "moved: true", "ann has only 54", "ann 54", "bob 66"],
