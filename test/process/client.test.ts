@@ -77,8 +77,8 @@ describe("harmonydb as a client", { timeout: 30_000 }, () => {
   });
 
   it("runs a transaction, and tells a malformed one with its line", async () => {
-    const text = 'create("txn") = "0"\n\nput txn first\nget txn\n\nget txn\n\n';
-    expect((await harmonydb(["txn"], text)).out).toBe("SUCCESS\n\nOK\n\ntxn\nfirst\n");
+    const text = 'create("txn") = "0"\n\nput txn first\nget txn --print-value-only\n\nget txn\n\n';
+    expect((await harmonydb(["txn"], text)).out).toBe("SUCCESS\n\nOK\n\nfirst\n");
     expect((await harmonydb(["txn"], text)).out).toBe("FAILURE\n\ntxn\nfirst\n");
     expect(await harmonydb(["txn"], 'create("txn") = "0"\nput txn\n')).toMatchObject({
       exit: 3,

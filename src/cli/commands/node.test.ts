@@ -257,7 +257,7 @@ describe("dump and load", () => {
       (_, i) => `{"key":"k${String(i).padStart(5, "0")}","value":"v${i}"}\n`,
     );
     const timed = '{"key":"timed","value":"x","ttlMs":3600000}\n';
-    writeFileSync(file("many"), lines.join("") + timed);
+    writeFileSync(file("many"), lines.toSpliced(250, 0, timed).join(""));
     const { revision: before } = (
       JSON.parse(await ok("get", "x", "-w", "json")) as { header: { revision: number } }
     ).header;
@@ -265,8 +265,8 @@ describe("dump and load", () => {
     const { revision: after } = (
       JSON.parse(await ok("get", "x", "-w", "json")) as { header: { revision: number } }
     ).header;
-    // Five batches of 500, and one for what has another TTL.
-    expect(after - before).toBe(6);
+    // 250 before the one that has another TTL, that one, and 2250 behind it, 500 in a batch.
+    expect(after - before).toBe(7);
     const dumped = (await ok("dump")).trim().split("\n");
     expect(`${dumped.slice(0, 2500).join("\n")}\n`).toBe(lines.join(""));
     const { ttlMs } = JSON.parse(dumped[2500] as string) as { ttlMs: number };
