@@ -10,6 +10,9 @@ import {
   type Watching,
   type WatchOptions,
 } from "../../src/index.ts";
+import { EmbeddedDatabase } from "../../src/db/embedded/index.ts";
+import { startNode } from "../../src/db/index.ts";
+import { nodeEnv } from "../../src/platform/index.ts";
 
 const decoder = new TextDecoder();
 
@@ -239,6 +242,27 @@ describe("watch", () => {
     await Promise.all([db.close(), codeOf(pending).then((code) => expect(code).toBe("CLOSED"))]);
     expect(await codeOf(asksLater.next())).toBe("CLOSED");
     expect(await codeOf(db.watch("k").next())).toBe("CLOSED");
+  });
+
+  it("leaves nothing behind in the node, however it ended", async () => {
+    const log = (): void => {};
+    const env = nodeEnv({ log });
+    const node = await startNode(env, { dataDir: ":memory:", persistence: "none" });
+    const newAborter = (): AbortController => new AbortController();
+    const db = new EmbeddedDatabase(node, { env, newAborter, pinTimeoutMs: 1000 });
+    onTestFinished(() => db.close());
+    const aborter = newAborter();
+    const [left, closed] = [db.watch("k"), db.watch("k")];
+    const aborted = db.watch("k", { signal: aborter.signal }).next();
+    const stays = db.watch({});
+    expect(node.database.watchCount).toBe(4);
+    await left.return?.();
+    await closed.close();
+    aborter.abort();
+    expect(await codeOf(aborted)).toBe("ABORTED");
+    expect(node.database.watchCount).toBe(1);
+    await db.put("k", "1");
+    expect(show(await next(stays))).toEqual(["k=1@2"]);
   });
 
   it("what is given belongs to the receiver", async () => {

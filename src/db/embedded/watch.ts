@@ -169,8 +169,7 @@ class OpenWatch<V> implements Watching<V> {
     if (this.#progressMs === undefined || this.#timer !== null) return;
     this.#timer = this.#link.env.timers.after(this.#progressMs, () => {
       this.#timer = null;
-      // Who is behind has news soon.
-      if (this.#watch.isSynced) this.#give(null);
+      this.#give(null);
       if (this.#waiting.length > 0) this.#waitForProgress();
     });
   }

@@ -190,7 +190,10 @@ describe("Watch", () => {
     watch.waiting.push({ kind: "compacted", compactRevision: 4 });
     watch.news();
     expect(stream.heard).toEqual(["0 created rev 5", "0 canceled compacted 4 rev 0"]);
-    expect(stream.create({ watch_id: 0n })).not.toBe(watch);
+    stream.ask({ cancel_request: { watch_id: 0n } });
+    watch.news();
+    expect([stream.heard, watch.isCancelled]).toEqual([[], true]);
+    stream.create();
     expect(stream.heard).toEqual(["1 created rev 5"]);
   });
 
@@ -224,7 +227,14 @@ describe("Watch", () => {
   });
 
   it("splits what is large for those who allow it, between events only", () => {
-    const events = [event("a", 6), event("b", 6, 700), event("c", 6, 700), event("d", 7, 5000)];
+    const events = [
+      event("0", 6, 5000),
+      event("a", 6),
+      event("b", 6, 700),
+      event("c", 6, 700),
+      event("d", 7),
+      event("e", 7, 5000),
+    ];
     const whole = stream.create();
     const split = stream.create({ fragment: true });
     for (const watch of [whole, split]) {
@@ -232,10 +242,11 @@ describe("Watch", () => {
       watch.news();
     }
     expect(stream.heard.slice(2)).toEqual([
-      "0 a@6 b@6 c@6 d@7 rev 7",
+      "0 0@6 a@6 b@6 c@6 d@7 e@7 rev 7",
+      "1 fragment 0@6 rev 7",
       "1 fragment a@6 b@6 rev 7",
-      "1 fragment c@6 rev 7",
-      "1 d@7 rev 7",
+      "1 fragment c@6 d@7 rev 7",
+      "1 e@7 rev 7",
     ]);
   });
 
