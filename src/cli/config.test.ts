@@ -45,6 +45,8 @@ describe("configuration", () => {
     expect(config.listenClientUrls).toEqual(["http://127.0.0.1:2379"]);
     expect(config.walSegmentBytes).toBe(64 * 1024 * 1024);
     expect(config.checkpointIntervalMs).toBe(300_000);
+    expect(config.checkpointOperations).toBe(100_000);
+    expect(config.fsyncIntervalMs).toBe(0);
     expect(config.maxRequestBytes).toBe(1_572_864);
     expect(new Set(Object.values(origins))).toEqual(new Set(["default"]));
   });

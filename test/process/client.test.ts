@@ -27,7 +27,7 @@ afterAll(() => bench.close());
 interface Running {
   readonly child: ChildProcess;
   readonly ended: Promise<Ended>;
-  /** Resolves when stdout has this text. */
+  /** Resolves when stdout or stderr has this text. */
   said(text: string): Promise<void>;
 }
 
@@ -53,9 +53,10 @@ function start(args: readonly string[], input = ""): Running {
     said: (text) =>
       new Promise((resolve, reject) => {
         const look = (): void => {
-          if (out.includes(text)) resolve();
+          if (out.includes(text) || err.includes(text)) resolve();
         };
         child.stdout.on("data", look);
+        child.stderr.on("data", look);
         child.on("close", () => reject(new Error(`ended without saying ${text}:\n${out}${err}`)));
         look();
       }),
@@ -118,10 +119,21 @@ describe("harmonydb as a client", { timeout: 30_000 }, () => {
     expect(refused.err).toMatch(
       /^harmonydb: held is locked by another \(fence \d+\) for \d+ ms more\n/,
     );
+    const impatient = start(["lock", "held", "--", "echo", "never"]);
+    await impatient.said("waiting for held");
+    impatient.child.kill("SIGINT");
+    expect(await impatient.ended).toEqual({
+      exit: 1,
+      out: "",
+      err: expect.stringMatching(
+        /\nharmonydb: stopped while waiting for the lock held\n$/,
+      ) as string,
+    });
     const waiting = start(["lock", "held", "--", "echo", "mine"]);
+    await waiting.said("waiting for held");
     holder.child.kill("SIGTERM");
     expect((await holder.ended).exit).toBe(0);
-    expect(await waiting.ended).toEqual({ exit: 0, out: "mine\n", err: "" });
+    expect(await waiting.ended).toMatchObject({ exit: 0, out: "mine\n" });
   });
 
   it("extends a lock for as long as the command runs", async () => {

@@ -1,21 +1,25 @@
 /**
  * lock NAME [command...]: takes a lock, holds it by extending it, and gives it back at the end.
  *
- * The holder believes in its lock only as long as the node promised it: counted from before the request that the node
- * confirmed last. When that time has passed without another confirmation, or the node says that the lock is another's,
- * the command is killed, for it would go on without the lock.
+ * The holder believes in its lock a little shorter than the node promised it: counted from before the request that the
+ * node confirmed last, and less the time that it takes to end a command. When that has passed without another
+ * confirmation, or the node says that the lock is another's, the command is killed, for it would go on without the lock.
+ *
+ * Who waits watches the lock from the revision at which it was refused, so that no release goes unseen and nothing is
+ * asked of the node meanwhile.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { constants } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
+import { type etcd, kv } from "../../codec/messages/index.ts";
 import { CommandError, Exit } from "../exit.ts";
 import { duration } from "../values.ts";
 import type { Client } from "./client.ts";
 import { RpcError } from "./client.ts";
 import { flagValue } from "./flags.ts";
 import { bytesOf } from "./ranges.ts";
-import { EXTEND_LOCK, LOCK, UNLOCK } from "./rpcs.ts";
+import { EXTEND_LOCK, LOCK, UNLOCK, WATCH } from "./rpcs.ts";
 import type { Session } from "./session.ts";
 
 export interface LockFlags {
@@ -26,8 +30,14 @@ export interface LockFlags {
 const DAY_MS = 86_400_000;
 const TTL = duration({ minMs: 1000, maxMs: DAY_MS }, 1000);
 const WAIT = duration({ minMs: 0, maxMs: DAY_MS });
-/** Between two attempts at a lock that another holds. */
-const POLL_MS = 100;
+/** The least time between two attempts, whatever the watch says. */
+const ATTEMPT_MS = 20;
+/** A node that does not tell is asked again so long after the lock should have ended. */
+const LATE_MS = 1000;
+/** However long it may stay locked: timers take no more than some weeks. */
+const LOOK_MS = 3_600_000;
+/** Of the TTL: how much of it is kept to end the command in. */
+const ENDING_SHARE = 0.1;
 /** How long a command may take to end after SIGTERM. */
 const KILL_AFTER_MS = 3000;
 
@@ -35,7 +45,7 @@ interface Held {
   readonly key: Uint8Array;
   readonly token: Uint8Array;
   readonly fence: bigint;
-  /** When the promise of the node ends, on this process's clock. */
+  /** When the command has to be ended, on this process's clock. */
   untilMs: number;
 }
 
@@ -52,8 +62,7 @@ export async function lock(
   const client = await session.client();
   const ending = new Ending();
   try {
-    const held = await acquire(client, name, ttlMs, waitMs, ending);
-    if (held === null) return Exit.ok;
+    const held = await acquire(session, client, name, ttlMs, waitMs, ending);
     try {
       return await hold(session, client, name, held, ttlMs, command, ending);
     } finally {
@@ -86,21 +95,27 @@ class Ending {
   }
 }
 
-/** Null when the process was told to end while it waited. */
+/** Throws a CommandError when the time to wait is over, or when the process is told to end. */
 async function acquire(
+  session: Session,
   client: Client,
   name: string,
   ttlMs: number,
   waitMs: number,
   ending: Ending,
-): Promise<Held | null> {
+): Promise<Held> {
   const key = bytesOf(name);
   const token = bytesOf(randomBytes(16).toString("hex"));
   const giveUpMs = performance.now() + waitMs;
-  for (;;) {
+  for (let isFirst = true; ; isFirst = false) {
     const beganMs = performance.now();
     const answer = await client.unary(LOCK, { key, token, ttl_ms: BigInt(ttlMs) });
-    if (answer.acquired) return { key, token, fence: answer.fence, untilMs: beganMs + ttlMs };
+    const held = { key, token, fence: answer.fence, untilMs: believed(beganMs, ttlMs) };
+    if (ending.isAsked) {
+      if (answer.acquired) await release(client, held);
+      throw new CommandError(`stopped while waiting for the lock ${name}`, Exit.refused);
+    }
+    if (answer.acquired) return held;
     const leftMs = giveUpMs - performance.now();
     if (leftMs <= 0) {
       throw new CommandError(
@@ -109,9 +124,54 @@ async function acquire(
         ["wait longer with --wait"],
       );
     }
-    await sleep(Math.min(POLL_MS, leftMs, Math.max(1, Number(answer.left_ms))));
-    if (ending.isAsked) return null;
+    if (isFirst)
+      session.streams.err(
+        `harmonydb: waiting for ${name}, which another holds (fence ${answer.fence})\n`,
+      );
+    const longestMs = Math.min(leftMs, Number(answer.left_ms) + LATE_MS, LOOK_MS);
+    await Promise.all([
+      released(client, key, answer.revision + 1n, longestMs, ending),
+      sleep(ATTEMPT_MS),
+    ]);
   }
+}
+
+function believed(beganMs: number, ttlMs: number): number {
+  return beganMs + ttlMs * (1 - ENDING_SHARE);
+}
+
+/** Resolves when the key is deleted in `revision` or later, after `timeoutMs`, or when the process is told to end. */
+function released(
+  client: Client,
+  key: Uint8Array,
+  revision: bigint,
+  timeoutMs: number,
+  ending: Ending,
+): Promise<void> {
+  return new Promise((resolve) => {
+    const stream = client.stream(WATCH);
+    const timer = setTimeout(() => stream.cancel(), timeoutMs);
+    ending.onAsk(() => stream.cancel());
+    stream.on("data", (answer: etcd.WatchResponse) => {
+      if (answer.canceled || answer.events.some(({ type }) => type === kv.Event_EventType.DELETE))
+        stream.cancel();
+    });
+    // Every end of the stream comes this way, and the next attempt says what is wrong with the node.
+    stream.on("error", () => undefined);
+    stream.on("status", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    const create = {
+      key,
+      range_end: new Uint8Array(0),
+      start_revision: revision,
+      progress_notify: false,
+    };
+    stream.write({
+      create_request: { ...create, filters: [], prev_kv: false, watch_id: 0n, fragment: false },
+    });
+  });
 }
 
 async function release(client: Client, { key, token, fence }: Held): Promise<void> {
@@ -187,7 +247,7 @@ async function renew(
         timeoutMs,
       );
       if (!answer.extended) return "another holds it, or it was deleted";
-      held.untilMs = beganMs + ttlMs;
+      held.untilMs = believed(beganMs, ttlMs);
       nextMs = beganMs + ttlMs / 3;
     } catch (error) {
       reason = error instanceof Error ? error.message : String(error);
