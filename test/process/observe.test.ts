@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Bench, type Run } from "./harmonydb.ts";
+import { Bench, type Run, TinyClient } from "./harmonydb.ts";
 
 interface Ready {
   readonly client: readonly string[];
@@ -23,10 +23,12 @@ afterAll(async () => {
 describe("what a serving node tells over HTTP", () => {
   let run: Run;
   let url: string;
+  let clientUrl: string;
   beforeAll(async () => {
     run = serve(`--listen-metrics-urls=${LOCAL}`, "--metrics-compat=etcd");
     const ready = (await run.ready()) as unknown as Ready;
     url = ready.metrics?.[0] as string;
+    clientUrl = ready.client[0] as string;
   }, 30_000);
   afterAll(async () => {
     run.child.kill("SIGTERM");
@@ -57,6 +59,30 @@ describe("what a serving node tells over HTTP", () => {
     expect(figure("harmonydb_raft_leader_changes_total")).toBe(1);
     expect(figure("snapshot_count")).toBeGreaterThanOrEqual(0);
     expect(figure("recovery_time")).toBeGreaterThanOrEqual(0);
+  });
+
+  it("counts writes as they come: commands, frames and bytes of the log, its size, its syncs", async () => {
+    const names = [
+      "harmonydb_raft_proposals_applied_total",
+      "wal_writes",
+      "harmonydb_wal_written_bytes_total",
+      "harmonydb_wal_fsync_seconds_count",
+    ];
+    const figures = async (...wanted: readonly string[]): Promise<readonly number[]> => {
+      const text = await (await fetch(`${url}/metrics`)).text();
+      return wanted.map((name) => Number(new RegExp(`^${name} (\\S+)$`, "m").exec(text)?.[1]));
+    };
+    const before = await figures(...names);
+    const client = new TinyClient(clientUrl);
+    for (let i = 0; i < 10; i++) await client.put(`key-${i}`, "x".repeat(100));
+    client.close();
+    const after = await figures(...names);
+    const grown = after.map((figure, i) => figure - (before[i] as number));
+    // One after the other, so each has a sync of its own and a frame of at least a sector.
+    [10, 10, 5_120, 10].forEach((least, i) => expect(grown[i]).toBeGreaterThanOrEqual(least));
+    const [segments, bytes] = await figures("harmonydb_wal_segments", "harmonydb_wal_bytes");
+    expect(segments).toBe(1);
+    expect(bytes).toBeGreaterThanOrEqual(5_120);
   });
 });
 
