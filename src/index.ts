@@ -9,7 +9,7 @@
  */
 import { HarmonyError } from "./base/index.ts";
 import { EmbeddedDatabase, type HarmonyDB } from "./db/embedded/index.ts";
-import { type NodeOptions, startNode } from "./db/index.ts";
+import { type CheckpointTriggers, type RetentionSettings, startNode } from "./db/index.ts";
 import type { LogSink } from "./env/index.ts";
 import { nodeEnv } from "./platform/index.ts";
 
@@ -60,14 +60,37 @@ export type {
   WatchOptions,
   Write,
 } from "./db/embedded/index.ts";
-export type { CheckpointTriggers, Durability, NodeOptions, RetentionSettings } from "./db/index.ts";
+export type { CheckpointTriggers, Durability, RetentionSettings } from "./db/index.ts";
 
 /** How to open a database. Everything has a default; a name that is unknown is refused. */
-export interface OpenOptions extends Omit<
-  NodeOptions,
-  "dataDir" | "clientUrls" | "peerUrls" | "clusterToken" | "heartbeatIntervalMs"
-> {
-  /** Takes structured log lines; default: none are written. */
+export interface OpenOptions {
+  /** How the node calls itself. Default: "default". */
+  readonly name?: string | undefined;
+  /**
+   * 0, the default: a write is acknowledged after its sync. Up to 1000: it is acknowledged when the write call has
+   * returned, and a sync follows within so many milliseconds; a power loss may take what was acknowledged since the last
+   * sync began, the end of the process takes nothing.
+   */
+  readonly fsyncIntervalMs?: number | undefined;
+  /** "disk" (default). "none": everything stays in memory and is gone with the process, as with ":memory:". */
+  readonly persistence?: "disk" | "none" | undefined;
+  /** Size of a segment of the log in bytes, a multiple of 512 from 4096. Default: 64 MiB, in memory 4 MiB. */
+  readonly walSegmentBytes?: number | undefined;
+  /** When the data file takes over from the log. Default: 256 MiB of log, 5 minutes, 100,000 operations. */
+  readonly checkpoints?: CheckpointTriggers | undefined;
+  /** How long history is kept, of a new database. Default: 5 minutes and at least 10,000 revisions. */
+  readonly retention?: RetentionSettings | undefined;
+  /** Bytes in use at which puts are refused with NO_SPACE; 0 for none. Default: 2 GiB. */
+  readonly quotaBytes?: number | undefined;
+  /** Bytes of one request, beyond which it is TOO_LARGE. Default: 1.5 MiB. */
+  readonly maxRequestBytes?: number | undefined;
+  /** Operations of one transaction or batch, beyond which it is TOO_MANY_OPS. Default: 10,000. */
+  readonly maxTxnOps?: number | undefined;
+  /** Milliseconds after which a call that names no `timeoutMs` is TIMEOUT. Default: 5 s and two election timeouts. */
+  readonly requestTimeoutMs?: number | undefined;
+  /** Milliseconds; leases last for at least one and a half of it. Default: 1000. */
+  readonly electionTimeoutMs?: number | undefined;
+  /** Takes structured log lines; default: none are written. What it throws is dropped. */
   readonly log?: LogSink | undefined;
   /**
    * How long a scan or a snapshot may keep an old state readable, in milliseconds; then it rejects with COMPACTED.

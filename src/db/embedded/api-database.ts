@@ -21,14 +21,17 @@ export interface Lease extends AsyncDisposable {
 
 /** Numbers writes that may be sent again. Ends after 15 minutes without use; keeps the last 64 answers. */
 export interface Session extends AsyncDisposable {
+  /** Of the database: safe integers that cannot be guessed. */
   readonly id: number;
   /** The next one, for `Write.requestId`: one for each write, used again only for the same write. */
   requestId(): string;
+  /** Its numbers are forgotten. Leaving `await using` does the same. */
   close(options?: Call): Promise<void>;
 }
 
 /** What was published. */
 export interface Message {
+  /** As it was published. */
   readonly channel: string;
   /** The pattern that it matched: the first one of the subscription. */
   readonly pattern: string;
@@ -38,7 +41,9 @@ export interface Message {
 
 /** Messages in the order in which they were published, from the call of `subscribe` on. */
 export interface Subscription extends AsyncIterableIterator<Message>, AsyncDisposable {
+  /** Itself: one reader takes each message. */
   [Symbol.asyncIterator](): Subscription;
+  /** As `close`. */
   [Symbol.asyncDispose](): Promise<void>;
   /** Ends it: a loop over it ends, too. */
   close(): Promise<void>;
@@ -54,21 +59,35 @@ export interface SubscribeOptions {
 
 /** What the database says of itself. Sizes in bytes. */
 export interface DatabaseReport {
+  /** As it was opened. */
   readonly name: string;
+  /** Given at the first start. */
   readonly clusterId: bigint;
+  /** Given at the first start. */
   readonly memberId: bigint;
+  /** Whether this node proposes; one that is alone does. */
   readonly isLeader: boolean;
+  /** Of Raft: counts the elections. */
   readonly term: number;
+  /** Of the log: how many entries are applied. */
   readonly appliedIndex: number;
+  /** The newest revision. */
   readonly rev: number;
   /** Revisions below cannot be read; 0 when nothing was compacted. */
   readonly compactRev: number;
+  /** How many are alive. */
   readonly keys: number;
+  /** How many are alive. */
   readonly leases: number;
+  /** Of the data file. */
   readonly sizeBytes: number;
+  /** Of it, what holds live pages. */
   readonly sizeInUseBytes: number;
+  /** Bytes in use at which puts are refused with NO_SPACE; 0 for none. */
   readonly quotaBytes: number;
+  /** When a write is acknowledged. */
   readonly durability: Durability;
+  /** NOSPACE: the quota is reached or the disk is full; only what gives room back is taken. */
   readonly alarms: readonly "NOSPACE"[];
 }
 
@@ -84,6 +103,7 @@ export interface Settings {
 
 /** For those who run the database. */
 export interface Admin {
+  /** What the database says of itself, now. */
   status(): Promise<DatabaseReport>;
   /** Makes what is applied durable in the data file and lets the log go behind it. DISK_FULL leaves the old one in force. */
   checkpoint(): Promise<void>;
@@ -97,7 +117,9 @@ export interface Admin {
 
 /** "error": the node has stopped, and why; all calls reject from then on. "close": the database is closed. */
 export interface DatabaseEvents {
+  /** Why the node has stopped. */
   readonly error: HarmonyError;
+  /** Nothing is told. */
   readonly close: undefined;
 }
 
@@ -106,9 +128,11 @@ export interface DatabaseEvents {
  * `close` every call rejects with CLOSED; after a failed write of the log with STOPPED.
  */
 export interface HarmonyDB extends Store, AsyncDisposable {
+  /** "closing" from the call of `close` on, "closed" when the directory is given back. */
   readonly status: "open" | "closing" | "closed";
   /** A node that is alone leads. */
   readonly role: "leader" | "follower";
+  /** For those who run the database. */
   readonly admin: Admin;
   /** Grants a lease; `keepAlive` renews it until it is revoked or the database closes. */
   lease(
@@ -130,6 +154,7 @@ export interface HarmonyDB extends Store, AsyncDisposable {
   flush(options?: Call): Promise<void>;
   /** Calls `listener` at each event. What it throws is logged and hurts nobody else. */
   on<E extends keyof DatabaseEvents>(event: E, listener: (what: DatabaseEvents[E]) => void): this;
+  /** Takes a listener back; one that was never given is nothing. */
   off<E extends keyof DatabaseEvents>(event: E, listener: (what: DatabaseEvents[E]) => void): this;
   /** Finishes what is on its way, syncs, and gives the directory back. Closing twice is one closing. */
   close(): Promise<void>;

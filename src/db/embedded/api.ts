@@ -14,6 +14,7 @@ export type Value = string | Uint8Array;
 export interface Codec<T> {
   /** For messages. */
   readonly name: string;
+  /** What it gives is copied before the call returns. */
   encode(value: T): Uint8Array;
   /** Gets bytes of its own, which it may keep. */
   decode(bytes: Uint8Array): T;
@@ -53,17 +54,25 @@ export interface Write extends Repeatable {
 export interface Condition<I> {
   /** The revision of its last change; 0: it is absent. */
   readonly ifRev?: number | undefined;
+  /** It has this value, compared as bytes. */
   readonly ifValue?: I | undefined;
+  /** There is no such key. */
   readonly ifAbsent?: true | undefined;
+  /** There is such a key. */
   readonly ifPresent?: true | undefined;
 }
 
 /** Which keys, in byte order. An empty one means all. */
 export interface Range {
+  /** The key begins with these bytes. */
   readonly prefix?: Key | undefined;
+  /** The key is greater. */
   readonly gt?: Key | undefined;
+  /** The key is greater or equal. */
   readonly gte?: Key | undefined;
+  /** The key is less. */
   readonly lt?: Key | undefined;
+  /** The key is less or equal. */
   readonly lte?: Key | undefined;
   /** From the last key to the first. */
   readonly reverse?: boolean | undefined;
@@ -77,6 +86,7 @@ export interface Entry<V = Uint8Array> {
   readonly key: string;
   /** The key without the scope's prefix. Belongs to the caller, like the value. */
   readonly rawKey: Uint8Array;
+  /** By the codec of the store; plain bytes at the root. */
   readonly value: V;
   /** Revision of the last change. */
   readonly rev: number;
@@ -100,8 +110,11 @@ export interface Done {
 
 /** One condition of a transaction. An absent key has version, revisions and lease 0, and no value. */
 export interface TxnCompare<I = Value> {
+  /** Of one key. */
   readonly key: Key;
+  /** What of the key is compared. */
   readonly target: "version" | "createRev" | "rev" | "value" | "lease";
+  /** How the key stands to the operand; values are compared as bytes. */
   readonly is: "=" | "!=" | "<" | ">";
   /** A value of the store for "value", a whole number for the others, for "lease" from 0 to 2^63 - 1. */
   readonly operand: I | number | bigint;
@@ -123,8 +136,11 @@ export type TxnOp<I = Value> =
 
 /** All conditions hold: `then`, otherwise `else`. Conditions see the state before; later operations see earlier ones. */
 export interface Txn<I = Value> {
+  /** All of them have to hold; none always do. */
   readonly if?: readonly TxnCompare<I>[] | undefined;
+  /** Done in their order if they hold. */
   readonly then?: readonly TxnOp<I>[] | undefined;
+  /** Done in their order if they do not. */
   readonly else?: readonly TxnOp<I>[] | undefined;
 }
 
@@ -141,6 +157,7 @@ export interface TxnResult<V = Uint8Array> {
   readonly rev: number;
   /** The conditions held. */
   readonly succeeded: boolean;
+  /** Of `then` or `else`, one for each operation. */
   readonly answers: readonly TxnAnswer<V>[];
 }
 
@@ -150,6 +167,7 @@ export interface TxnResult<V = Uint8Array> {
  * database's `pinTimeoutMs`: then the next page rejects with COMPACTED. `timeoutMs` counts for the first page.
  */
 export interface Scan<V> extends AsyncIterable<Entry<V>> {
+  /** The entries, from the first page on. Leaving the loop lets go of the state. */
   [Symbol.asyncIterator](): AsyncGenerator<Entry<V>, void, undefined>;
   /** The keys alone; values are not read. */
   keys(): AsyncGenerator<string, void, undefined>;
@@ -175,6 +193,7 @@ export interface Reader<V, R extends Call = Read> {
 
 /** The database as of one revision, until it is closed or `pinTimeoutMs` are over: then reads reject with COMPACTED. */
 export interface Snapshot<V> extends Reader<V, Call>, AsyncDisposable {
+  /** All reads are as of this revision. */
   readonly rev: number;
   /** Lets go of the state. Closing twice is one closing. */
   close(): Promise<void>;
@@ -182,7 +201,9 @@ export interface Snapshot<V> extends Reader<V, Call>, AsyncDisposable {
 
 /** Changes that are made together, in one revision, or not at all. The last word on a key counts. */
 export interface Batch<I> {
+  /** Sets a key; `lease` attaches it. In a scope with `ttlMs` a batch that puts takes neither leases nor deletes. */
   put(key: Key, value: I, options?: { readonly lease?: bigint | undefined }): this;
+  /** Deletes a key, whether it is there or not. */
   del(key: Key): this;
   /** How many keys it changes. */
   readonly size: number;
@@ -192,17 +213,25 @@ export interface Batch<I> {
 
 /** A key and its value as a transaction sees them: its own changes have no revision yet. */
 export interface TxItem<V> {
+  /** As in `Entry`. */
   readonly key: string;
+  /** As in `Entry`. */
   readonly rawKey: Uint8Array;
+  /** As in `Entry`, or as the transaction has put it. */
   readonly value: V;
 }
 
 /** Inside of `transact`: reads see one revision and the transaction's own changes. */
 export interface Tx<V, I> {
+  /** The value, or undefined. */
   get(key: Key): Promise<V | undefined>;
+  /** Whether the key is there. */
   has(key: Key): Promise<boolean>;
+  /** The keys of a range in order, in one array: name a `limit` where there are many. */
   scan(range?: Range): Promise<TxItem<V>[]>;
+  /** Sets a key at the commit; `lease` attaches it. Not in a scope with `ttlMs`. */
   put(key: Key, value: I, options?: { readonly lease?: bigint | undefined }): void;
+  /** Deletes a key at the commit. */
   del(key: Key): void;
 }
 
@@ -229,6 +258,7 @@ export interface LockOptions extends Call {
 
 /** A lock that is held. Leaving `await using` unlocks it. */
 export interface Lock extends AsyncDisposable {
+  /** Its owner, as given or made up. */
   readonly token: string;
   /** Grows with each acquisition: what the lock protects refuses a smaller one than it has seen. */
   readonly fence: number;
@@ -278,6 +308,7 @@ export interface Store<V = Uint8Array, I = Value> extends Reader<V> {
   expire(key: Key, ttlMs: number | null, options?: Repeatable & Condition<I>): Promise<boolean>;
   /** What changes from the call on, or from a revision. Throws at once what is wrong with the arguments. */
   watch(keys: Key | Range, options?: WatchOptions): Watching<V>;
+  /** Gathers changes for one revision. */
   batch(): Batch<I>;
   /** Conditions and operations in one round trip, all or nothing, in one revision. */
   txn(txn: Txn<I>, options?: Repeatable): Promise<TxnResult<V>>;
@@ -290,6 +321,7 @@ export interface Store<V = Uint8Array, I = Value> extends Reader<V> {
   lock(name: Key, options: LockOptions): Promise<Lock>;
   /** The part of the store whose keys begin with `prefix`, without it; with a codec for its values if given. */
   scope<W>(prefix: Key, options: ScopeOptions & { readonly codec: Codec<W> }): Store<W, W>;
+  /** The same, with values as they are here. */
   scope(prefix: Key, options?: ScopeOptions): Store<V, I>;
   /** The state as of `rev` (default: now), kept readable until the snapshot is closed. */
   snapshotAt(rev?: number, options?: Call): Promise<Snapshot<V>>;
