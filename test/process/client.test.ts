@@ -169,7 +169,7 @@ describe("harmonydb as a client", { timeout: 30_000 }, () => {
   it("stops a load on a signal, and has a place to go on from", async () => {
     const path = join(bench.root, "large.jsonl");
     const lines = Array.from(
-      { length: 200_000 },
+      { length: 100_000 },
       (_, i) => `{"key":"large/${i}","value":"${"x".repeat(50)}"}\n`,
     );
     writeFileSync(path, lines.join(""));

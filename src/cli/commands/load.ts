@@ -125,6 +125,7 @@ class Load {
   /** Where the line behind the batch begins that is gathered; null: with `#done`. */
   #behindBatch: Position | null = null;
   #isStopped = false;
+  #isSaving = true;
 
   constructor(session: Session, client: Client, flags: LoadFlags, source: Source) {
     this.#session = session;
@@ -142,7 +143,8 @@ class Load {
   async run(lineBytesMax: number): Promise<void> {
     const { stream, start, state, fromLine, path } = this.#source;
     const startedMs = performance.now();
-    let savedMs = startedMs;
+    // Written at once, too: whether a stopped load can go on is known before it matters.
+    let savedMs = Number.NEGATIVE_INFINITY;
     const stop = (): void => {
       this.#isStopped = true;
     };
@@ -156,7 +158,7 @@ class Load {
         else this.#done = { line: line.number + 1, offset: line.end };
         this.#progress.show(line.end, this.#keys);
         if (state !== null && performance.now() - savedMs > SAVE_MS) {
-          await state.write(this.#done);
+          await this.#save(state);
           savedMs = performance.now();
         }
         if (this.#isStopped) break;
@@ -178,6 +180,18 @@ class Load {
         ? `{"keys":${this.#keys},"skipped":${this.#skipped},"seconds":${seconds.toFixed(3)}}\n`
         : `loaded ${this.#keys} keys in ${seconds.toFixed(1)} s${this.#skipped > 0 ? `, skipped ${this.#skipped} lines` : ""}\n`,
     );
+  }
+
+  /** A directory that cannot be written to is no reason not to load. */
+  async #save(state: StateFile): Promise<void> {
+    if (!this.#isSaving) return;
+    try {
+      await state.write(this.#done);
+    } catch (error) {
+      this.#isSaving = false;
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#session.streams.err(`harmonydb: --resume will not be possible: ${reason}\n`);
+    }
   }
 
   async #take(line: Line, lineBytesMax: number): Promise<void> {
@@ -294,10 +308,10 @@ class Load {
         cause = earlier;
       }
     }
-    await state?.write(this.#done).catch(() => {});
+    if (state !== null) await this.#save(state);
     if (!(cause instanceof CommandError)) return cause;
     const how =
-      state === null
+      state === null || !this.#isSaving
         ? `${this.#keys} keys were loaded; go on with --from-line ${this.#done.line}`
         : `${this.#keys} keys were loaded; go on with --resume, or with --from-line ${this.#done.line}`;
     return new CommandError(cause.message, cause.exit, [...cause.lines, how]);

@@ -1,5 +1,5 @@
 /** The commands against a node in this process, through the same gRPC as everywhere. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -323,6 +323,17 @@ describe("dump and load", () => {
     expect(resumed.out).toMatch(/^loaded 400 keys/);
     expect(existsSync(`${path}.load-state`)).toBe(false);
     expect(await ok("get", "--prefix", "", "--count-only")).toBe("1200\n");
+  });
+
+  it("load all the same where no state can be written, and say that there is none to go on from", async () => {
+    const path = file("stateless");
+    mkdirSync(`${path}.load-state.next`);
+    writeFileSync(path, '{"key":"a","value":"1"}\nbroken\n');
+    const said = await harmonydb("load", path);
+    expect(said.exit).toBe(3);
+    expect(said.err).toMatch(/^harmonydb: --resume will not be possible: EISDIR/);
+    expect(said.err).toMatch(/1 keys were loaded; go on with --from-line 2\n$/);
+    expect(await ok("get", "a", "--print-value-only")).toBe("1\n");
   });
 
   it("refuse to go on in another file than the one that was begun", async () => {
