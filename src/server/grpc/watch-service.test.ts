@@ -250,6 +250,47 @@ describe("Watch", () => {
     ]);
   });
 
+  it("sends the parts as the client reads, and nothing else between them", () => {
+    const split = stream.create({ fragment: true });
+    const other = stream.create({ progress_notify: true });
+    const events = Array.from({ length: 5 }, (_, i) => event(`${i}`, 6, 950));
+    give(split, 6, ...events);
+    void stream.heard;
+    // One message at a time: whatever is sent fills the line.
+    const { sent } = stream;
+    const push = sent.push.bind(sent);
+    sent.push = (...messages) => {
+      stream.reads = false;
+      return push(...messages);
+    };
+    split.news();
+    expect(stream.heard).toEqual(["0 fragment 0@6 rev 6"]);
+    let isDone = false;
+    stream.listener.message(
+      pb.WatchRequest.encode({ cancel_request: { watch_id: 0n } } as pb.WatchRequest).finish(),
+      () => {
+        isDone = true;
+      },
+    );
+    give(other, 7, event("k", 7));
+    other.news();
+    const heard: string[] = [];
+    for (let i = 0; i < 8; i++) {
+      if (heard.length < 4) expect(isDone).toBe(false);
+      stream.readAgain();
+      heard.push(...stream.heard);
+    }
+    expect(heard).toEqual([
+      "0 fragment 1@6 rev 6",
+      "0 fragment 2@6 rev 6",
+      "0 fragment 3@6 rev 6",
+      "0 4@6 rev 6",
+      "0 canceled rev 5",
+      "1 k@7 rev 7",
+    ]);
+    expect(isDone).toBe(true);
+  });
+
   it("answers one progress request for all watchers, once all of them are told everything", () => {
     const [a, b] = [stream.create(), stream.create()];
     void stream.heard;

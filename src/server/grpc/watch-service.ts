@@ -7,7 +7,8 @@
  *
  * Invariants:
  * 1. A watcher's `created` is sent before anything else of it, and nothing after its `canceled`.
- * 2. The revision of a header without events promises that what is told later, of that watcher or for id -1 of any
+ * 2. The parts of a response that is split follow each other: nothing else is sent on the stream between them.
+ * 3. The revision of a header without events promises that what is told later, of that watcher or for id -1 of any
  *    watcher of the stream, is newer.
  */
 import {
@@ -15,6 +16,7 @@ import {
   encodeWatchResponse,
   type WireEvent,
   type WireWatchCreate,
+  type WireWatchRequest,
   type WireWatchResponse,
 } from "../../codec/index.ts";
 import type { Watch, WatchNews } from "../../db/index.ts";
@@ -50,6 +52,15 @@ export function watchService(context: ServiceContext, options: WatchOptions): re
   ];
 }
 
+/** A response that is sent in parts. */
+interface Parts {
+  readonly id: bigint;
+  readonly events: readonly WireEvent[];
+  readonly revision: number;
+  /** The first event that has not been sent. */
+  readonly from: number;
+}
+
 interface Watcher {
   readonly id: bigint;
   readonly watch: Watch;
@@ -67,6 +78,10 @@ class WatchStream implements StreamListener {
   /** Who has something to take, in the order of their turns. */
   readonly #ready = new Set<Watcher>();
   #nextId = 0n;
+  /** What is being sent in parts. Until it is over nothing else is sent: clients take what follows for its rest. */
+  #parts: Parts | null = null;
+  /** The request that came meanwhile. */
+  #deferred: (() => void) | null = null;
   /** Somebody asked for progress and has not been answered. */
   #isProgressWanted = false;
   /** The call says when it may be written to again. */
@@ -82,13 +97,16 @@ class WatchStream implements StreamListener {
 
   message(bytes: Uint8Array, done: () => void): void {
     const request = decodeWatchRequest(bytes);
-    if (request.kind === "create") this.#create(request);
-    else if (request.kind === "cancel") this.#cancel(request.watchId);
-    else if (request.kind === "progress") {
-      this.#isProgressWanted = true;
-      this.#pump();
+    if (this.#parts === null) {
+      this.#answer(request);
+      done();
+      return;
     }
-    done();
+    // No more than this one: the next comes when it is done.
+    this.#deferred = () => {
+      this.#answer(request);
+      done();
+    };
   }
 
   /** The client has nothing more to ask; what it asked for goes on. */
@@ -100,6 +118,15 @@ class WatchStream implements StreamListener {
     for (const { watch } of this.#watchers.values()) watch.cancel();
     this.#watchers.clear();
     this.#ready.clear();
+  }
+
+  #answer(request: WireWatchRequest): void {
+    if (request.kind === "create") this.#create(request);
+    else if (request.kind === "cancel") this.#cancel(request.watchId);
+    else if (request.kind === "progress") {
+      this.#isProgressWanted = true;
+      this.#pump();
+    }
   }
 
   #create(request: WireWatchCreate): void {
@@ -165,7 +192,10 @@ class WatchStream implements StreamListener {
   /** Sends what there is for as long as the client reads. */
   #pump(): void {
     if (this.#isWaiting) return;
-    while (!this.#isOver && (this.#ready.size > 0 || this.#isProgressWanted)) {
+    while (
+      !this.#isOver &&
+      (this.#parts !== null || this.#ready.size > 0 || this.#isProgressWanted)
+    ) {
       if (!this.#call.isWritable) {
         this.#isWaiting = true;
         this.#call.whenWritable(() => {
@@ -173,6 +203,10 @@ class WatchStream implements StreamListener {
           this.#pump();
         });
         return;
+      }
+      if (this.#parts !== null) {
+        this.#sendPart(this.#parts);
+        continue;
       }
       const next = this.#ready.values().next();
       if (next.done === true) {
@@ -194,7 +228,8 @@ class WatchStream implements StreamListener {
     switch (news.kind) {
       case "events":
         watcher.isQuiet = false;
-        if (watcher.fragment) this.#sendFragments(id, news.events, news.revision);
+        if (watcher.fragment)
+          this.#parts = { id, events: news.events, revision: news.revision, from: 0 };
         else this.#send({ watchId: id, events: news.events }, news.revision);
         return;
       case "compacted": {
@@ -215,20 +250,23 @@ class WatchStream implements StreamListener {
     }
   }
 
-  #sendFragments(id: bigint, events: readonly WireEvent[], revision: number): void {
-    const response = { watchId: id, events };
-    let from = 0;
+  /** The next part of what is sent in parts, in a message of its own. */
+  #sendPart(parts: Parts): void {
+    const { id, events, revision, from } = parts;
     let sizeBytes = 0;
-    for (const [i, event] of events.entries()) {
-      const eventBytes = sizeOf(event);
-      if (sizeBytes > 0 && sizeBytes + eventBytes > this.#options.fragmentBytes) {
-        this.#send({ ...response, fragment: true }, revision, from, i);
-        from = i;
-        sizeBytes = 0;
-      }
-      sizeBytes += eventBytes;
+    let to = from;
+    while (to < events.length) {
+      sizeBytes += sizeOf(events[to] as WireEvent);
+      if (sizeBytes > this.#options.fragmentBytes && to > from) break;
+      to++;
     }
-    this.#send(response, revision, from);
+    const isLast = to === events.length;
+    this.#parts = isLast ? null : { ...parts, from: to };
+    this.#send({ watchId: id, events, fragment: !isLast }, revision, from, to);
+    if (!isLast) return;
+    const deferred = this.#deferred;
+    this.#deferred = null;
+    deferred?.();
   }
 
   #send(response: WireWatchResponse, revision: number, from?: number, to?: number): void {
@@ -267,7 +305,7 @@ class WatchStream implements StreamListener {
       const { id, watch, progressNotify } = watcher;
       if (!progressNotify) continue;
       isAnybodyLeft = true;
-      if (watcher.isQuiet && watch.isSynced && this.#call.isWritable)
+      if (watcher.isQuiet && watch.isSynced && this.#parts === null && this.#call.isWritable)
         this.#send({ watchId: id }, watch.revision);
       watcher.isQuiet = true;
     }
