@@ -8,6 +8,7 @@ import { main as locksAndLeases } from "../../examples/locks-and-leases.ts";
 import { main as messages } from "../../examples/messages.ts";
 import { main as snapshots } from "../../examples/snapshots.ts";
 import { main as taskQueue } from "../../examples/task-queue.ts";
+import { main as taskResults } from "../../examples/task-results.ts";
 import { main as transactions } from "../../examples/transactions.ts";
 import { main as typedScopes } from "../../examples/typed-scopes.ts";
 
@@ -33,6 +34,16 @@ const EXAMPLES: Readonly<
     ["in the snapshot: 1000", "now: 889", "first from item-2 on: item-2"],
   ],
   "task-queue.ts": [taskQueue, ["done: 20", "left: 0", "claims: 0", "t07 is 49"]],
+  "task-results.ts": [
+    taskResults,
+    [
+      "two: another worker has it",
+      "the group is finished: 14",
+      "after opening again: DONE 4",
+      "and it has an end: true",
+      "forgotten: 3",
+    ],
+  ],
   "transactions.ts": [
     transactions,
     ["first: true, second: false", "moved: true", "ann has only 54", "ann 54", "bob 66"],
