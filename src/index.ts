@@ -135,11 +135,13 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
   if (typeof log !== "function") throw invalid("log is a function");
   if (!(Number.isSafeInteger(pinTimeoutMs) && pinTimeoutMs > 0))
     throw invalid("pinTimeoutMs is a whole number from 1");
+  if (directory === MEMORY && rest.persistence === "disk")
+    throw invalid('":memory:" is not kept on a disk');
   const env = nodeEnv({ log: guarded(log) });
   const node = await startNode(env, {
     ...rest,
     maxTxnOps: options.maxTxnOps ?? TXN_OPS_DEFAULT,
-    ...(directory === MEMORY ? { persistence: "none" } : {}),
+    ...(directory === MEMORY ? { persistence: options.persistence ?? "none" } : {}),
     dataDir: directory,
   });
   return new EmbeddedDatabase(node, {

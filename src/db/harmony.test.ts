@@ -1,7 +1,7 @@
 /** The door in process: promises, what they resolve to and what they reject with (fault-rules O12). */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { HarmonyError, setVerifying, text } from "../base/index.ts";
-import { HarmonyDB } from "./harmony.ts";
+import { HarmonyDB } from "./index.ts";
 import { LOG, World } from "./world.suite.ts";
 
 beforeAll(() => setVerifying(true));

@@ -1,12 +1,6 @@
 /** A store over the database: reads and writes as a program asks for them, made requests and sent. */
-import { assert, EMPTY_BYTES, HarmonyError } from "../../base/index.ts";
-import type {
-  Condition as KeyCondition,
-  Expiry,
-  RangeRequest,
-  TxnRequest,
-  TxnResponse,
-} from "../requests.ts";
+import { EMPTY_BYTES, HarmonyError } from "../../base/index.ts";
+import type { RangeRequest } from "../requests.ts";
 import type {
   Batch,
   Call,
@@ -34,7 +28,6 @@ import type {
 import type { Watching, WatchOptions } from "./api-watch.ts";
 import {
   assertNames,
-  assertObject,
   CALL,
   callOf,
   countOf,
@@ -53,6 +46,15 @@ import {
 import { StoreBatch } from "./batch.ts";
 import { type Link, POINT } from "./link.ts";
 import type { Locks } from "./lock.ts";
+import {
+  conditionOf,
+  deletedBy,
+  expiryOf,
+  leaseOf,
+  NO_END,
+  readRequest,
+  removeIf,
+} from "./parts.ts";
 import { StoreScan } from "./scan.ts";
 import { StoreSnapshot } from "./snapshot.ts";
 import type { Space } from "./space.ts";
@@ -68,8 +70,6 @@ const DEL: Names = names(REPEATABLE, "ifRev", "ifValue", "ifPresent");
 const INCR: Names = names(REPEATABLE, "ttlMs", "min", "max", "saturate");
 const EXPIRE: Names = names(REPEATABLE, ...CONDITIONS);
 const SCOPE: Names = new Set(["codec", "ttlMs"]);
-
-const NONE: Exclude<Expiry, { readonly kind: "keep" }> = Object.freeze({ kind: "none" });
 
 /** What all stores of one database share. */
 export interface Shared {
@@ -137,10 +137,10 @@ export class EmbeddedStore<V, I> implements Store<V, I> {
     const call = repeatableOf(options, PUT);
     const bytes = this.#space.keyView(key);
     const valueBytes = this.#space.value(value);
-    const expiry = this.#expiry(options.ttlMs);
-    const condition = this.#condition(options);
+    const expiry = expiryOf(this.#space, options.ttlMs);
+    const condition = conditionOf(this.#space, options);
     const lease = leaseOf(options);
-    if (condition === null && expiry === NONE) {
+    if (condition === null && expiry === NO_END) {
       const { revision } = await this.#link.write(
         {
           kind: "put",
@@ -182,7 +182,7 @@ export class EmbeddedStore<V, I> implements Store<V, I> {
         items: read,
         condition: flagOf(options.ifAbsent, "ifAbsent") ? "absent" : "none",
         lease: leaseOf(options),
-        expiry: this.#expiry(options.ttlMs),
+        expiry: expiryOf(this.#space, options.ttlMs),
       },
       call,
     );
@@ -201,7 +201,7 @@ export class EmbeddedStore<V, I> implements Store<V, I> {
       rangeEnd: EMPTY_BYTES,
       prevKv: false,
     } as const;
-    const condition = this.#condition(options);
+    const condition = conditionOf(this.#space, options);
     if (condition === null || condition.kind === "present") {
       const { revision, deleted } = await this.#link.write(remove, call);
       return { rev: revision, ok: deleted > 0 };
@@ -260,7 +260,7 @@ export class EmbeddedStore<V, I> implements Store<V, I> {
         expiry:
           ttlMs === undefined && this.#space.ttlMs === undefined
             ? { kind: "keep" }
-            : this.#expiry(ttlMs),
+            : expiryOf(this.#space, ttlMs),
         // A scope's TTL begins with the first count; one that the call names begins with the call.
         expiryIfNone: ttlMs === undefined && this.#space.ttlMs !== undefined,
       },
@@ -276,14 +276,14 @@ export class EmbeddedStore<V, I> implements Store<V, I> {
   ): Promise<boolean> {
     const call = repeatableOf(options, EXPIRE);
     const expiry =
-      ttlMs === null ? NONE : ({ kind: "after", ttlMs: ttlOf(ttlMs, "ttlMs") } as const);
+      ttlMs === null ? NO_END : ({ kind: "after", ttlMs: ttlOf(ttlMs, "ttlMs") } as const);
     const { succeeded } = await this.#link.write(
       {
         kind: "expireKey",
         key: this.#space.keyView(key),
         expiry,
         when: "always",
-        condition: this.#condition(options),
+        condition: conditionOf(this.#space, options),
         prevKv: false,
       },
       call,
@@ -343,62 +343,8 @@ export class EmbeddedStore<V, I> implements Store<V, I> {
     const request = options === NO_OPTIONS ? POINT : readRequest(options);
     return { ...request, key: this.#space.key(key) };
   }
-
-  #expiry(ttlMs: number | undefined): Expiry {
-    const after = ttlMs ?? this.#space.ttlMs;
-    return after === undefined ? NONE : { kind: "after", ttlMs: ttlOf(after, "ttlMs") };
-  }
-
-  #condition(options: Condition<I>): KeyCondition | null {
-    if (options === NO_OPTIONS) return null;
-    const found: KeyCondition[] = [];
-    const { ifRev, ifValue } = options;
-    // Revision 0 is that of a key that is not there.
-    if (countOf(ifRev, "ifRev") !== undefined)
-      found.push(
-        ifRev === 0 ? { kind: "absent" } : { kind: "revision", revision: ifRev as number },
-      );
-    if (ifValue !== undefined) found.push({ kind: "value", value: this.#space.value(ifValue) });
-    if (flagOf(options.ifAbsent, "ifAbsent")) found.push({ kind: "absent" });
-    if (flagOf(options.ifPresent, "ifPresent")) found.push({ kind: "present" });
-    if (found.length > 1) throw invalid("one condition at a time");
-    return found[0] ?? null;
-  }
 }
 
 const ANY_KEY: Uint8Array = new Uint8Array(1);
 /** Items are read no further than this: an iterable may be endless. Fewer are refused by the node. */
 const MANY_READ_MAX = 10_000;
-function leaseOf({ lease }: Write): bigint {
-  return lease === undefined ? 0n : int64Of(lease, "lease", 1n);
-}
-
-function readRequest(options: Read): RangeRequest {
-  assertObject(options, "options");
-  const { rev, consistency = "linearizable" } = options;
-  if (consistency !== "linearizable" && consistency !== "local")
-    throw invalid('consistency is "linearizable" or "local"');
-  const revision = rev === undefined ? 0 : countOf(rev, "rev");
-  assert(revision !== undefined, "a revision that is given is a number");
-  return { ...POINT, revision, serializable: consistency === "local" };
-}
-
-function removeIf(remove: TxnRequest["success"][number], condition: KeyCondition): TxnRequest {
-  assert(remove.kind === "deleteRange", "what is removed is a key");
-  const base = { key: remove.key, rangeEnd: EMPTY_BYTES, result: "equal" } as const;
-  const compare =
-    condition.kind === "value"
-      ? ({ ...base, operand: { target: "value", bytes: condition.value } } as const)
-      : ({
-          ...base,
-          operand: {
-            target: "mod",
-            number: condition.kind === "revision" ? condition.revision : 0,
-          },
-        } as const);
-  return { kind: "txn", compare: [compare], success: [remove], failure: [] };
-}
-
-function deletedBy({ responses: [first] }: TxnResponse): number {
-  return first?.kind === "deleteRange" ? first.deleted : 0;
-}
