@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Bench } from "./harmonydb.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/harmonydb", import.meta.url));
-const RUN_TIMEOUT_MS = 20_000;
+const RUN_TIMEOUT_MS = 40_000;
 
 interface Ended {
   readonly exit: number | null;
@@ -21,7 +21,7 @@ let endpoint: string;
 beforeAll(async () => {
   bench = new Bench();
   endpoint = (await bench.serve().ready()).client[0] as string;
-});
+}, 30_000);
 afterAll(() => bench.close());
 
 interface Running {
@@ -67,7 +67,7 @@ function harmonydb(args: readonly string[], input = ""): Promise<Ended> {
   return start(args, input).ended;
 }
 
-describe("harmonydb as a client", { timeout: 30_000 }, () => {
+describe("harmonydb as a client", { timeout: 60_000 }, () => {
   it("puts what stands on standard input, and reads it back byte for byte", async () => {
     expect(await harmonydb(["put", "picture"], "two\nlines\n")).toEqual({
       exit: 0,

@@ -226,7 +226,7 @@ describe("progress", () => {
   });
 });
 
-describe("completion", () => {
+describe("completion", { timeout: 30_000 }, () => {
   const program = new Command("harmonydb").exitOverride();
   const streams = {
     out: () => undefined,

@@ -33,7 +33,7 @@ beforeAll(async () => {
       clockMs: () => node.database.clockMs,
     },
   });
-});
+}, 30_000);
 
 afterAll(async () => {
   await server.close(0);
@@ -63,7 +63,7 @@ async function ok(...args: readonly string[]): Promise<string> {
 
 beforeEach(async () => {
   await ok("del", "--prefix", "");
-});
+}, 30_000);
 
 /** What differs from run to run. */
 function masked(text: string): string {
@@ -75,7 +75,7 @@ function masked(text: string): string {
     .replaceAll(/took = [\d.]+ms/g, "took = TIME");
 }
 
-describe("a session", () => {
+describe("a session", { timeout: 30_000 }, () => {
   const SESSION: readonly (readonly string[])[] = [
     ["put", "greeting", "hello"],
     ["get", "greeting"],
@@ -215,7 +215,7 @@ describe("a session", () => {
   });
 });
 
-describe("dump and load", () => {
+describe("dump and load", { timeout: 30_000 }, () => {
   const file = (name: string): string => join(directory, name);
 
   it("bring back every key and value, whatever their bytes", async () => {
@@ -247,7 +247,7 @@ describe("dump and load", () => {
           expect(await ok("get", "--prefix", "", "--count-only")).toBe(`${pairs.length}\n`);
         },
       ),
-      { numRuns: 25 },
+      { numRuns: 10 },
     );
   });
 
@@ -431,7 +431,7 @@ describe("dump and load", () => {
   });
 });
 
-describe("bench", () => {
+describe("bench", { timeout: 30_000 }, () => {
   it("prints what it measured, for people and for programs", async () => {
     const args = [
       "bench",
