@@ -3,7 +3,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { describe, expect, it } from "vitest";
 import { referencePages } from "../../scripts/reference.ts";
-import { VERSION } from "../../src/cli/index.ts";
+import type { ErrorCode } from "../../src/base/index.ts";
+import { OPTIONS, VERSION } from "../../src/cli/index.ts";
 import { FOLDERS, ROOT } from "./planted.ts";
 
 const NOT_OURS: ReadonlySet<string> = new Set([
@@ -182,6 +183,17 @@ describe("the documents that follow the code", () => {
     const page = readFileSync(join(ROOT, "docs/decisions/dependencies.md"), "utf8");
     expect(names.filter((name) => !page.includes(`\`${name}\``))).toEqual([]);
     expect(manifest["version"]).toBe(VERSION);
+  });
+
+  it("say of every mode, and of every refusal for want of room, what an acknowledgement means", () => {
+    const page = readFileSync(join(ROOT, "docs/reliability.md"), "utf8");
+    const [, section] = /^## What an acknowledgement means\n(.*?)^## /ms.exec(page) ?? [];
+    const flags = [OPTIONS.fsyncIntervalMs, OPTIONS.disablePersistence].map(
+      ({ flag }) => `\`--${flag}`,
+    );
+    const codes: readonly ErrorCode[] = ["TOO_MANY_REQUESTS", "DISK_FULL"];
+    const words = ["sync, the default", ...flags, ...codes, "maybeApplied"];
+    expect(words.filter((word) => section?.includes(word) !== true)).toEqual([]);
   });
 
   it("list every decision in their index", () => {
