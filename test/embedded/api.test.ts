@@ -1,9 +1,12 @@
 /** The whole API of a database in process, on the disk and in memory. */
-import { onTestFinished } from "vitest";
+import { onTestFinished, vi } from "vitest";
 import { open } from "../../src/index.ts";
 import { coordinationSuite } from "./coordination.suite.ts";
 import { type Opening, storeSuite } from "./store.suite.ts";
 import { temporaryDirectory } from "./temporary.ts";
+
+// Machines that are busy with other things are slow, not wrong.
+vi.setConfig({ testTimeout: 60_000 });
 
 const opening =
   (directory: () => string): Opening =>

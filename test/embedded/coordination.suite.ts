@@ -200,7 +200,7 @@ export function coordinationSuite(name: string, opened: Opening): void {
       let inside = 0;
       await Promise.all(
         Array.from({ length: 8 }, async (_, i) => {
-          await using lock = await db.lock("job", { ttlMs: 60_000 });
+          await using lock = await db.lock("job", { ttlMs: 60_000, waitMs: 60_000 });
           expect(++inside).toBe(1);
           order.push(i);
           fences.push(lock.fence);
@@ -259,19 +259,19 @@ export function coordinationSuite(name: string, opened: Opening): void {
 
     it("ends keys with their lease", async () => {
       const db = await opened({ electionTimeoutMs: 200 });
-      const lease = await db.lease(1500, { keepAlive: true });
-      expect(lease.ttlMs).toBe(2000);
+      const lease = await db.lease(59_500, { keepAlive: true });
+      expect(lease.ttlMs).toBe(60_000);
       await db.put("a", "1", { lease: lease.id });
       await db.batch().put("b", "2", { lease: lease.id }).commit();
       expect(await db.entry("b")).toMatchObject({ lease: lease.id });
-      expect(await lease.keepAlive()).toBe(2000);
+      expect(await lease.keepAlive()).toBe(60_000);
       expect(await lease.remainingMs()).toBeGreaterThan(0);
       expect(await codeOf(() => db.put("c", "1", { lease: 12345n }))).toBe("LEASE_NOT_FOUND");
       expect(await lease.revoke()).toBe(true);
       expect(await lease.revoke()).toBe(false);
       expect(await codeOf(() => lease.keepAlive())).toBe("LEASE_NOT_FOUND");
       expect(await db.scan().count()).toBe(0);
-      const lost = await db.lease(1000);
+      const lost = await db.lease(60_000);
       expect((await db.admin.status()).leases).toBe(1);
       await db.close();
       expect(lost.signal.reason).toMatchObject({ code: "CLOSED" });
