@@ -21,26 +21,25 @@ let endpoint = "";
 
 beforeAll(async () => {
   bench = new Bench();
-  // Bounded by the whole file, not by one command.
-  node = start(
-    [
-      "serve",
-      "--data-dir",
-      bench.dataDir,
-      "--listen-client-urls=http://127.0.0.1:0",
-      "--listen-metrics-urls=none",
-    ],
-    "",
-    10 * RUN_TIMEOUT_MS,
-  );
-  await node.said('"ready":true');
-  endpoint = (JSON.parse(node.out) as { client: string[] }).client[0] as string;
+  node = serve(bench.dataDir);
+  endpoint = await urlOf(node);
 }, 30_000);
 afterAll(async () => {
   node.child.kill("SIGKILL");
   await node.ended;
   await bench.close();
 }, 30_000);
+
+/** A node, bounded by the time of the whole file and not by that of one command. */
+function serve(dataDir: string): Running {
+  const flags = ["--listen-client-urls=http://127.0.0.1:0", "--listen-metrics-urls=none"];
+  return start(["serve", "--data-dir", dataDir, ...flags], "", 10 * RUN_TIMEOUT_MS);
+}
+
+async function urlOf(served: Running): Promise<string> {
+  await served.said('"ready":true');
+  return (JSON.parse(served.out) as { client: string[] }).client[0] as string;
+}
 
 interface Running {
   readonly child: ChildProcess;
@@ -222,21 +221,16 @@ describe("harmonydb as a client", { timeout: 60_000 }, () => {
   });
 
   it("says where a connection was lost, and believes in no lock beyond its time", async () => {
-    const other = bench.run(
-      "serve",
-      "--data-dir",
-      join(bench.root, "other"),
-      "--listen-client-urls=http://127.0.0.1:0",
-      "--listen-metrics-urls=none",
-    );
-    const url = (await other.ready()).client[0] as string;
+    const other = serve(join(bench.root, "other"));
+    const url = await urlOf(other);
     const watching = start(["watch", "a", "--rev", "1", "--endpoints", url]);
     expect((await harmonydb(["put", "a", "1", "--endpoints", url])).exit).toBe(0);
     await watching.said("PUT\na\n1\n");
     const script = "echo begun; sleep 10";
     const locked = start(["lock", "l", "--ttl", "4", "--endpoints", url, "--", "sh", "-c", script]);
     await locked.said("begun\n");
-    await other.kill("SIGKILL");
+    other.child.kill("SIGKILL");
+    await other.ended;
     const lost = await locked.ended;
     expect(lost.exit).toBe(1);
     expect(lost.err).toMatch(/^harmonydb: the lock l was lost: /);
