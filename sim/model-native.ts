@@ -1,14 +1,22 @@
-/** HarmonyDB's own commands on the whiteboard: conditions, counters, and many keys at once, each in one revision. */
-import type { Condition, NativeRequest, Outcome } from "../src/db/index.ts";
+/**
+ * HarmonyDB's own commands on the whiteboard: conditions, counters, locks, and many keys at once, each in one revision.
+ *
+ * The whiteboard has no clock. Each request for a lock has a longer TTL than all before it, so its deadline is later,
+ * and it makes a revision.
+ */
+import type { Condition, NativeRequest, Outcome, Refusal } from "../src/db/index.ts";
 import type { KvModel } from "./model.ts";
 import { keyText } from "./model.ts";
-import { sameBytes } from "./violation.ts";
+import { SOME_MS, sameBytes } from "./violation.ts";
 
-/** The commands that the workload sends, none of which knows of time. */
+/** The commands that the workload sends. Of time only locks know, and theirs do not end within a run. */
 export type TimelessRequest = Extract<
   NativeRequest,
-  { readonly kind: "set" | "incr" | "append" | "mset" | "mdel" }
+  { readonly kind: "set" | "incr" | "append" | "mset" | "mdel" | LockKind }
 >;
+
+export type LockKind = "lock" | "unlock" | "extendLock";
+export type LockingRequest = Extract<NativeRequest, { readonly kind: LockKind }>;
 
 const INT64_MAX = 0x7fff_ffff_ffff_ffffn;
 const INT64_MIN: bigint = -INT64_MAX - 1n;
@@ -17,6 +25,7 @@ export function applyNative(model: KvModel, request: TimelessRequest): Outcome {
   switch (request.kind) {
     case "set": {
       const key = keyText(request.key);
+      if (model.isLocked(key)) return refusal(model, "LOCKED");
       const prevKv = request.prevKv ? model.keyValueOf(key) : null;
       const succeeded = request.condition === null || holds(model, key, request.condition);
       if (succeeded)
@@ -25,6 +34,7 @@ export function applyNative(model: KvModel, request: TimelessRequest): Outcome {
     }
     case "incr": {
       const key = keyText(request.key);
+      if (model.isLocked(key)) return refusal(model, "LOCKED");
       const before = model.keyValueOf(key);
       const number = before === null ? 0n : integerOf(before.value);
       if (number === null) return refusal(model, "NOT_AN_INTEGER");
@@ -41,6 +51,7 @@ export function applyNative(model: KvModel, request: TimelessRequest): Outcome {
     }
     case "append": {
       const key = keyText(request.key);
+      if (model.isLocked(key)) return refusal(model, "LOCKED");
       const before = model.keyValueOf(key);
       const value = new Uint8Array((before?.value.length ?? 0) + request.value.length);
       if (before !== null) value.set(before.value);
@@ -50,6 +61,7 @@ export function applyNative(model: KvModel, request: TimelessRequest): Outcome {
     }
     case "mset": {
       const { condition, items } = request;
+      if (items.some(({ key }) => model.isLocked(keyText(key)))) return refusal(model, "LOCKED");
       const succeeded =
         condition === "none" ||
         items.every(
@@ -69,7 +81,46 @@ export function applyNative(model: KvModel, request: TimelessRequest): Outcome {
         });
       return { kind: "mdel", revision: model.revision, deleted: there.length };
     }
+    case "lock":
+    case "unlock":
+    case "extendLock":
+      return applyLocking(model, request);
   }
+}
+
+function applyLocking(model: KvModel, request: LockingRequest): Outcome {
+  const key = keyText(request.key);
+  const before = model.keyValueOf(key);
+  if (before !== null && !model.isLocked(key)) return refusal(model, "WRONG_KIND");
+  const isHolder = before !== null && sameBytes(before.value, request.token);
+  if (request.kind === "lock") {
+    const acquired = before === null || isHolder;
+    if (acquired)
+      model.inOneRevision((revision) => model.write(key, request.token, 0n, revision, true));
+    return {
+      kind: "lock",
+      revision: model.revision,
+      acquired,
+      fence: before?.createRevision ?? model.revision,
+      token: acquired ? request.token : (before?.value as Uint8Array),
+      deadlineMs: SOME_MS,
+      leftMs: acquired ? request.ttlMs : SOME_MS,
+    };
+  }
+  const isMeant = isHolder && (request.fence === 0 || request.fence === before.createRevision);
+  if (request.kind === "unlock") {
+    if (isMeant) model.inOneRevision((revision) => model.write(key, null, 0n, revision));
+    return { kind: "unlock", revision: model.revision, released: isMeant };
+  }
+  if (isMeant)
+    model.inOneRevision((revision) => model.write(key, request.token, 0n, revision, true));
+  return {
+    kind: "extendLock",
+    revision: model.revision,
+    extended: isMeant,
+    fence: isMeant ? before.createRevision : 0,
+    deadlineMs: isMeant ? SOME_MS : 0,
+  };
 }
 
 function holds(model: KvModel, key: string, condition: Condition): boolean {
@@ -88,7 +139,7 @@ function holds(model: KvModel, key: string, condition: Condition): boolean {
   }
 }
 
-function refusal(model: KvModel, code: "NOT_AN_INTEGER" | "OVERFLOW"): Outcome {
+function refusal(model: KvModel, code: Refusal["code"]): Outcome {
   return { kind: "error", code, revision: model.revision, detail: null };
 }
 

@@ -21,7 +21,7 @@ import type {
   WriteRequest,
 } from "../src/db/index.ts";
 import { applyNative, type TimelessRequest } from "./model-native.ts";
-import { sameBytes } from "./violation.ts";
+import { SOME_MS, sameBytes } from "./violation.ts";
 
 /** What the workload sends and the model knows. */
 export type ModelRequest = WriteRequest | TimelessRequest;
@@ -33,6 +33,8 @@ interface Version {
   /** Null: deleted. */
   readonly value: Uint8Array | null;
   readonly lease: bigint;
+  /** The value is the token of whoever holds the lock. */
+  readonly isLock?: boolean;
 }
 
 export interface ModelLease {
@@ -116,6 +118,9 @@ export class KvModel {
       case "append":
       case "mset":
       case "mdel":
+      case "lock":
+      case "unlock":
+      case "extendLock":
         return applyNative(this, request);
       case "put":
       case "deleteRange":
@@ -165,13 +170,23 @@ export class KvModel {
     return version === null ? null : keyValue(key, version, false);
   }
 
+  isLocked(key: string): boolean {
+    return this.#liveAt(key, this.revision)?.isLock === true;
+  }
+
   inOneRevision(change: (revision: number) => void): void {
     change(this.revision + 1);
     this.revision++;
   }
 
   /** Within `inOneRevision`; null deletes. */
-  write(key: string, value: Uint8Array | null, lease: bigint, revision: number): void {
+  write(
+    key: string,
+    value: Uint8Array | null,
+    lease: bigint,
+    revision: number,
+    isLock: boolean = false,
+  ): void {
     if (value === null) {
       this.#remove(key, revision);
       return;
@@ -183,6 +198,7 @@ export class KvModel {
       version: (previous?.version ?? 0) + 1,
       value,
       lease,
+      isLock,
     });
   }
 
@@ -257,11 +273,14 @@ export class KvModel {
 
   /** etcd looks at the lease of a put first when it stands alone and last in a transaction, and at ranges after puts. */
   #refusalOf(op: RequestOp, taken: ReadonlyMap<TxnRequest, boolean>): Refusal["code"] | null {
-    if (op.kind === "put") return this.#leaseRefusal(op) ?? this.#keyRefusal(op);
+    if (op.kind === "put")
+      return this.#leaseRefusal(op) ?? this.#keyRefusal(op) ?? this.#lockRefusal(op);
     const ops = chosenOps(op, taken);
     for (const inner of ops) {
       const refused =
-        inner.kind === "put" ? (this.#keyRefusal(inner) ?? this.#leaseRefusal(inner)) : null;
+        inner.kind === "put"
+          ? (this.#keyRefusal(inner) ?? this.#leaseRefusal(inner) ?? this.#lockRefusal(inner))
+          : null;
       if (refused !== null) return refused;
     }
     for (const inner of ops) {
@@ -281,6 +300,11 @@ export class KvModel {
     return needsKey && this.#liveAt(keyText(op.key), this.revision) === null
       ? "KEY_NOT_FOUND"
       : null;
+  }
+
+  /** No branch of the workload deletes a key that it puts, so a lock is never released on the way. */
+  #lockRefusal(op: PutRequest): Refusal["code"] | null {
+    return this.isLocked(keyText(op.key)) ? "LOCKED" : null;
   }
 
   #run(
@@ -451,7 +475,7 @@ function compareText(a: string, b: string): number {
 }
 
 function keyValue(key: string, version: Version, keysOnly: boolean): KeyValue {
-  return {
+  const plain = {
     key: keyBytes(key),
     value: keysOnly || version.value === null ? NOTHING : version.value,
     createRevision: version.createRevision,
@@ -459,6 +483,7 @@ function keyValue(key: string, version: Version, keysOnly: boolean): KeyValue {
     version: version.version,
     lease: version.lease,
   };
+  return version.isLock === true ? { ...plain, deadlineMs: SOME_MS, isLock: true } : plain;
 }
 
 function compares({ operand, result }: Compare, version: Version | null): boolean {

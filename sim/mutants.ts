@@ -271,6 +271,14 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "reader.varint();",
     why: "a checkpoint carries the compact revision",
   },
+  {
+    name: "locks-are-not-counted-after-a-restart",
+    layer: "mvcc",
+    file: "mvcc/store.js",
+    find: "this.#lockCount = reader.isAtEnd ? 0 : reader.varint();",
+    replace: "this.#lockCount = (reader.isAtEnd ? 0 : reader.varint()) * 0;",
+    why: "whoever puts a key after a restart takes the lock that it holds",
+  },
   // ---- replica
   {
     name: "proposed-and-called-certainly-not-applied",
@@ -394,6 +402,30 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'const succeeded = condition === "none" ||',
     replace: 'const succeeded = condition !== "all" ||',
     why: "all keys of an mset are absent, or none of them is set",
+  },
+  {
+    name: "a-renewal-gives-another-fence",
+    layer: "db",
+    file: "db/locks.js",
+    find: "{ createRevision: fence ?? store.revisionInTxn }",
+    replace: "{ createRevision: store.revisionInTxn }",
+    why: "a fencing token is the revision of the acquisition, however often it is renewed",
+  },
+  {
+    name: "a-second-owner-takes-a-lock-that-is-held",
+    layer: "db",
+    file: "db/locks.js",
+    find: "if (old !== undefined && !equalBytes(old.value, token))",
+    replace: "if (old !== undefined && old.version > 2 && !equalBytes(old.value, token))",
+    why: "a lock has one owner at a time",
+  },
+  {
+    name: "anybody-gives-a-lock-back",
+    layer: "db",
+    file: "db/locks.js",
+    find: "equalBytes(old.value, request.token) &&",
+    replace: "",
+    why: "only its owner's token releases or extends a lock",
   },
   // ---- cluster: what only shows among several voters
   {

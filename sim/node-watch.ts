@@ -36,6 +36,7 @@ export const NODE_MARKS = {
   closed: "a clean stop and a clean start",
   rotRefused: "damage was refused",
   ownCompaction: "the database compacted by itself",
+  lockHeld: "a lock was held over a restart",
   intervalLoss: "the interval mode lost what it may lose",
 } as const;
 

@@ -11,11 +11,12 @@
  */
 import type { HarmonyError } from "../src/base/index.ts";
 import type { LeaseStatus, Outcome, RangeRequest, TxnRequest } from "../src/db/index.ts";
+import { LockLedger } from "./lock-ledger.ts";
 import { Marks } from "./marks.ts";
 import { KvModel, type ModelLease, type ModelRequest } from "./model.ts";
 import { NODE_MARKS } from "./node-watch.ts";
 import { Futures, type Issued, nameOf, type Possible } from "./oracle-futures.ts";
-import { historyMismatch, leaseMismatch, type Observed } from "./oracle-compare.ts";
+import { EVERYTHING, historyMismatch, leaseMismatch, type Observed } from "./oracle-compare.ts";
 import { check, difference, show, Violation } from "./violation.ts";
 
 export interface OracleOptions {
@@ -46,6 +47,8 @@ export class Oracle {
   readonly #options: OracleOptions;
   readonly #nowMs: () => number;
   readonly #marks: Marks;
+  /** A copy begins with an empty one. */
+  readonly #locks = new LockLedger();
   #possible: readonly Possible[];
   /** Issued and neither answered nor refused. In the order of the log. */
   #queue: Issued[] = [];
@@ -117,11 +120,13 @@ export class Oracle {
   issue(request: ModelRequest): Issued {
     const issued = { request, issuedAtMs: this.#nowMs(), ordinal: this.#issued++, isOver: false };
     this.#queue.push(issued);
+    this.#locks.issued(issued);
     return issued;
   }
 
   /** The database answered a command. */
   answered(issued: Issued, error: HarmonyError | null, outcome: Outcome): void {
+    this.#locks.answered(issued, error, outcome, this.#nowMs());
     if (error !== null) {
       issued.isOver = true;
       if (!error.maybeApplied) this.#neverHappened(issued, error);
@@ -193,6 +198,9 @@ export class Oracle {
     );
     let reason = `no prefix of ${this.#queue.length} unknown commands gives revision ${observed.revision}`;
     this.#reopenings++;
+    const lossMs = this.#mayLose ? this.#safeMs : Number.POSITIVE_INFINITY;
+    if (this.#locks.reopened(observed.range(EVERYTHING), lossMs) > 0)
+      this.#marks.hit(NODE_MARKS.lockHeld);
     // A guess between several histories is made with all of the history in view.
     const isCertain = this.#possible.length === 1 && this.#dueLeases(this.#model).length === 0;
     // An id is given once, so what is held has not ended.
@@ -306,15 +314,24 @@ export class Oracle {
    */
   *#beginnings(): Generator<Possible, void, void> {
     yield* this.#possible;
-    const { fsyncIntervalMs = 0 } = this.#options;
-    if (fsyncIntervalMs === 0 || !this.#lostPower) return;
-    const safeMs = (this.#endedAtMs ?? this.#nowMs()) - fsyncIntervalMs - SYNC_MS;
+    if (!this.#mayLose) return;
+    const safeMs = this.#safeMs;
     for (let i = this.#unsynced.length - 1; i >= 0; i--) {
       // Without the acknowledgement that came next.
       if ((this.#unsynced[i + 1]?.atMs ?? Number.POSITIVE_INFINITY) <= safeMs) return;
       const { model } = this.#unsynced[i] as { readonly model: KvModel };
       yield { model: model.copy(), happened: LOST };
     }
+  }
+
+  get #mayLose(): boolean {
+    return (this.#options.fsyncIntervalMs ?? 0) > 0 && this.#lostPower;
+  }
+
+  /** What was acknowledged before is on the disk. */
+  get #safeMs(): number {
+    const { fsyncIntervalMs = 0 } = this.#options;
+    return (this.#endedAtMs ?? this.#nowMs()) - fsyncIntervalMs - SYNC_MS;
   }
 
   /** After a run in the interval mode that was cut off, revisions go on far beyond all that can have been given. */

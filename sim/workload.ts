@@ -14,7 +14,7 @@ import type {
   WriteRequest,
 } from "../src/db/index.ts";
 import { keyBytes, type ModelRequest } from "./model.ts";
-import type { TimelessRequest } from "./model-native.ts";
+import type { LockingRequest, TimelessRequest } from "./model-native.ts";
 
 export interface WorkloadOptions {
   readonly keys: number;
@@ -36,6 +36,8 @@ export interface Surroundings {
 const NO_END = new Uint8Array(0);
 const ZERO = new Uint8Array(1);
 const LONG_LEASE_SECONDS = 100_000;
+/** Far beyond the jumps of a wall clock that somebody sets while the node is down: no lock ends within a run. */
+const LOCK_TTL_MS = 1_000_000_000_000;
 const RESULTS: readonly CompareResult[] = ["equal", "greater", "less", "notEqual"];
 
 export class Workload {
@@ -45,6 +47,7 @@ export class Workload {
   #leases: bigint[] = [];
   #nextLease = 1n;
   #values = 0;
+  #lockRequests = 0;
   /** At most one lease that ends by itself has keys at a time: then its end can be told from the revisions. */
   #shortLease: bigint | null = null;
 
@@ -219,11 +222,15 @@ export class Workload {
     }
   }
 
-  #native(around: Surroundings): TimelessRequest {
+  #native(around: Surroundings): ModelRequest {
     const random = this.#random;
     const key = this.#key();
     const none = { kind: "none" } as const;
-    switch (random.below(5)) {
+    switch (random.below(8)) {
+      case 5:
+      case 6:
+      case 7:
+        return this.#locking(around);
       case 0:
         return {
           kind: "set",
@@ -259,6 +266,52 @@ export class Workload {
       default:
         return { kind: "mdel", keys: this.#someKeys() };
     }
+  }
+
+  /** Owners of locks, and others who write to the keys of locks or lock the keys of others. */
+  #locking(around: Surroundings): LockingRequest | TimelessRequest | WriteRequest {
+    const random = this.#random;
+    const key = random.percent(96) ? keyBytes(`lock/${random.below(3)}`) : this.#key();
+    const token = keyBytes(`owner${random.below(3)}`);
+    // Nobody guesses a fence; a wrong one is that of somebody else, or of an acquisition that is over.
+    const fence = random.percent(15) ? random.between(1, around.revision) : 0;
+    const die = random.below(100);
+    if (die < 35)
+      return { kind: "lock", key, token, ttlMs: LOCK_TTL_MS + 1000 * this.#lockRequests++ };
+    if (die < 60) return { kind: "unlock", key, token, fence };
+    if (die < 80) {
+      const ttlMs = LOCK_TTL_MS + 1000 * this.#lockRequests++;
+      return { kind: "extendLock", key, token, fence, ttlMs };
+    }
+    if (die < 83) return this.#put(key, true);
+    if (die < 91) return { kind: "deleteRange", key, rangeEnd: NO_END, prevKv: true };
+    if (die < 93) {
+      const put = random.percent(50);
+      return {
+        kind: "txn",
+        compare: [],
+        success: [
+          put
+            ? this.#put(key, false)
+            : { kind: "deleteRange", key, rangeEnd: NO_END, prevKv: false },
+          this.#put(this.#privateKey(), false),
+        ],
+        failure: [],
+      };
+    }
+    if (die < 95) return { kind: "append", key, value: keyBytes("+") };
+    if (die < 97)
+      return {
+        kind: "mset",
+        items: [...new Set([key, ...this.#someKeys()])].map((one) => ({
+          key: one,
+          value: this.#value(),
+        })),
+        condition: "none",
+        lease: 0n,
+        expiry: { kind: "none" },
+      };
+    return { kind: "mdel", keys: [key] };
   }
 
   #someKeys(): Uint8Array[] {
