@@ -577,4 +577,28 @@ export const REVERTED: readonly Mutant[] = [
     replace: "const isStranger = false;",
     why: "a misdirected vote of one group is mixed into the vote of another (D15)",
   },
+  {
+    name: "a-torn-meta-stays",
+    layer: "btree",
+    file: "btree/btree-engine.js",
+    find: "if (wipe)",
+    replace: "if (false)",
+    why: "a second torn write completes the first, which names pages that are others' by then (D19)",
+  },
+  {
+    name: "the-spare-may-be-the-live-manifest",
+    layer: "wal",
+    file: "wal/recovery.js",
+    find: 'if (names.includes("MANIFEST") && !(yield* isSpare(this.files, spare)))',
+    replace: "if (false)",
+    why: "a name whose removal was lost leads to the live manifest, which is written over (D30)",
+  },
+  {
+    name: "segments-go-without-an-order",
+    layer: "wal",
+    file: "wal/release.js",
+    find: "yield* syncDirectory(files, `${directory}/wal`);\n            yield* closeFile(segment.file);",
+    replace: "yield* closeFile(segment.file);",
+    why: "a power loss keeps the removal of a later segment and not that of an earlier one (D26)",
+  },
 ];

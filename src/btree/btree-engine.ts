@@ -6,6 +6,8 @@
  * - no meta is written before all pages that it reaches are synced;
  * - it replaces the older meta, so the newer one stays whole until the new one is synced;
  * - no page that a meta on disk reaches is written until that meta has been replaced and the replacement synced;
+ * - a place that holds no whole meta is wiped before any page is written: what an earlier process wrote of a meta could
+ *   be completed by a write that is torn again, and would name pages that have been given to others since;
  * - after a failed write or sync the old checkpoint is in force. When the disk was full, everything that was not
  *   proven durable is written again by the next call; after any other failure there is no next call.
  */
@@ -110,11 +112,14 @@ export class BTreeEngine implements Engine {
   /** The last checkpoint found no room for its pages: the next one uses the lowest places there are. */
   #isShortOfRoom = false;
   #fileSizeBytes: number;
+  /** The place of the next meta holds something that is none. */
+  #hasTornMeta: boolean;
 
   private constructor(opened: OpenedFile, slabSizeBytes: number) {
     const { newest, older } = opened;
     this.#file = opened.file;
     this.#fileSizeBytes = opened.fileSizeBytes;
+    this.#hasTornMeta = opened.usedOlderMeta;
     const pager = new Pager(opened.file, crc32c(newest.meta.fileId), slabSizeBytes);
     this.#pager = pager;
     if (older !== null) this.#older = this.#restoreOlder(older, newest);
@@ -234,11 +239,13 @@ export class BTreeEngine implements Engine {
   *#writeCheckpoint(checkpoint: CheckpointMeta): Io<void> {
     const file = this.#file;
     if (this.#isShortOfRoom) this.#moveDirtyDown();
+    const wipe = this.#hasTornMeta;
     // In the call itself: the state and the applied index in `checkpoint` belong together (fault-rules D20).
     const captured = this.#capture();
     const end = (captured.dirty.highest + 1) * PAGE_SIZE;
     this.#fileSizeBytes = Math.max(this.#fileSizeBytes, end);
     try {
+      if (wipe) yield* this.#wipeTornMeta();
       yield* writePages(file, this.#pager, captured.dirty);
       yield* syncFile(file);
     } catch (error) {
@@ -261,6 +268,13 @@ export class BTreeEngine implements Engine {
     yield* this.#succeed({ meta, pin: captured.pin });
     yield* this.#returnTail(captured.dirty.size);
     yield* this.#moveDown();
+  }
+
+  *#wipeTornMeta(): Io<void> {
+    const place = (this.#newest.meta.number + 1) % 2;
+    yield* writeFile(this.#file, place * PAGE_SIZE, new Uint8Array(PAGE_SIZE));
+    yield* syncFile(this.#file);
+    this.#hasTornMeta = false;
   }
 
   /**

@@ -283,3 +283,29 @@ describe("a meta that only the cache may have", () => {
     }
   });
 });
+
+describe("a meta that was torn", () => {
+  it("is wiped, durably, before any page is written: a second torn write could complete it (D19)", () => {
+    const { machine, engine } = prepare(31);
+    runIoNow(machine, checkpoint(engine, 3));
+    machine.losePower("keep-all");
+    // Checkpoint 3 is the fifth meta and has the first place; all but its last sector has arrived.
+    machine.disk.damage(PATH, 4096 - 512, new Uint8Array(512).fill(0xff));
+    const again = open(machine);
+    expect(again.checkpoints.newest?.appliedIndex).toBe(2);
+    again.tree(0).put(keyOf(1), utf8("other"));
+    const trace: string[] = [];
+    machine.disk.observer = (moment, operation): void => {
+      if (moment !== "after" || !/^(?:write|sync)$/.test(operation.kind)) return;
+      const place = operation.kind === "write" ? operation.offset / 4096 : "";
+      const torn = machine.disk.contents(PATH).subarray(0, 4096);
+      trace.push(`${operation.kind} ${place} ${torn.every((byte) => byte === 0)}`.trim());
+    };
+    runIoNow(machine, checkpoint(again, 3));
+    expect(trace.slice(0, 2)).toEqual(["write 0 true", "sync  true"]);
+    expect(trace.filter((line) => line.startsWith("write 0 "))).toHaveLength(2);
+    const after = state(again);
+    machine.losePower("lose-all");
+    expect(state(open(machine))).toBe(after);
+  });
+});

@@ -26,8 +26,8 @@ import {
   renameFile,
   syncDirectory,
   syncFile,
-  truncateFile,
   unlinkFile,
+  unlinkIfThere,
   writeFile,
 } from "../env/index.ts";
 
@@ -266,10 +266,10 @@ export function* writeVersion(
     ...(unsynced === null ? {} : { unsynced }),
   };
   const temporary = `${directory}/tmp/VERSION`;
-  const file = yield* openFile(files, temporary, { access: "readwrite", create: "if-missing" });
+  // What is there may be VERSION itself, under the name that it was made with and that a power loss brought back.
+  yield* unlinkIfThere(files, temporary);
+  const file = yield* openFile(files, temporary, { access: "readwrite", create: "exclusive" });
   const bytes = utf8(seal(JSON.stringify(version)));
-  // An earlier first start, cut short, may have left a longer one.
-  yield* truncateFile(file, 0);
   yield* writeFile(file, 0, bytes);
   yield* syncFile(file);
   yield* closeFile(file);

@@ -30,6 +30,7 @@ export {
   syncFile,
   truncateFile,
   unlinkFile,
+  unlinkIfThere,
   writeFile,
   writeFully,
 } from "./io.ts";

@@ -10,7 +10,14 @@
  *     runIo(load(files, path), (error, bytes) => ...);
  */
 import { assert } from "../base/index.ts";
-import type { Completion, DirectoryLock, File, FileError, Files, OpenOptions } from "./files.ts";
+import {
+  type Completion,
+  type DirectoryLock,
+  type File,
+  FileError,
+  type Files,
+  type OpenOptions,
+} from "./files.ts";
 
 /** One operation to start: calls `done` when it has ended. */
 export type IoStep = (done: (error: FileError | null, value: unknown) => void) => void;
@@ -69,6 +76,15 @@ export function renameFile(files: Files, from: string, to: string): Io<void> {
 
 export function unlinkFile(files: Files, path: string): Io<void> {
   return one((done) => files.unlink(path, done));
+}
+
+/** As `unlinkFile`; nothing to remove is fine. */
+export function* unlinkIfThere(files: Files, path: string): Io<void> {
+  try {
+    yield* unlinkFile(files, path);
+  } catch (error) {
+    if (!(error instanceof FileError && error.code === "ENOENT")) throw error;
+  }
 }
 
 export function listDirectory(files: Files, directory: string): Io<readonly string[]> {

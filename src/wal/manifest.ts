@@ -27,11 +27,19 @@ import {
   syncFile,
   truncateFile,
   writeFile,
+  unlinkIfThere,
 } from "../env/index.ts";
 import type { GroupId, LogIndex, Term } from "../raft/index.ts";
 import type { GroupState, GroupTable } from "./group-state.ts";
 import { type LiveSegment, segmentAt } from "./live-segment.ts";
-import { alignUp, checkPreamble, MANIFEST_MAGIC, PREAMBLE_BYTES, writePreamble } from "./format.ts";
+import {
+  alignUp,
+  checkPreamble,
+  isZero,
+  MANIFEST_MAGIC,
+  PREAMBLE_BYTES,
+  writePreamble,
+} from "./format.ts";
 import { IDENTITY_BYTES, readIdentity, writeIdentity } from "./segment.ts";
 import type { Lsn, WalIdentity } from "./types.ts";
 
@@ -176,6 +184,9 @@ export function* replaceFile(
   spareBytes = 0,
 ): Io<void> {
   const temporary = `${directory}/tmp/${name}`;
+  // Without a spare nothing is to be there. What is there may be the live file under the name that it was made with:
+  // a power loss can undo the removal of that name alone.
+  if (spareBytes === 0) yield* unlinkIfThere(files, temporary);
   const file = yield* openFile(files, temporary, { access: "readwrite", create: "if-missing" });
   try {
     // Written before it is cut, so that a spare gives its space to it.
@@ -206,6 +217,12 @@ function* makeSpare(files: Files, path: string, bytes: number): Io<void> {
   } catch (error) {
     if (!isNoSpace(error)) throw error;
   }
+}
+
+/** Whether a file under `tmp/` is what `makeSpare` leaves: nothing but zeros. */
+export function* isSpare(files: Files, path: string): Io<boolean> {
+  const bytes = yield* readWhole(files, path, BYTES_MAX);
+  return isZero(bytes, 0, bytes.length);
 }
 
 /**

@@ -500,6 +500,25 @@ describe("the manifest", () => {
     expect(synced).toBeGreaterThan(renamed);
     expect(removed).toBeGreaterThan(synced);
   });
+
+  it("D26: segments go one after the other, so that no power loss leaves a gap", () => {
+    const lab = new Lab(17);
+    const wal = lab.create();
+    for (let i = 1; i <= 30; i++)
+      lab.append(wal, [batch(0, 1, i, i, { term: 1, vote: 7, commit: i }, 900)]);
+    const trace: string[] = [];
+    lab.machine.disk.observer = (moment, operation): void => {
+      if (moment === "after" && /data\/wal/.test(operation.path))
+        trace.push(`${operation.kind} ${operation.path}`);
+    };
+    lab.release(wal, 0, 15);
+    lab.release(wal, 0, 30);
+    const order = trace.filter((line) => /^(?:unlink|syncDir) /.test(line));
+    const removed = order.filter((line) => line.startsWith("unlink"));
+    expect(removed.length).toBeGreaterThan(2);
+    expect(removed).toEqual(removed.toSorted());
+    expect(order).toEqual(removed.flatMap((line) => [line, "syncDir data/wal"]));
+  });
 });
 
 describe("failures of the disk", () => {

@@ -42,7 +42,7 @@ import { alignUp } from "./format.ts";
 import { type FrameHeader, type FrameRow, placeFrame } from "./frame.ts";
 import { GroupTable } from "./group-state.ts";
 import { type LiveSegment, newSegment } from "./live-segment.ts";
-import { manifestOf, readManifest, writeManifest } from "./manifest.ts";
+import { isSpare, manifestOf, readManifest, writeManifest } from "./manifest.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { Replay } from "./replay.ts";
 import {
@@ -255,8 +255,11 @@ class Recovery {
     let manifestLsn = renewed.durableLsn;
     try {
       yield* writeManifest(this.files, this.options.directory, renewed);
-      for (const segment of obsolete) yield* unlinkFile(this.files, segment.path);
-      if (obsolete.length > 0) yield* syncDirectory(this.files, this.directory);
+      for (const segment of obsolete) {
+        yield* unlinkFile(this.files, segment.path);
+        // One after the other, so that no power loss leaves a gap between names that stay.
+        yield* syncDirectory(this.files, this.directory);
+      }
     } catch (error) {
       // The old one is right, but says less. What it may still name stays until a later one is durable.
       if (!isFull(error)) throw error;
@@ -288,7 +291,11 @@ class Recovery {
     };
   }
 
-  /** Removes what was being made when the process ended, before anything needs its room. The manifest's spare stays. */
+  /**
+   * Removes what was being made when the process ended, before anything needs its room. The manifest's spare stays, if
+   * it is one: after a power loss the name may still lead to the live manifest, which had been renamed and whose old
+   * name was not yet durably gone, and would be written over in its place.
+   */
   *#clearTemporary(): Io<void> {
     const directory = `${this.options.directory}/tmp`;
     let names: readonly string[];
@@ -302,6 +309,9 @@ class Recovery {
     }
     for (const name of [NEXT_SEGMENT, "VOTE"])
       if (names.includes(name)) yield* unlinkFile(this.files, `${directory}/${name}`);
+    const spare = `${directory}/MANIFEST`;
+    if (names.includes("MANIFEST") && !(yield* isSpare(this.files, spare)))
+      yield* unlinkFile(this.files, spare);
   }
 
   /** Replays a segment that has a successor. Returns its footer when that has to be written anew. */

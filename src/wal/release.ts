@@ -157,9 +157,11 @@ export class Releases {
     for (const { log } of groups.all()) log.forgetBelow(beginLsn);
     for (const segment of removed) {
       yield* unlinkFile(files, segment.path);
+      // One after the other: a power loss may keep any of the names whose removal is not synced, and the log that is
+      // found must have no gap.
+      yield* syncDirectory(files, `${directory}/wal`);
       yield* closeFile(segment.file);
     }
-    yield* syncDirectory(files, `${directory}/wal`);
   }
 
   /** How many segments from the front are needed by no group. The present one always stays. */
