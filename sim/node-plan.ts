@@ -4,6 +4,7 @@
  */
 import { hash32, Random } from "../src/base/index.ts";
 import type { CrashMode } from "../src/env/sim/index.ts";
+import type { ModelRequest } from "./model.ts";
 import { logUniform, type NodeWorldOptions } from "./node-options.ts";
 import type { Halt, NodeStep, PowerLoss } from "./node-steps.ts";
 import { COMMANDS_PER_CYCLE } from "./node-watch.ts";
@@ -277,10 +278,20 @@ export class NodePlan {
     const isImpatient = this.#options.faults.impatience && random.percent(15);
     return {
       do: "write",
-      request: this.#workload.anyWrite(this.#view.oracle),
+      request: this.#drawWrite(),
       timeoutMs: isImpatient ? random.pick([0, 0.1, 1, 10]) : null,
       prove: random.below(200) === 0,
     };
+  }
+
+  /**
+   * The answer of a physical compaction comes late, after those of commands behind it. In the interval mode the moments
+   * of the answers are all that is known of what a power loss may take, so there it is not asked for.
+   */
+  #drawWrite(): ModelRequest {
+    const request = this.#workload.anyWrite(this.#view.oracle);
+    const isInterval = (this.#options.node.fsyncIntervalMs ?? 0) > 0;
+    return isInterval && request.kind === "compact" ? { ...request, physical: false } : request;
   }
 
   #read(): NodeStep {

@@ -26,7 +26,7 @@ export interface Possible {
 
 /** Equal for states that nobody can tell apart, now or later: the answers that are on their way count too. */
 export function nameOf({ model, happened }: Possible): string {
-  let name = `${model.signature} ${[...model.leases.keys()].join()} `;
+  let name = `${model.signature} ${model.compactRevision} ${[...model.leases.keys()].join()} `;
   for (const outcome of happened.values())
     name += outcome.kind === "leaseKeepAlive" ? `k${outcome.ttlSeconds} ` : `${outcome.kind} `;
   return name;
