@@ -322,6 +322,8 @@ const SCENARIOS: readonly StorageScenario[] = [
       issue(part(0, { sizes: [2000] })),
       issue(part(1, { sizes: [2000] })),
       settle,
+      // Segments go one after the other, each with a sync of its own.
+      pass(10),
     ],
   },
   {

@@ -219,7 +219,10 @@ function* makeSpare(files: Files, path: string, bytes: number): Io<void> {
   }
 }
 
-/** Whether a file under `tmp/` is what `makeSpare` leaves: nothing but zeros. */
+/**
+ * Whether a file under `tmp/` is what `makeSpare` leaves: nothing but zeros. After a power loss the name may lead to the
+ * live manifest, which was renamed and whose old name was not durably gone: it would be written over in its place.
+ */
 export function* isSpare(files: Files, path: string): Io<boolean> {
   const bytes = yield* readWhole(files, path, BYTES_MAX);
   return isZero(bytes, 0, bytes.length);

@@ -13,8 +13,7 @@
  * 3. Replay the segments before the last: all of it is proven, because a segment gets its header after that.
  * 4. In the last one find x and D, then cut or refuse.
  * 5. Build the segment that the log goes on in, with the unproven frames copied into it; sync; rename; sync (D10).
- * 6. Seal the segment before it, whose tail now counts no more. Write the manifest, which names the new segment;
- *    remove what is obsolete.
+ * 6. Seal the segment before it, whose tail now counts no more. Write the manifest anew; remove what is obsolete.
  *
  * A crash at any point leaves a directory of which all this can be done again.
  */
@@ -257,8 +256,7 @@ class Recovery {
       yield* writeManifest(this.files, this.options.directory, renewed);
       for (const segment of obsolete) {
         yield* unlinkFile(this.files, segment.path);
-        // One after the other, so that no power loss leaves a gap between names that stay.
-        yield* syncDirectory(this.files, this.directory);
+        yield* syncDirectory(this.files, this.directory); // One by one: no power loss leaves a gap.
       }
     } catch (error) {
       // The old one is right, but says less. What it may still name stays until a later one is durable.
@@ -291,11 +289,7 @@ class Recovery {
     };
   }
 
-  /**
-   * Removes what was being made when the process ended, before anything needs its room. The manifest's spare stays, if
-   * it is one: after a power loss the name may still lead to the live manifest, which had been renamed and whose old
-   * name was not yet durably gone, and would be written over in its place.
-   */
+  /** Removes what was being made when the process ended, before anything needs its room. A spare stays (`isSpare`). */
   *#clearTemporary(): Io<void> {
     const directory = `${this.options.directory}/tmp`;
     let names: readonly string[];
@@ -503,8 +497,7 @@ class Recovery {
 
   /**
    * Writes the new tail under `tmp/`: the header, copies of `frames`, zeros up to `sizeBytes`. Null, and no file, when
-   * the disk has no room for it: the next attempt begins with a new file, because nothing is known of a write that
-   * failed.
+   * the disk has no room for it: nothing is known of a write that failed, so the next attempt begins with a new file.
    */
   *#buildTail(
     source: SegmentReader,
@@ -602,10 +595,7 @@ class Recovery {
     if (segment !== null) segment.sizeBytes = offset + FOOTER_BYTES;
   }
 
-  /**
-   * All is replayed and nothing is changed or built yet: the last place to refuse. The log must hold what the checkpoints lack
-   * and reach what they hold.
-   */
+  /** The last place to refuse, before anything is built: the log must hold what the checkpoints lack, and reach them. */
   #judge(): void {
     const lostState = this.replay.unsettled;
     if (lostState !== null) throw new WalCorruptionError(lostState, "all groups");
