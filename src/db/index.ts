@@ -15,21 +15,6 @@
 export type { CallOptions, Database, DatabaseStatus, Durability, Reply } from "./database.ts";
 export type { CheckpointTriggers } from "./chores.ts";
 export { FORMAT_MAJOR, FORMAT_MINOR, lockDataDirectory, readVersion } from "./data-directory.ts";
-export {
-  type Call,
-  type Done,
-  type Entry,
-  HarmonyDB,
-  type Key,
-  type Range,
-  type Read,
-  type Txn,
-  type TxnAnswer,
-  type TxnCompare,
-  type TxnOp,
-  type TxnResult,
-  type Value,
-} from "./harmony.ts";
 export { Node, type NodeStats, type RecoveryStats, stopNode } from "./node.ts";
 export type { NodeOptions } from "./node-options.ts";
 export { openNode, startNode } from "./open-node.ts";

@@ -1,8 +1,8 @@
 /** The door in process: promises, what they resolve to and what they reject with (fault-rules O12). */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { HarmonyError, setVerifying, text } from "../base/index.ts";
-import { HarmonyDB } from "./index.ts";
-import { LOG, World } from "./world.suite.ts";
+import { HarmonyError, setVerifying, text } from "../../base/index.ts";
+import { EmbeddedDatabase, type HarmonyDB } from "./index.ts";
+import { LOG, World } from "../world.suite.ts";
 
 beforeAll(() => setVerifying(true));
 afterAll(() => setVerifying(false));
@@ -16,10 +16,20 @@ async function settled<T>(world: World, promise: Promise<T>): Promise<T> {
   promise.then(end, end);
   for (let turns = 0; !isOver && turns < 100_000; turns++) {
     // Promises go on in between.
-    await Promise.resolve();
+    for (let i = 0; i < 10; i++) await Promise.resolve();
     if (!isOver) world.machine.scheduler.step();
   }
   return promise;
+}
+
+/** The steps of an iteration, each with the time that it needs. */
+async function* driven<T>(world: World, all: AsyncIterable<T>): AsyncGenerator<T> {
+  const walk = all[Symbol.asyncIterator]();
+  for (;;) {
+    const step = await settled(world, walk.next());
+    if (step.done === true) return;
+    yield step.value;
+  }
 }
 
 async function codeOf(world: World, promise: Promise<unknown>): Promise<string> {
@@ -34,7 +44,15 @@ async function codeOf(world: World, promise: Promise<unknown>): Promise<string> 
 
 function opened(): { world: World; db: HarmonyDB } {
   const world = new World().open();
-  return { world, db: new HarmonyDB(world.node) };
+  return { world, db: doorOf(world) };
+}
+
+function doorOf(world: World): HarmonyDB {
+  return new EmbeddedDatabase(world.node, {
+    env: world.env,
+    newAborter: () => new AbortController(),
+    pinTimeoutMs: 60_000,
+  });
 }
 
 describe("the door in process", () => {
@@ -50,7 +68,7 @@ describe("the door in process", () => {
     expect(await settled(world, db.get("nothing"))).toBe(undefined);
     expect(await settled(world, db.get("b", { rev: 2 }))).toBe(undefined);
     const keys: string[] = [];
-    for await (const { key } of db.scan({ gte: "a" })) keys.push(key);
+    for await (const { key } of driven(world, db.scan({ gte: "a" }))) keys.push(key);
     expect(keys).toEqual(["a", "b"]);
     expect(await settled(world, db.del("a"))).toEqual({ rev: 4, ok: true });
     expect(await settled(world, db.del("a"))).toEqual({ rev: 4, ok: false });
@@ -64,16 +82,19 @@ describe("the door in process", () => {
     );
     await settled(world, Promise.all(puts));
     let seen = 0;
-    for await (const { rev } of db.scan({ prefix: "k" })) {
+    for await (const { rev } of driven(world, db.scan({ prefix: "k" }))) {
       if (seen++ === 0) await settled(world, db.put("k150", "changed"));
       expect(rev).toBeLessThanOrEqual(301);
     }
     expect(seen).toBe(300);
     const some: string[] = [];
-    for await (const { key } of db.scan({ gt: "k009", lte: "k100", limit: 70 })) some.push(key);
+    for await (const { key } of driven(world, db.scan({ gt: "k009", lte: "k100", limit: 70 })))
+      some.push(key);
     expect([some.length, some[0], some.at(-1)]).toEqual([70, "k010", "k079"]);
-    for await (const _ of db.scan({ gt: "b", lt: "a" })) expect("an empty range").toBe("empty");
-    for await (const _ of db.scan({ limit: 0 })) expect("no limit of 0").toBe("empty");
+    for await (const _ of driven(world, db.scan({ gt: "b", lt: "a" })))
+      expect("an empty range").toBe("empty");
+    for await (const _ of driven(world, db.scan({ limit: 0 })))
+      expect("no limit of 0").toBe("empty");
     await settled(world, db.close());
   });
 
@@ -165,7 +186,7 @@ describe("the door in process", () => {
     gte.fill(0xff);
     lt.fill(0);
     const seen: string[] = [];
-    for await (const entry of scan) {
+    for await (const entry of driven(world, scan)) {
       seen.push(entry.key);
       entry.rawKey.fill(seen.length % 2 === 0 ? 0 : 0xff);
     }
@@ -208,11 +229,13 @@ describe("the door in process", () => {
     expect(await late).toBe("CLOSED maybe=false");
     expect(await codeOf(world, db.get("a"))).toBe("CLOSED maybe=false");
     expect(await codeOf(world, db.get("a", { consistency: "local" }))).toBe("CLOSED maybe=false");
-    expect(await codeOf(world, db.scan().next())).toBe("CLOSED maybe=false");
+    expect(await codeOf(world, db.scan()[Symbol.asyncIterator]().next())).toBe(
+      "CLOSED maybe=false",
+    );
     world.kill().open();
-    const again = new HarmonyDB(world.node);
+    const again = doorOf(world);
     expect(text((await settled(world, again.get("a"))) as Uint8Array)).toBe("1");
-    await settled(world, again[Symbol.asyncDispose]());
+    await settled(world, again.close());
     expect(again.status).toBe("closed");
   });
 
