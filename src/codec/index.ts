@@ -1,6 +1,6 @@
 /**
  * L3, the wire formats, as pure functions between bytes and plain data. `protobuf/` holds the messages of the etcd v3
- * services (proto/ declares them) and of gRPC health; `http2/` is the server's side of HTTP/2 and gRPC's messages on it.
+ * services (proto/ declares them), of gRPC health, and those between members, Raft's among them; `http2/` is the server's side of HTTP/2 and gRPC's messages on it.
  *
  * Why by hand: these functions run for every request, and the generated ones take five to fifty times as long and
  * allocate in proportion. The generated code (`protobuf/gen`, by scripts/gen-proto.sh) is the oracle of the property
@@ -84,6 +84,27 @@ export {
   type WireLeaseGrant,
   type WireLeaseTimeToLive,
 } from "./protobuf/lease-messages.ts";
+export {
+  type Batch,
+  BATCH_ITEMS_MAX,
+  decodePeerFrame,
+  encodeBatchFrame,
+  encodeHandshakeFrame,
+  type Hello,
+  type PeerFrame,
+  type PeerRefusal,
+  type Welcome,
+} from "./protobuf/peer-frames.ts";
+export {
+  type Declined,
+  decodePeerItem,
+  encodePeerItem,
+  type Forward,
+  FORWARDED_COMMANDS_MAX,
+  type ForwardedCommand,
+  type PeerItem,
+  type Placed,
+} from "./protobuf/peer-items.ts";
 export { DecodeError } from "./protobuf/reader.ts";
 /** HarmonyDB's own service: off the hot path of etcd's clients, so the generated code does. */
 export * as nativeMessages from "./protobuf/gen/harmonydb/native.ts";

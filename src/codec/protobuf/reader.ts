@@ -5,7 +5,7 @@
  *
  * Invariant: 0 <= at <= end <= bytes.length. Every method either moves `at` forward or throws DecodeError.
  */
-import { EMPTY_BYTES } from "../../base/index.ts";
+import { EMPTY_BYTES, readU32 } from "../../base/index.ts";
 
 /** `too-deep`: well formed as far as it was read, but nested beyond what is followed. */
 type DecodeFault = "malformed" | "too-deep";
@@ -86,6 +86,20 @@ export class Reader {
     const value = (this.#high | 0) * TWO_32 + this.#low;
     if (value > Number.MAX_SAFE_INTEGER) return Number.MAX_SAFE_INTEGER;
     return value < Number.MIN_SAFE_INTEGER ? Number.MIN_SAFE_INTEGER : value;
+  }
+
+  /** An unsigned number that this project made, at most 2^53 - 1: anything else was not sent by one of us. */
+  count(): number {
+    this.#varint();
+    if (this.#high > 0x1f_ffff) this.fail("a number is out of range");
+    return this.#high * TWO_32 + this.#low;
+  }
+
+  /** Four bytes, the lowest first. */
+  fixed32(): number {
+    const at = this.#at;
+    this.#advance(4);
+    return readU32(this.#bytes, at);
   }
 
   /** A signed 64-bit number, exact: ids of leases and members. */
