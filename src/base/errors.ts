@@ -64,6 +64,8 @@ export type ErrorCode =
   | "DIRECTORY_LOCKED"
   | "WRONG_CLUSTER"
   | "NEWER_FORMAT"
+  | "NOT_A_SNAPSHOT"
+  | "SNAPSHOT_MISMATCH"
   | "CORRUPT"
   | "IO";
 
@@ -116,6 +118,12 @@ const CATALOGUE: Readonly<Record<ErrorCode, readonly [string, Reaction, boolean]
   DIRECTORY_LOCKED: ["another process uses this data directory", "operator", false],
   WRONG_CLUSTER: ["the data directory belongs to another cluster or member", "operator", false],
   NEWER_FORMAT: ["the data directory was written by a newer format", "operator", false],
+  NOT_A_SNAPSHOT: ["the file is not a snapshot", "operator", false],
+  SNAPSHOT_MISMATCH: [
+    "the snapshot is of another cluster or group, or older than what is here",
+    "operator",
+    false,
+  ],
   CORRUPT: ["data that was proven durable is damaged", "operator", false],
   IO: ["a file operation failed", "operator", false],
 };

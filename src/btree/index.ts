@@ -41,6 +41,7 @@ export {
   type Tree,
   TREE_SLOTS,
   type TreeId,
+  VALUE_SIZE_MAX,
   type Version,
 } from "./engine.ts";
 export { MemoryEngine } from "./memory-engine.ts";

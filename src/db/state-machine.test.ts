@@ -1,7 +1,8 @@
-import { setVerifying } from "../base/index.ts";
-import { BTreeEngine, MemoryEngine } from "../btree/index.ts";
-import type { Files } from "../env/index.ts";
+import { assert, equalBytes, setVerifying } from "../base/index.ts";
+import { BTreeEngine, type Engine, MemoryEngine } from "../btree/index.ts";
+import { type Files, openFile } from "../env/index.ts";
 import { runIoNow, SimEnv } from "../env/sim/index.ts";
+import { loadSnapshot, writeSnapshot } from "../snapshot/index.ts";
 import { type EngineFactory, machineSuite } from "./machine.suite.ts";
 
 setVerifying(true);
@@ -33,3 +34,51 @@ class OnDisk implements EngineFactory {
 }
 
 machineSuite("BTreeEngine", new OnDisk(), 50);
+
+/** Reopening makes a snapshot of the engine and loads it into another. */
+class ThroughSnapshots implements EngineFactory {
+  #world = new SimEnv({ seed: 1 });
+
+  make(): Engine {
+    return new MemoryEngine();
+  }
+
+  reopen(engine: Engine, payload: Uint8Array): Engine {
+    this.#world = new SimEnv({ seed: 1 });
+    const env = this.#world.boot();
+    const file = runIoNow(
+      this.#world,
+      openFile(env.files, "a.snap", { access: "readwrite", create: "exclusive" }),
+    );
+    const version = engine.pin();
+    const confState = {
+      voters: [1],
+      votersOutgoing: [],
+      learners: [],
+      learnersNext: [],
+      autoLeave: false,
+    };
+    const description = {
+      clusterId: 1,
+      group: 0,
+      meta: { index: 1, term: 1, confState },
+      revision: 1,
+      compactRevision: 0,
+      clockMs: 0,
+      stateHash: 0,
+      createdMs: 0,
+      machine: payload,
+    };
+    runIoNow(this.#world, writeSnapshot(file, env.sha256(), version, description));
+    version.release();
+    const again = new MemoryEngine();
+    const { header } = runIoNow(
+      this.#world,
+      loadSnapshot(file, () => env.sha256(), again),
+    );
+    assert(equalBytes(header.machine, payload), "the machine finds what it gave");
+    return again;
+  }
+}
+
+machineSuite("a snapshot of it", new ThroughSnapshots(), 40);

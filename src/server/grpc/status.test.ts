@@ -47,6 +47,11 @@ const EXPECTED: Readonly<Record<ErrorCode, readonly [number, string]>> = {
   DIRECTORY_LOCKED: [2, "harmonydb: another process uses this data directory"],
   WRONG_CLUSTER: [2, "harmonydb: the data directory belongs to another cluster or member"],
   NEWER_FORMAT: [2, "harmonydb: the data directory was written by a newer format"],
+  NOT_A_SNAPSHOT: [2, "harmonydb: the file is not a snapshot"],
+  SNAPSHOT_MISMATCH: [
+    2,
+    "harmonydb: the snapshot is of another cluster or group, or older than what is here",
+  ],
   IO: [2, "harmonydb: a file operation failed"],
 };
 

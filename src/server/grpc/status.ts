@@ -78,6 +78,8 @@ const STATUSES: Readonly<Record<ErrorCode, GrpcStatus>> = {
   DIRECTORY_LOCKED: own(GrpcCode.unknown, "DIRECTORY_LOCKED"),
   WRONG_CLUSTER: own(GrpcCode.unknown, "WRONG_CLUSTER"),
   NEWER_FORMAT: own(GrpcCode.unknown, "NEWER_FORMAT"),
+  NOT_A_SNAPSHOT: own(GrpcCode.unknown, "NOT_A_SNAPSHOT"),
+  SNAPSHOT_MISMATCH: own(GrpcCode.unknown, "SNAPSHOT_MISMATCH"),
   IO: own(GrpcCode.unknown, "IO"),
 };
 
