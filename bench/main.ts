@@ -7,13 +7,17 @@ import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { embeddedPut } from "./embedded-put.ts";
 import { etcdApi } from "./etcd-api.ts";
+import { expiry } from "./expiry.ts";
 import { type Row, table } from "./measure.ts";
+import { turns } from "./turns.ts";
 import { walLatency } from "./wal-latency.ts";
 
 const BENCHES: Readonly<Record<string, (directory: string) => Promise<Row[]>>> = {
   "embedded-put": embeddedPut,
   "wal-latency": walLatency,
   "etcd-api": etcdApi,
+  expiry,
+  turns,
 };
 
 const wanted = process.argv.slice(2);

@@ -6,6 +6,7 @@ export interface Latencies {
   readonly p50Us: number;
   readonly p99Us: number;
   readonly p999Us: number;
+  readonly maxUs: number;
 }
 
 /** Latencies in microseconds over `elapsedMs`. */
@@ -19,6 +20,7 @@ export function latencies(samplesUs: readonly number[], elapsedMs: number): Late
     p50Us: at(0.5),
     p99Us: at(0.99),
     p999Us: at(0.999),
+    maxUs: at(1),
   };
 }
 

@@ -97,10 +97,16 @@ export interface OpenOptions {
    * Default: 10 minutes.
    */
   readonly pinTimeoutMs?: number | undefined;
+  /**
+   * Bytes that scans and snapshots together may keep from being used again; beyond it the oldest of them reject with
+   * COMPACTED. Default: 1 GiB.
+   */
+  readonly pinBytesMax?: number | undefined;
 }
 
 const MEMORY = ":memory:";
 const PIN_TIMEOUT_DEFAULT_MS = 10 * 60_000;
+const PIN_BYTES_DEFAULT: number = 1024 * 1024 * 1024;
 /** Operations in one transaction or batch: nobody else's requests share this process's memory. */
 const TXN_OPS_DEFAULT = 10_000;
 
@@ -118,6 +124,7 @@ const OPTION_NAMES: Readonly<Record<keyof OpenOptions, true>> = {
   requestTimeoutMs: true,
   log: true,
   pinTimeoutMs: true,
+  pinBytesMax: true,
 };
 
 /**
@@ -131,10 +138,17 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
   if (typeof options !== "object" || options === null) throw invalid("options are an object");
   for (const name in options)
     if (!Object.hasOwn(OPTION_NAMES, name)) throw invalid(`there is no option "${name}"`);
-  const { log = (): void => {}, pinTimeoutMs = PIN_TIMEOUT_DEFAULT_MS, ...rest } = options;
+  const {
+    log = (): void => {},
+    pinTimeoutMs = PIN_TIMEOUT_DEFAULT_MS,
+    pinBytesMax = PIN_BYTES_DEFAULT,
+    ...rest
+  } = options;
   if (typeof log !== "function") throw invalid("log is a function");
   if (!(Number.isSafeInteger(pinTimeoutMs) && pinTimeoutMs > 0))
     throw invalid("pinTimeoutMs is a whole number from 1");
+  if (!(Number.isSafeInteger(pinBytesMax) && pinBytesMax > 0))
+    throw invalid("pinBytesMax is a whole number from 1");
   if (directory === MEMORY && rest.persistence === "disk")
     throw invalid('":memory:" is not kept on a disk');
   const env = nodeEnv({ log: guarded(log) });
@@ -148,6 +162,7 @@ export async function open(directory: string, options: OpenOptions = {}): Promis
     env,
     newAborter: () => new AbortController(),
     pinTimeoutMs,
+    pinBytesMax,
   });
 }
 

@@ -196,10 +196,14 @@ export class BTreeEngine implements Engine {
 
   get stats(): EngineStats {
     const { freelist, dirty } = this.#pager;
+    const durable = [this.#newest.pin, ...this.#doubtful];
+    if (this.#older !== null) durable.push(this.#older.pin);
+    const held = durable.reduce((sum, { heldCount }) => sum + heldCount, 0);
     return {
       bytesInUse: (freelist.used.size + FIRST_PAGE_ID) * PAGE_SIZE,
       bytesTotal: this.#fileSizeBytes,
       dirtyBytes: dirty.size * PAGE_SIZE,
+      pinnedBytes: (freelist.heldCount - held) * PAGE_SIZE,
     };
   }
 

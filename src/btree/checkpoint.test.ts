@@ -1,7 +1,7 @@
 /** Checkpoints while writes, reads and versions go on. */
 import { describe, expect, it, vi } from "vitest";
 import { Random, setVerifying, utf8 } from "../base/index.ts";
-import { runIo } from "../env/index.ts";
+import { type IoStep, runIo } from "../env/index.ts";
 import { runIoNow, SimEnv } from "../env/sim/index.ts";
 import { entriesOf, filled, fingerprint } from "./engine.suite.ts";
 import { BTreeEngine, checkDataFile, type Engine, type ReadTree, type Version } from "./index.ts";
@@ -33,6 +33,17 @@ function change(engine: Engine, random: Random, steps: number): void {
     if (random.percent(30)) tree.delete(k);
     else tree.put(k, filled(random.percent(2) ? 9000 : 300, i));
   }
+}
+
+/** Starts one operation and waits for what it comes to. */
+function answerOf(machine: SimEnv, start: IoStep): unknown {
+  let answer: { readonly value: unknown } | null = null;
+  start((error, value) => {
+    if (error !== null) throw error;
+    answer = { value };
+  });
+  while (answer === null) machine.scheduler.step();
+  return (answer as { readonly value: unknown }).value;
 }
 
 describe("a checkpoint while life goes on", () => {
@@ -164,5 +175,33 @@ describe("a checkpoint while life goes on", () => {
     expect(state(version.tree(0))).toBe(expected);
     version.release();
     engine.invariants();
+  });
+
+  it("does a bounded part of its work between two waits for the disk, however much has changed", () => {
+    const machine = new SimEnv({ seed: 1 });
+    const engine = open(machine);
+    const tree = engine.tree(0);
+    const meta = { appliedTerm: 1, walLsn: 0, payload: utf8("p") };
+    for (let i = 0; i < 30_000; i++) tree.put(key(i), filled(300, i));
+    /** The most pages that are handed to the disk without a wait between them, and how often there is one. */
+    const stretches = (index: number): { most: number; waits: number } => {
+      const io = engine.checkpoint({ ...meta, appliedIndex: index });
+      let [most, waits, pages] = [0, 0, 0];
+      machine.disk.observer = (when, operation) => {
+        if (when === "after" && operation.kind === "write") pages += operation.bytes.length / 4096;
+      };
+      for (let step = io.next(); step.done !== true; waits++) {
+        pages = 0;
+        step = io.next(answerOf(machine, step.value));
+        most = Math.max(most, pages);
+      }
+      machine.disk.observer = undefined;
+      return { most, waits };
+    };
+    const all = stretches(1);
+    expect(all.most).toBe(64);
+    expect(all.waits).toBeGreaterThan(40);
+    for (let i = 0; i < 30_000; i += 10) tree.put(key(i), filled(300, i + 1));
+    expect(stretches(2).most).toBe(64);
   });
 });

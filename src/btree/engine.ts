@@ -68,6 +68,11 @@ export interface EngineStats {
   readonly bytesTotal: number;
   /** Bytes that a checkpoint started now would write. */
   readonly dirtyBytes: number;
+  /**
+   * Bytes that only versions keep from being given to others. A page that has just been replaced counts as the newest
+   * checkpoint's until two more have come.
+   */
+  readonly pinnedBytes: number;
 }
 
 export interface Engine {

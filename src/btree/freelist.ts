@@ -81,6 +81,11 @@ export class Freelist {
     this.#onFree = onFree;
   }
 
+  /** How many pages wait for a pin. */
+  get heldCount(): number {
+    return this.pageCount - FIRST_PAGE_ID - this.used.size - this.free.size;
+  }
+
   /** Gives out the lowest free id, so that the end of the file empties by itself. */
   allocate(): number {
     let id = this.free.next(FIRST_PAGE_ID);

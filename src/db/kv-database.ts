@@ -167,6 +167,11 @@ export class KvDatabase implements Database {
     return this.#config.engine.pin();
   }
 
+  /** What states that are kept cost: pages that nothing else needs any more. */
+  get pinnedBytes(): number {
+    return this.#config.engine.stats.pinnedBytes;
+  }
+
   /** Reads from pinned trees. What it throws ends the node, as with every read. */
   readPinned<T>(read: () => T): T {
     if (this.#ended !== null) throw this.#ended;

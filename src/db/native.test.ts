@@ -118,6 +118,24 @@ describe("a deadline of a key", () => {
     setVerifying(true);
   });
 
+  it("that many keys share is kept in pieces: so many keys a command, and one command on its way at a time", () => {
+    setVerifying(false);
+    const world = new World().open();
+    now(world, mset(5_000, { kind: "after", ttlMs: 1_000 }));
+    world.pass(990);
+    let [left, most, pending] = [world.node.stats.keys, 0, 0];
+    while (left > 0) {
+      world.machine.scheduler.step();
+      const { keys, commandsPending } = world.node.stats;
+      most = Math.max(most, left - keys);
+      pending = Math.max(pending, commandsPending);
+      left = keys;
+    }
+    expect([most, pending]).toEqual([250, 1]);
+    world.close();
+    setVerifying(true);
+  });
+
   it("given by the wall clock means the same span of time where the group keeps another clock", () => {
     const world = new World().open();
     world.pass(SECOND);

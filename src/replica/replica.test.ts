@@ -435,25 +435,55 @@ describe("what a replica takes", () => {
     expect(codes.length).toBe(10);
   });
 
-  it("packs a turn's commands into entries of at most a mebibyte, and a larger one alone", () => {
+  it("packs a turn's commands into entries of bounded size, and a larger one alone", () => {
     const lab = new Lab({ maxUncommittedBytes: 1 << 26 });
     lab.open();
     lab.campaign();
     lab.pass();
     lab.takeTrace();
-    const { replica, rawNode } = lab.group(0);
-    const sizes = [400, 400, 400, 2000, 10].map((kib) => kib * 1024);
-    const before = rawNode.lastIndex;
+    const { replica } = lab.group(0);
+    const sizes = [50, 50, 50, 2000, 10].map((kib) => kib * 1024);
     for (const size of sizes) replica.propose(new Uint8Array(size).fill(0x61), false, () => {});
     lab.pass(500);
     const appends = lab
       .takeTrace()
       .split("\n")
       .filter((line) => line.startsWith("append"));
-    expect(rawNode.lastIndex - before).toBe(4);
     expect(appends).toEqual([
-      `append  #3 g0 2/1[a*${400 * 1024} a*${400 * 1024}] 3/1[a*${400 * 1024}] 4/1[a*${2000 * 1024}] 5/1[a*${10 * 1024}] term=1 vote=1 commit=1`,
+      `append  #3 g0 2/1[a*${50 * 1024} a*${50 * 1024}] 3/1[a*${50 * 1024}] 4/1[a*${2000 * 1024}] 5/1[a*${10 * 1024}] term=1 vote=1 commit=1`,
     ]);
+  });
+
+  it("packs no more commands into one entry than are applied without a pause", () => {
+    const lab = new Lab();
+    lab.open();
+    lab.campaign();
+    lab.pass();
+    const { replica, rawNode, machine } = lab.group(0);
+    const before = rawNode.lastIndex;
+    for (let i = 0; i < 2_001; i++) replica.propose(utf8(`${i}`), false, () => {});
+    lab.pass();
+    expect(machine.applied).toEqual(Array.from({ length: 2_001 }, (_, i) => `${i}`));
+    expect(rawNode.lastIndex - before).toBe(3);
+  });
+
+  it("packs no more in one turn than a frame holds, and the rest behind it in its order", () => {
+    const lab = new Lab({ maxUncommittedBytes: 1 << 26 });
+    lab.open();
+    lab.campaign();
+    lab.pass();
+    lab.takeTrace();
+    const { replica, machine } = lab.group(0);
+    const sizes = Array.from({ length: 20 }, (_, i) => 1024 * 1024 + i);
+    for (const size of sizes) replica.propose(new Uint8Array(size).fill(0x61), false, () => {});
+    lab.pass(2_000);
+    const entries = lab
+      .takeTrace()
+      .split("\n")
+      .filter((line) => line.startsWith("append"))
+      .map((line) => line.split("[").length - 1);
+    expect(machine.applied.map(({ length }) => length)).toEqual(sizes);
+    expect(entries).toEqual([8, 8, 4]);
   });
 
   it("says of a stop what it knows: the error of the host, with the doubt of each caller", () => {
@@ -584,6 +614,27 @@ describe("a host", () => {
     }
     expect(turns.length).toBeGreaterThan(1);
     expect(seen).toBe(count + 1);
+  });
+
+  it.each([
+    ["commands", 5_000, 10, 1_999],
+    ["bytes, of few commands that may change much", 40, 100 * 1024, 2],
+  ])("holds no turn with more than so many %s", (_, count, sizeBytes, most) => {
+    const lab = new Lab({ maxUncommittedBytes: 1 << 26 });
+    lab.open();
+    lab.campaign();
+    lab.pass();
+    const { replica, machine } = lab.group(0);
+    for (let i = 0; i < count; i++) replica.propose(new Uint8Array(sizeBytes), false, () => {});
+    let before = 0;
+    let largest = 0;
+    while (machine.applied.length < count && lab.machine.scheduler.step()) {
+      largest = Math.max(largest, machine.applied.length - before);
+      before = machine.applied.length;
+    }
+    expect(before).toBe(count);
+    expect(largest).toBeGreaterThan(0);
+    expect(largest).toBeLessThanOrEqual(most);
   });
 });
 

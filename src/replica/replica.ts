@@ -26,12 +26,22 @@ import { batchSizeBytes, decodeBatch, encodeBatch } from "./batch.ts";
 import type { GroupClock } from "./group-clock.ts";
 import type { ApplyContext, StateMachine } from "./state-machine.ts";
 
-/** A batch of commands in one entry; a larger single command travels alone. */
-const BATCH_BYTES_MAX: number = 1024 * 1024;
+/**
+ * What one entry holds at most, since it is applied without a pause: a larger single command travels alone. A frame takes
+ * as many entries as there are, so smaller ones cost the disk nothing.
+ */
+const BATCH_BYTES_MAX: number = 128 * 1024;
+const BATCH_COMMANDS_MAX = 1_000;
+/** Packed in one turn: a frame's worth, so that a burst of large values is not checksummed and copied in one go. */
+const PACK_BYTES_PER_TURN: number = 8 * 1024 * 1024;
 /** Commands that wait for their turn: beyond this, callers are told to slow down instead of memory growing. */
 const WAITING_BYTES_MAX: number = 64 * 1024 * 1024;
-/** Applied between two looks at the network and the disk, so that a long replay does not hold a turn. */
-const APPLY_COMMANDS_PER_TURN = 2_000;
+/**
+ * Applied between two looks at the network and the disk, so that neither a long replay nor a burst holds a turn. Bytes
+ * count as well, for one command may set thousands of keys. The entry that reaches either is the last one of its turn.
+ */
+const APPLY_COMMANDS_PER_TURN = 1_000;
+const APPLY_BYTES_PER_TURN: number = 128 * 1024;
 /** A follower that hears nothing of a read from its leader for so long asks again. */
 const READ_RETRY_TICKS = 5;
 
@@ -245,7 +255,13 @@ export class Replica<Result> {
     this.#waiting = [];
     const refused: Proposal<Result>[] = [];
     let taken = 0;
+    let room = PACK_BYTES_PER_TURN;
     while (taken < waiting.length) {
+      if (room <= 0) {
+        // What is packed now is appended, and its end begins the turn that takes the rest.
+        this.#waiting = waiting.slice(taken).concat(this.#waiting);
+        break;
+      }
       const proposals: Proposal<Result>[] = [];
       const commands: Uint8Array[] = [];
       let bytes = 0;
@@ -262,8 +278,9 @@ export class Replica<Result> {
           continue;
         }
         if (
-          commands.length > 0 &&
-          batchSizeBytes(commands.length + 1, bytes + size) > BATCH_BYTES_MAX
+          commands.length === BATCH_COMMANDS_MAX ||
+          (commands.length > 0 &&
+            batchSizeBytes(commands.length + 1, bytes + size) > BATCH_BYTES_MAX)
         )
           break;
         proposals.push(proposal);
@@ -279,6 +296,7 @@ export class Replica<Result> {
         break;
       }
       this.#waitingBytes -= bytes;
+      room -= bytes;
       for (const proposal of proposals) proposal.isProposed = true;
       this.#displace(result.index);
       this.#proposed.set(result.index, { term: result.term, proposals });
@@ -361,10 +379,13 @@ export class Replica<Result> {
   /** Applies what is committed and durable, in order. True when some is left for the next turn. */
   apply(): boolean {
     const couldPropose = this.#mayPropose;
-    let budget = APPLY_COMMANDS_PER_TURN;
-    while (this.#toApplyAt < this.#toApply.length && budget > 0 && this.#stopped === null) {
+    let commands = APPLY_COMMANDS_PER_TURN;
+    let bytes = APPLY_BYTES_PER_TURN;
+    while (this.#toApplyAt < this.#toApply.length && this.#stopped === null) {
+      if (commands <= 0 || bytes <= 0) break;
       const entry = this.#toApply[this.#toApplyAt++] as Entry;
-      budget -= this.#applyEntry(entry);
+      commands -= this.#applyEntry(entry);
+      bytes -= entry.data.length;
       this.#node.advance(entry.index);
     }
     if (this.#toApplyAt === this.#toApply.length) {

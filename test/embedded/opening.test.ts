@@ -13,6 +13,7 @@ describe("open", () => {
       { heartbeatIntervalMs: 5 },
       { pinTimeoutMs: 0 },
       { pinTimeoutMs: "1" },
+      { pinBytesMax: 0 },
       { log: "stderr" },
       { fsyncIntervalMs: 2000 },
       { walSegmentBytes: 5 },

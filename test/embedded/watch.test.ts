@@ -249,7 +249,12 @@ describe("watch", () => {
     const env = nodeEnv({ log });
     const node = await startNode(env, { dataDir: ":memory:", persistence: "none" });
     const newAborter = (): AbortController => new AbortController();
-    const db = new EmbeddedDatabase(node, { env, newAborter, pinTimeoutMs: 1000 });
+    const db = new EmbeddedDatabase(node, {
+      env,
+      newAborter,
+      pinTimeoutMs: 1000,
+      pinBytesMax: 2 ** 30,
+    });
     onTestFinished(() => db.close());
     const aborter = newAborter();
     const [left, closed] = [db.watch("k"), db.watch("k")];

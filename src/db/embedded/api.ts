@@ -164,7 +164,8 @@ export interface TxnResult<V = Uint8Array> {
 /**
  * The entries of a range as of one revision. Each loop over it reads anew. Pages are read when they are asked for; the
  * state that they are read from stays pinned meanwhile, so compaction takes nothing away, but not for longer than the
- * database's `pinTimeoutMs`: then the next page rejects with COMPACTED. `timeoutMs` counts for the first page.
+ * database's `pinTimeoutMs` and not with more than its `pinBytesMax`: then the next page rejects with COMPACTED.
+ * `timeoutMs` counts for the first page.
  */
 export interface Scan<V> extends AsyncIterable<Entry<V>> {
   /** The entries, from the first page on. Leaving the loop lets go of the state. */
@@ -191,7 +192,10 @@ export interface Reader<V, R extends Call = Read> {
   scan(range?: Range, options?: R): Scan<V>;
 }
 
-/** The database as of one revision, until it is closed or `pinTimeoutMs` are over: then reads reject with COMPACTED. */
+/**
+ * The database as of one revision, until it is closed or has been kept for `pinTimeoutMs` or with `pinBytesMax`: then
+ * reads reject with COMPACTED.
+ */
 export interface Snapshot<V> extends Reader<V, Call>, AsyncDisposable {
   /** All reads are as of this revision. */
   readonly rev: number;

@@ -52,6 +52,7 @@ function doorOf(world: World): HarmonyDB {
     env: world.env,
     newAborter: () => new AbortController(),
     pinTimeoutMs: 60_000,
+    pinBytesMax: 2 ** 30,
   });
 }
 

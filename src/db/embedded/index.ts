@@ -11,8 +11,8 @@
  * 2. Nothing of a caller runs within a turn of the node: not his codecs, nor what follows a promise, nor an iterator's
  *    body. What he throws rejects his own call.
  * 3. An error says by `maybeApplied` whether a write may have happened.
- * 4. A pinned state is let go of when its reader ends, leaves, or takes longer than `pinTimeoutMs`; the next read of it
- *    then says so. After the end of the database nothing is pinned and nobody waits.
+ * 4. A pinned state is let go of when its reader ends, leaves, or takes longer than `pinTimeoutMs`, and the oldest when
+ *    all of them keep more than `pinBytesMax`; the next read of it then says so. After the end of the database nothing is pinned and nobody waits.
  *
  * Left out: what needs a second member (membership, elections, the other roles).
  * Papers: conventions.md, the TypeScript API; requirements S4.

@@ -3,7 +3,7 @@
  * nothing of a caller runs in them: they only settle a promise, and what follows runs after the turn.
  */
 import { EMPTY_BYTES, HarmonyError } from "../../base/index.ts";
-import type { Env } from "../../env/index.ts";
+import type { Env, Timer } from "../../env/index.ts";
 import type { CallOptions, Reply } from "../database.ts";
 import type { KvDatabase } from "../kv-database.ts";
 import type { Node } from "../node.ts";
@@ -30,7 +30,12 @@ export interface Host {
   readonly newAborter: () => Aborter;
   /** How long a scan or a snapshot may keep an old state from being given back. */
   readonly pinTimeoutMs: number;
+  /** What all of them together may keep; beyond it the oldest are given back. */
+  readonly pinBytesMax: number;
 }
+
+/** How often it is looked whether they keep too much. */
+const PIN_LOOK_MS = 1_000;
 
 /** A first page, and the state that the others are read from; null when there is no other. */
 export interface Opened {
@@ -45,7 +50,9 @@ export class Link {
   readonly node: Node;
   readonly host: Host;
   readonly #database: KvDatabase;
+  /** The oldest first. */
   readonly #pins = new Set<Pin>();
+  #pinTimer: Timer | null = null;
   /** Told once, at the end: who waits for something that no call of the node will answer. */
   readonly #whenEnded = new Set<(error: HarmonyError) => void>();
   #ended: HarmonyError | null = null;
@@ -162,10 +169,32 @@ export class Link {
           new HarmonyError("COMPACTED", `read for longer than ${pinTimeoutMs} ms (pinTimeoutMs)`),
         ),
       ),
-      () => this.#pins.delete(pin),
+      () => this.#released(pin),
     );
     this.#pins.add(pin);
+    this.#lookLater();
     return pin;
+  }
+
+  #released(pin: Pin): void {
+    this.#pins.delete(pin);
+    if (this.#pins.size > 0) return;
+    this.#pinTimer?.cancel();
+    this.#pinTimer = null;
+  }
+
+  #lookLater(): void {
+    this.#pinTimer ??= this.env.timers.after(PIN_LOOK_MS, () => {
+      this.#pinTimer = null;
+      const { pinBytesMax } = this.host;
+      for (const pin of this.#pins) {
+        if (this.#database.pinnedBytes <= pinBytesMax) break;
+        pin.release(
+          new HarmonyError("COMPACTED", `kept more than ${pinBytesMax} bytes (pinBytesMax)`),
+        );
+      }
+      if (this.#pins.size > 0) this.#lookLater();
+    });
   }
 
   #atOnce(request: RangeRequest): RangeResponse | HarmonyError {

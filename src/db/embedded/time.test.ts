@@ -4,6 +4,7 @@ import { HarmonyError, setVerifying } from "../../base/index.ts";
 import type { NodeOptions } from "../node-options.ts";
 import { LOG, World } from "../world.suite.ts";
 import { EmbeddedDatabase, type HarmonyDB } from "./index.ts";
+import type { Host } from "./link.ts";
 
 beforeAll(() => setVerifying(true));
 afterAll(() => setVerifying(false));
@@ -48,12 +49,14 @@ interface Opened {
   readonly logged: string[];
 }
 
-function opened(options: Partial<NodeOptions> = {}): Opened {
+function opened(options: Partial<NodeOptions> = {}, host: Partial<Host> = {}): Opened {
   const world = new World().open(options);
   const db = new EmbeddedDatabase(world.node, {
     env: world.env,
     newAborter: () => new AbortController(),
     pinTimeoutMs: 60_000,
+    pinBytesMax: 2 ** 30,
+    ...host,
   });
   return { world, db, logged: world.logged };
 }
@@ -221,6 +224,35 @@ describe("time in the door in process", () => {
     expect(await codeOf(world, aborted)).toBe("ABORTED");
     const next = db.lock("job", { ttlMs: 1000, waitMs: 1000 });
     expect(await codeOf(world, next)).toBe("resolved");
+    await settled(world, db.close());
+  });
+
+  it("states that are kept hold no more than they may: the oldest goes, and its reader is told", async () => {
+    const { world, db } = opened({}, { pinBytesMax: 256 * 1024 });
+    const pinned = countPins(world);
+    const fill = async (value: string): Promise<void> => {
+      const items = Array.from({ length: 300 }, (_, i) => [`k${i}`, value.repeat(1000)] as const);
+      await settled(world, db.putMany(items));
+      await settled(world, db.admin.checkpoint());
+    };
+    await fill("1");
+    const oldest = await settled(world, db.snapshotAt());
+    await fill("2");
+    const newer = await settled(world, db.snapshotAt());
+    await settled(world, db.put("k1", "3"));
+    await settled(world, db.admin.checkpoint());
+    // Its pages have been the older checkpoint's as well until now.
+    expect(await codeOf(world, oldest.get("k1"))).toBe("resolved");
+    await settled(world, db.admin.checkpoint());
+    await pass(world, 1_100);
+    await expect(settled(world, oldest.get("k1"))).rejects.toMatchObject({
+      code: "COMPACTED",
+      message: expect.stringContaining("pinBytesMax"),
+    });
+    expect([pinned(), world.node.database.pinnedBytes]).toEqual([1, expect.any(Number)]);
+    expect(await settled(world, newer.get("k1"))).toHaveLength(1000);
+    await newer.close();
+    expect(pinned()).toBe(0);
     await settled(world, db.close());
   });
 
