@@ -27,7 +27,7 @@ export type ClusterStep = { readonly ms: number } & (
   | { readonly do: "outage"; readonly ends: readonly End[] }
   | { readonly do: "start"; readonly node: number }
   | { readonly do: "weather"; readonly ways: readonly Way[] | null; readonly weather: Weather }
-  | { readonly do: "cut"; readonly ways: readonly Way[] }
+  | { readonly do: "cut"; readonly ways: readonly Way[]; readonly atSender?: boolean }
   | { readonly do: "mend" }
   | { readonly do: "pause"; readonly node: number; readonly forMs: number }
   | { readonly do: "skew"; readonly node: number; readonly skewMs: number }
@@ -258,7 +258,13 @@ export class StepSource {
       case "weather":
         return { do: kind, ways: this.#someWays(sight), weather: this.#weather(), ms };
       case "cut":
-        return { do: kind, ways: this.#partition(sight), ms: this.#anyMs() };
+        return {
+          do: kind,
+          ways: this.#partition(sight),
+          // What was said before the cut may be heard long after it.
+          atSender: random.percent(50),
+          ms: this.#anyMs(),
+        };
       case "pause":
         return { do: kind, node, forMs: random.between(1, 60) * this.#electionMs, ms };
       case "skew":

@@ -206,8 +206,11 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
         return;
       case "cut":
         this.#isCut = true;
-        for (const [from, to] of step.ways)
-          this.#network.setWeather(from, to, { ...this.#network.weather(from, to), isCut: true });
+        for (const [from, to] of step.ways) {
+          const before = this.#network.weather(from, to);
+          const isCutAtSender = step.atSender === true;
+          this.#network.setWeather(from, to, { ...before, isCut: true, isCutAtSender });
+        }
         return;
       case "mend":
         this.#mend();

@@ -25,7 +25,7 @@ export const USAGE = `usage: npm run sim -- [options]
   --trace N        so many of its last events (default 200)
   --keep SENTENCE  shrink the failure of --seed or --play and keep it in sim/fixtures under this name
 
-  --exhaustive     a crash at every file operation of the canonical runs, every legal outcome`;
+  --exhaustive     a crash at every file operation of the canonical runs, every legal outcome; with --workers`;
 
 export class UsageError extends Error {}
 
@@ -37,7 +37,7 @@ export type Command =
       readonly first: number;
       readonly tries: number;
     }
-  | { readonly kind: "exhaustive"; readonly json: boolean }
+  | { readonly kind: "exhaustive"; readonly workers: number; readonly json: boolean }
   | {
       readonly kind: "replay";
       readonly profile: ProfileName;
@@ -111,7 +111,12 @@ export function parseCommand(args: readonly string[]): Command {
       first: firstSeed,
       tries: whole(values.tries, "--tries"),
     };
-  if (values.exhaustive) return { kind: "exhaustive", json: values.json };
+  const workers = whole(
+    values.workers ?? (values.short ? String(SHORT_WORKERS) : "1"),
+    "--workers",
+  );
+  if (workers < 1) throw new UsageError("--workers is at least 1");
+  if (values.exhaustive) return { kind: "exhaustive", workers, json: values.json };
   const show: Show = { events: whole(values.trace, "--trace"), keep: values.keep ?? null };
   if (values.play !== undefined) return { kind: "play", path: values.play, show };
   const profiles = values.profile === undefined ? null : parseProfiles(values.profile);
@@ -133,11 +138,6 @@ export function parseCommand(args: readonly string[]): Command {
     seeds,
     verifying: values.verify,
   }));
-  const workers = whole(
-    values.workers ?? (values.short ? String(SHORT_WORKERS) : "1"),
-    "--workers",
-  );
-  if (workers < 1) throw new UsageError("--workers is at least 1");
   return {
     kind: "sweep",
     sweep: {

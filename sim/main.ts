@@ -4,12 +4,11 @@
  *     npm run sim -- --seeds 1000                        a thousand seeds of each profile
  *     npm run sim -- --profile node --seed 7             one seed again, with its trace
  *     npm run sim -- --minutes 60 --workers 2            as many as fit into the time
- *     npm run sim -- --exhaustive                        a crash at every file operation, every legal outcome
+ *     npm run sim -- --exhaustive --workers 2            a crash at every file operation, every legal outcome
  *
  * Exit code 0: nothing found. 1: a check failed. 2: the command line was wrong.
  */
 import { readFileSync } from "node:fs";
-import { Worker } from "node:worker_threads";
 import {
   type Command,
   parseCommand,
@@ -18,11 +17,12 @@ import {
   UsageError,
 } from "./command-line.ts";
 import { SCENARIOS } from "./enumerate.ts";
+import { runExhaustive } from "./exhaustive.ts";
 import { decodeFixture } from "./fixture.ts";
 import { hunt } from "./hunt.ts";
 import { keep, noteFailures } from "./keep.ts";
 import { type AnyWorld, playScript } from "./play.ts";
-import { PROFILES, type ProfileName, RARE_PATHS, runEnumerationSeed, WORLDS } from "./profiles.ts";
+import { PROFILES, type ProfileName, RARE_PATHS, WORLDS } from "./profiles.ts";
 import {
   cyclesLine,
   failureText,
@@ -30,6 +30,7 @@ import {
   marksText,
   progressLine,
   replayText,
+  scenarioLine,
   summaryLine,
 } from "./report.ts";
 import type { RunResult } from "./result.ts";
@@ -42,6 +43,7 @@ import {
   type SweepPlan,
   type SweepTotals,
 } from "./sweep.ts";
+import { startThread } from "./threads.ts";
 import { Trace } from "./trace.ts";
 import type { WorkerReport } from "./worker.ts";
 
@@ -54,7 +56,7 @@ async function main(command: Command): Promise<number> {
       hunt(command.seconds, command.first, command.tries, (found) => print(JSON.stringify(found)));
       return 0;
     case "exhaustive":
-      return exhaustive(command.json);
+      return exhaustive(command.workers, command.json);
     case "replay": {
       const trace = new Trace(command.show.events);
       const result = PROFILES[command.profile].run(command.seed, trace);
@@ -150,25 +152,26 @@ function inThread(
   report: (totals: readonly SweepTotals[]) => void,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: { plan } });
+    const worker = startThread(new URL("./worker.js", import.meta.url), { plan });
     worker.on("message", (message: WorkerReport) => report(message.totals));
     worker.on("error", reject);
     worker.on("exit", () => resolve());
   });
 }
 
-function exhaustive(json: boolean): number {
+async function exhaustive(workers: number, json: boolean): Promise<number> {
   const totals = emptyTotals("enumerate");
   const startedMs = performance.now();
-  for (const [i, { name }] of SCENARIOS.entries()) {
-    const result = runEnumerationSeed(i);
+  const seconds = (): number => (performance.now() - startedMs) / 1000;
+  await runExhaustive(workers, (result, name) => {
     addResult(totals, result);
-    if (!json) print(`${name}: ${result.commands} crash points, ${result.cycles} crashes`);
-  }
-  const wallSeconds = (performance.now() - startedMs) / 1000;
-  if (json) print(jsonReport([totals], wallSeconds, []));
+    clearProgress();
+    if (!json) print(scenarioLine(name, result, totals.seeds, SCENARIOS.length, seconds()));
+    progress(() => progressLine([totals], seconds()));
+  });
+  if (json) print(jsonReport([totals], seconds(), []));
   else {
-    print(summaryLine(totals, wallSeconds));
+    print(summaryLine(totals, seconds()));
     for (const failed of totals.failures) print(failureText("enumerate", failed));
   }
   return totals.failures.length > 0 ? 1 : 0;

@@ -19,6 +19,7 @@ import { parseArgs } from "node:util";
 import type { HuntResult } from "./hunt.ts";
 import { type Mutant, MUTANTS } from "./mutants.ts";
 import { plant, projectPath } from "./plant.ts";
+import { YOUNG_MEMORY_FLAG } from "./threads.ts";
 
 interface Row {
   readonly mutant: Mutant;
@@ -92,7 +93,7 @@ async function lookFor(mutant: Mutant): Promise<HuntResult[]> {
 function hunt(main: string, first: number, spentMs: number): Promise<HuntResult[]> {
   return new Promise((resolve, reject) => {
     const results: HuntResult[] = [];
-    const args = [main, "--hunt", String(secondsMax), "--first", String(first)];
+    const args = [YOUNG_MEMORY_FLAG, main, "--hunt", String(secondsMax), "--first", String(first)];
     const child = spawn(process.execPath, [...args, "--tries", String(triesMax - first)], {
       stdio: ["ignore", "pipe", "ignore"],
     });

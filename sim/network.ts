@@ -11,6 +11,8 @@ import type { SimScheduler } from "../src/env/sim/index.ts";
 /** How a link behaves. Plain data, so that a step can hold it. */
 export type Weather = {
   readonly isCut: boolean;
+  /** The cut is where messages begin their way: those that are beyond it arrive. Otherwise it loses them too. */
+  readonly isCutAtSender?: boolean;
   readonly lossPercent: number;
   readonly duplicatePercent: number;
   /** Mean of the delay, which is distributed exponentially. */
@@ -160,7 +162,7 @@ export class Network<T> {
     this.#scheduler.at(atMs, () => {
       link.messages--;
       link.bytes -= sizeBytes;
-      if (link.weather.isCut) {
+      if (link.weather.isCut && link.weather.isCutAtSender !== true) {
         this.stats.lost++;
         return;
       }

@@ -13,6 +13,18 @@ export function summaryLine(totals: SweepTotals, wallSeconds: number): string {
   return `${profile.padEnd(9)} ${number(seeds)} seeds, ${number(cycles)} ${cycle}${rate(cycles, wallSeconds)}, ${number(commands)} ${command}, ${failures.length} failed`;
 }
 
+/** A scenario of the enumeration that is done. */
+export function scenarioLine(
+  name: string,
+  { cycles, commands, failure }: RunResult,
+  done: number,
+  of: number,
+  seconds: number,
+): string {
+  const found = failure === null ? "" : ", FAILED";
+  return `${seconds.toFixed(0).padStart(5)} s  ${done} of ${of}  ${name}: ${number(commands)} crash points, ${number(cycles)} crashes${found}`;
+}
+
 function rate(count: number, seconds: number): string {
   return seconds > 0 ? ` (${(count / seconds).toFixed(1)}/s)` : "";
 }

@@ -8,7 +8,7 @@
  * Invariants: `unsynced` is in the order of performance and its parts never change, so that forks share them.
  * Applying all of it to `durable` gives `cache`, unless a failed sync or a lost write dropped a part of it.
  */
-import { assert } from "../../base/index.ts";
+import { assert, equalBytes } from "../../base/index.ts";
 import { isZero, SparseBytes } from "./sparse-bytes.ts";
 
 export const SECTOR_BYTES = 512;
@@ -43,7 +43,10 @@ export interface Survival {
   readonly tear?: { readonly op: number; readonly bytes: number };
 }
 
-/** For one surviving size: each sector that may differ, with the changes whose content it may hold. */
+/**
+ * For one surviving size: each sector that may differ, with the changes whose content it may hold. A change that
+ * leaves a sector as the device has it, or as another change leaves it, makes no outcome of its own.
+ */
 export interface SectorChoices {
   readonly sizeOps: number;
   readonly sectors: readonly { readonly sector: number; readonly ops: readonly number[] }[];
@@ -280,7 +283,43 @@ export class Inode {
         else ops.push(i);
       }
     }
-    return { sizeOps, sectors: Array.from(versions, ([sector, ops]) => ({ sector, ops })) };
+    // Where a file was cut, what a sector becomes depends on more than the change that it holds.
+    const isCut = this.#wasCut();
+    const sectors: { readonly sector: number; readonly ops: readonly number[] }[] = [];
+    for (const [sector, ops] of versions) {
+      const distinct = isCut ? ops : this.#distinct(sector, ops, size);
+      if (distinct.length > 0) sectors.push({ sector, ops: distinct });
+    }
+    return { sizeOps, sectors };
+  }
+
+  /** Whether a change that is not durable made the file shorter. */
+  #wasCut(): boolean {
+    let size = this.durable.sizeBytes;
+    for (const { sizeAfter } of this.#unsynced) {
+      if (sizeAfter < size) return true;
+      size = sizeAfter;
+    }
+    return false;
+  }
+
+  /** Those of `ops` that leave `sector`, as far as the file reaches, in a way that it is not in without them. */
+  #distinct(sector: number, ops: readonly number[], sizeBytes: number): number[] {
+    const start = sector * SECTOR_BYTES;
+    const length = Math.min(SECTOR_BYTES, sizeBytes - start);
+    const durable = new Uint8Array(length);
+    this.durable.readPadded(start, durable);
+    const seen: Uint8Array[] = [durable];
+    const out: number[] = [];
+    for (const i of ops) {
+      const op = this.#unsynced[i] as UnsyncedWrite;
+      const from = start - op.sector * SECTOR_BYTES;
+      const content = op.bytes.subarray(from, from + length);
+      if (seen.some((other) => equalBytes(other, content))) continue;
+      seen.push(content);
+      out.push(i);
+    }
+    return out;
   }
 
   /** The journal commits: every size and truncation so far is durable, the sectors that they left are not. */

@@ -495,6 +495,16 @@ describe("against a naive model of the rules", () => {
     );
   });
 
+  it("the enumerator tries no outcome twice because a write changed nothing", () => {
+    const b = bench();
+    const file = b.durable("a", [1, 2]);
+    // Only the second sector of the first write is news, and the second write is the first again.
+    b.run(writeFile(file, 0, sectorsOf([1, 3, 0, 0])));
+    b.run(writeFile(file, SECTOR, sectorsOf([3, 0, 4])));
+    const images = Array.from(b.machine.crashImages(), (crashed) => files("a")(crashed.disk));
+    expect(images.toSorted()).toEqual(["12", "1200", "1204", "13", "1300", "1304"]);
+  });
+
   it("a process crash loses nothing that had completed", () => {
     fc.assert(
       fc.property(steps, fc.nat(), (script, seed) => {

@@ -23,6 +23,8 @@ interface Weather {
   readonly duplication: number;
   readonly crashPerMille: number;
   readonly partitionPerMille: number;
+  /** What a partition stops arrives after it; otherwise it is lost. */
+  readonly holdsBack: boolean;
   readonly slowDisk: boolean;
 }
 
@@ -72,6 +74,7 @@ export class Chaos {
       crashPerMille: random.pick([0, 2, 8]),
       partitionPerMille: random.pick([0, 3, 10]),
       slowDisk: random.percent(50),
+      holdsBack: random.percent(50),
     };
     const preVote = random.percent(70);
     const checkQuorum = random.percent(70);
@@ -141,15 +144,27 @@ export class Chaos {
     const random = this.#random;
     if (this.#network.length === 0) return;
     // Mostly the oldest: a network that only reorders gets nothing done.
-    const at = random.percent(70) ? 0 : random.below(this.#network.length);
-    const message = this.#network[at] as Message;
+    const from = random.percent(70) ? 0 : random.below(this.#network.length);
+    const at = this.#weather.holdsBack ? this.#firstThatArrives(from) : from;
+    const message = this.#network[at];
+    if (message === undefined) return;
     if (!random.percent(this.#weather.duplication)) this.#network.splice(at, 1);
-    if (random.percent(this.#weather.loss)) return;
-    if (this.#cutOff.has(message.from) !== this.#cutOff.has(message.to)) return;
+    if (random.percent(this.#weather.loss) || this.#isStopped(message)) return;
     const target = this.#nodes[message.to - 1] as TestNode;
     if (!target.running) return;
     target.node.step(message);
     this.#judge(target);
+  }
+
+  #isStopped({ from, to }: Message): boolean {
+    return this.#cutOff.has(from) !== this.#cutOff.has(to);
+  }
+
+  /** The place of the first message from `start` on that no partition stops. */
+  #firstThatArrives(start: number): number {
+    let at = start;
+    while (at < this.#network.length && this.#isStopped(this.#network[at] as Message)) at++;
+    return at;
   }
 
   #ready(node: TestNode): void {
