@@ -1,5 +1,6 @@
 /** The rest of the outside world: time, chance, logs, digests. */
 import type { Files } from "./files.ts";
+import type { Links } from "./links.ts";
 
 export interface Clock {
   /** Milliseconds with fractions, from an arbitrary start, never going back. The only clock that decisions may use. */
@@ -48,5 +49,7 @@ export interface Env {
   readonly timers: Timers;
   readonly entropy: Entropy;
   readonly log: LogSink;
+  /** Absent where a node has nobody to talk to. */
+  readonly links?: Links | undefined;
   sha256(): Digest;
 }

@@ -3,7 +3,7 @@
  * other way, so one seed decides everything that happens to them in the simulator.
  *
  * `platform` implements it on Node.js, `env/sim` in memory with faults; one shared suite (`files.suite.ts`) runs on
- * both. Network links join when a second node does.
+ * both. Links between nodes are carried by `server/peer` and by the network of `env/sim`.
  */
 export type { Clock, Digest, Entropy, Env, LogLevel, LogSink, Timer, Timers } from "./env.ts";
 export {
@@ -34,3 +34,4 @@ export {
   writeFile,
   writeFully,
 } from "./io.ts";
+export type { Link, LinkEvents, Links } from "./links.ts";

@@ -15,14 +15,15 @@
  * ended hears nothing and changes nothing. A power loss leaves what the contract in `../files.ts` allows, and the
  * enumerator leaves out nothing that it allows.
  *
- * Left out: devices that tear inside a sector, except in the mode "torn"; networks, until a second node exists;
- * permissions, which faults on demand stand in for.
+ * Left out: devices that tear inside a sector, except in the mode "torn"; permissions, which faults on demand stand in
+ * for.
  */
 export { chooseSurvival, crashImages, type CrashMode, type DiskSurvival } from "./crash.ts";
 export type { SimDiskOptions } from "./disk.ts";
 export type { InjectedFault } from "./faults.ts";
 export { SimEnv, type SimEnvOptions } from "./machine.ts";
 export { MemoryFiles } from "./memory-files.ts";
+export { SimNetwork } from "./network.ts";
 export type { Operation } from "./operation.ts";
 export { runIoNow } from "./run.ts";
 export { SimScheduler } from "./scheduler.ts";

@@ -13,6 +13,7 @@ import {
 } from "./crash.ts";
 import { SimDisk, type SimDiskOptions } from "./disk.ts";
 import { SimFiles, type SimProcess } from "./files.ts";
+import type { SimNetwork } from "./network.ts";
 import { SimScheduler } from "./scheduler.ts";
 import { SimSha256 } from "./sha256.ts";
 
@@ -24,6 +25,8 @@ export interface SimEnvOptions {
   readonly disk?: Omit<SimDiskOptions, "seed">;
   /** Default: lines are dropped. */
   readonly log?: LogSink;
+  /** On which network, and where. Default: on none. */
+  readonly network?: { readonly of: SimNetwork; readonly url: string };
 }
 
 /** 2023-11-14, so that wall times look like wall times. */
@@ -38,6 +41,7 @@ export class SimEnv {
   /** Added to the wall clock of every process of this machine: may be set at any time. */
   wallSkewMs = 0;
   readonly #log: LogSink;
+  readonly #network: SimEnvOptions["network"];
   #process: Process | undefined;
   #boots = 0;
 
@@ -46,6 +50,7 @@ export class SimEnv {
     this.scheduler = options.scheduler ?? new SimScheduler(options.seed);
     this.disk = disk ?? new SimDisk({ ...options.disk, seed: options.seed });
     this.#log = options.log ?? ((): void => {});
+    this.#network = options.network;
   }
 
   /** Whether a process lives. */
@@ -71,6 +76,7 @@ export class SimEnv {
       timers: new SimTimers(scheduler, process),
       entropy: new SimEntropy(hash32(this.seed, STREAM_ENTROPY, this.#boots)),
       log: this.#log,
+      links: this.#network?.of.attach(this.#network.url, process),
       sha256: (): Digest => new SimSha256(),
     };
   }
@@ -78,12 +84,14 @@ export class SimEnv {
   /** kill -9: what the process wrote stays visible. What was in flight is done, not done, or done in part. */
   kill(): void {
     this.halt();
+    this.#network?.of.detach(this.#network.url, true);
     this.disk.crashProcess();
   }
 
   /** The power fails: what was synced stays, and of the rest what `choice` says. */
   losePower(choice: CrashMode | DiskSurvival = "mixed"): void {
     this.halt();
+    this.#network?.of.detach(this.#network.url, false);
     this.disk.losePower(choice);
   }
 

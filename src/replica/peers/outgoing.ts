@@ -1,0 +1,231 @@
+/**
+ * What this node says to one other member, over one link at a time.
+ *
+ *                 dial            hello sent        welcome, its directory known
+ *     waiting ------------> greeting ------------------------------------------> open
+ *        ^                     |  refused, closed, no answer in time               |
+ *        +---------------------+---------------------------------------------------+
+ *          after a pause that doubles, drawn anew each time so that members do not call in step
+ */
+import {
+  DecodeError,
+  decodePeerFrame,
+  encodeHandshakeFrame,
+  type Welcome,
+} from "../../codec/index.ts";
+import type { Env, Link, Links, Timer } from "../../env/index.ts";
+import { helloTo, judgeWelcome } from "./handshake.ts";
+import { Liveness } from "./liveness.ts";
+import type { Member, Membership, Self } from "./membership.ts";
+import { SendQueue } from "./queue.ts";
+
+const PAUSE_FIRST_MS = 50;
+const PAUSE_MAX_MS = 2000;
+/** Between two calls to a member that refuses: somebody has to do something before it is worth more. */
+const PAUSE_REFUSED_MS = 5000;
+/** Handed to the link before it is asked to wait: more would only wait elsewhere, where nothing overtakes it. */
+const LINK_BYTES_MAX: number = 2 * 1024 * 1024;
+
+export interface OutgoingConfig {
+  readonly env: Env;
+  readonly links: Links;
+  readonly self: Self;
+  readonly member: Member;
+  readonly membership: Membership;
+  /** A link to the member is open; what was said on the one before may be lost. */
+  readonly opened: (welcome: Welcome) => void;
+  /** What was said since `opened` may be lost. */
+  readonly lost: () => void;
+}
+
+/**
+ * Invariants: at most one link; items are taken only while it is open, and go out in the order in which they were
+ * taken; after `lost` nothing of before is sent again.
+ */
+export class Outgoing {
+  readonly member: Member;
+  readonly #config: OutgoingConfig;
+  readonly #queue = new SendQueue();
+  #state: "waiting" | "greeting" | "open" | "ended" = "waiting";
+  #link: Link | null = null;
+  #liveness: Liveness;
+  #pause: Timer | null = null;
+  #pauseMs = PAUSE_FIRST_MS;
+  #calls = 0;
+  #boot: Uint8Array | null = null;
+  #dropped = 0;
+  /** The last reason that was logged: each is logged once. */
+  #saidWhy = "";
+  #refusedBy: string | null = null;
+
+  constructor(config: OutgoingConfig) {
+    this.#config = config;
+    this.member = config.member;
+    this.#liveness = new Liveness(config.env);
+  }
+
+  get isOpen(): boolean {
+    return this.#state === "open";
+  }
+
+  /** The process that answers at the other end; null without a link. */
+  get boot(): Uint8Array | null {
+    return this.#boot;
+  }
+
+  /** Items that were not sent because there was no link or no room. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  get queuedBytes(): number {
+    return this.#queue.bytes + (this.#link?.unsentBytes ?? 0);
+  }
+
+  /** The code with which the member refuses this node, or this node the member; null when nobody refuses. */
+  get refusedBy(): string | null {
+    return this.#refusedBy;
+  }
+
+  start(): void {
+    this.#dial();
+  }
+
+  /** False when it was not taken: no link, or no room. It will never be sent then. */
+  send(item: Uint8Array): boolean {
+    if (this.#state === "open" && this.#queue.push(item)) return true;
+    this.#dropped++;
+    return false;
+  }
+
+  /** What has been taken in this turn leaves in as few frames as hold it. */
+  flush(): void {
+    const link = this.#link;
+    if (this.#state !== "open" || link === null) return;
+    while (link.unsentBytes < LINK_BYTES_MAX) {
+      const frame = this.#queue.takeFrame();
+      if (frame === null) return;
+      link.send(frame);
+      this.#liveness.said();
+    }
+  }
+
+  /** Called every now and then. `isLate`: this process stood still, so silence proves nothing. */
+  sweep(isLate: boolean): void {
+    const link = this.#link;
+    if (link === null) return;
+    if (isLate) this.#liveness.heard();
+    else if (this.#liveness.isSilent) this.reset("nothing was heard");
+    else if (this.#state === "open") this.#liveness.keepAlive(link);
+  }
+
+  /** Gives the link up and calls again. */
+  reset(why: string): void {
+    this.#link?.close();
+    this.#over(why);
+  }
+
+  end(): void {
+    this.#pause?.cancel();
+    this.#link?.close();
+    this.#link = null;
+    this.#boot = null;
+    this.#queue.clear();
+    this.#state = "ended";
+  }
+
+  #dial(): void {
+    const { links, self, member } = this.#config;
+    const url = member.peerUrls[this.#calls++ % member.peerUrls.length] as string;
+    this.#state = "greeting";
+    this.#liveness = new Liveness(this.#config.env);
+    const link: Link = links.dial(url, {
+      frame: (bytes) => {
+        if (link === this.#link) this.#heard(bytes);
+      },
+      drained: () => {
+        if (link === this.#link) this.flush();
+      },
+      closed: (why) => {
+        if (link === this.#link) this.#over(why);
+      },
+    });
+    this.#link = link;
+    link.send(encodeHandshakeFrame(helloTo(self, member.id)));
+    this.#liveness.said();
+  }
+
+  #heard(bytes: Uint8Array): void {
+    this.#liveness.heard();
+    let frame: ReturnType<typeof decodePeerFrame>;
+    try {
+      frame = decodePeerFrame(bytes);
+    } catch (error) {
+      if (!(error instanceof DecodeError)) throw error;
+      this.reset(`what it says cannot be read: ${error.message}`);
+      return;
+    }
+    if (frame.kind === "refusal") this.#refuse(`refuses this member: ${frame.detail}`, frame.code);
+    else if (frame.kind === "welcome" && this.#state === "greeting") this.#welcomed(frame);
+    else if (frame.kind !== "batch" || this.#state !== "open" || frame.items.length > 0)
+      this.reset("it speaks out of turn");
+  }
+
+  #welcomed(welcome: Welcome): void {
+    const { member, membership, env } = this.#config;
+    const refused = judgeWelcome(welcome, member.id, membership);
+    if (refused !== null) {
+      this.#refuse(`is refused: ${refused.detail}`, refused.code);
+      return;
+    }
+    const link = this.#link;
+    membership.meet(member.id, welcome.walId, (error) => {
+      if (link !== this.#link || this.#state !== "greeting") return;
+      if (error !== null) {
+        this.reset(`it cannot be remembered: ${error.message}`);
+        return;
+      }
+      this.#state = "open";
+      this.#boot = welcome.bootId;
+      this.#refusedBy = null;
+      this.#pauseMs = PAUSE_FIRST_MS;
+      this.#saidWhy = "";
+      env.log("info", "peer", `speaks to ${member.name}`, { peer: member.name });
+      this.#config.opened(welcome);
+    });
+  }
+
+  #refuse(what: string, code: string): void {
+    this.#refusedBy = code;
+    this.#link?.close();
+    this.#over(what, code);
+  }
+
+  #over(why: string, refusedBy?: string): void {
+    if (this.#state === "ended") return;
+    const wasOpen = this.#state === "open";
+    const { env, member } = this.#config;
+    this.#link = null;
+    this.#boot = null;
+    this.#dropped += this.#queue.length;
+    this.#queue.clear();
+    this.#state = "waiting";
+    if (why !== this.#saidWhy) {
+      this.#saidWhy = why;
+      const level = refusedBy === undefined ? "warn" : "error";
+      const fields = { peer: member.name, url: member.peerUrls.join(","), why };
+      env.log(level, "peer", `no link to ${member.name}`, {
+        ...fields,
+        ...(refusedBy === undefined ? {} : { code: refusedBy }),
+      });
+    }
+    const pauseMs = refusedBy === undefined ? this.#pauseMs : PAUSE_REFUSED_MS;
+    this.#pauseMs = Math.min(PAUSE_MAX_MS, this.#pauseMs * 2);
+    // Between half of it and all of it.
+    const drawnMs = pauseMs / 2 + ((pauseMs / 2) * env.entropy.u32()) / 0x1_0000_0000;
+    this.#pause = env.timers.after(drawnMs, () => {
+      if (this.#state === "waiting") this.#dial();
+    });
+    if (wasOpen) this.#config.lost();
+  }
+}

@@ -1,0 +1,190 @@
+/**
+ * All links of a node: it calls every other member and is called by each, one link for each direction. What a turn has
+ * to say to a member, of all groups, leaves in one frame at the end of the turn: the heartbeats of a hundred idle
+ * groups are one small write.
+ */
+import { assert } from "../../base/index.ts";
+import { encodePeerItem, type PeerItem } from "../../codec/index.ts";
+import type { Env, Link, Links, LinkEvents, Timer } from "../../env/index.ts";
+import type { Message, NodeId } from "../../raft/index.ts";
+import { Incoming } from "./incoming.ts";
+import type { Membership, Self } from "./membership.ts";
+import { Outgoing } from "./outgoing.ts";
+
+export interface PeersConfig {
+  readonly env: Env;
+  readonly links: Links;
+  readonly self: Self;
+  readonly membership: Membership;
+  /** Something has come from a member that is who it says it is. */
+  readonly deliver: (item: PeerItem, from: NodeId) => void;
+  /** What was said to or by this member in the last moments may be lost. */
+  readonly lost: (member: NodeId) => void;
+  /** There is a way to this member again. */
+  readonly linked: (member: NodeId) => void;
+}
+
+/** How it stands with one other member. */
+export interface PeerStatus {
+  readonly id: NodeId;
+  readonly name: string;
+  readonly peerUrls: readonly string[];
+  /** As it said them when it was last met. */
+  readonly clientUrls: readonly string[];
+  readonly speaks: boolean;
+  readonly listens: boolean;
+  readonly queuedBytes: number;
+  readonly dropped: number;
+  /** The code with which one refuses the other. */
+  readonly refusedBy: string | null;
+}
+
+const SWEEP_MS = 500;
+/** Calls that have not said who they are: more are turned away (fault-rules N8). */
+const STRANGERS_MAX = 64;
+
+export class Peers {
+  readonly #config: PeersConfig;
+  readonly #outgoing: Map<NodeId, Outgoing> = new Map();
+  readonly #incoming: Set<Incoming> = new Set();
+  readonly #clientUrls: Map<NodeId, readonly string[]> = new Map();
+  #sweeper: Timer | null = null;
+  #sweptMs = 0;
+  #isEnded = false;
+
+  constructor(config: PeersConfig) {
+    this.#config = config;
+    const { env, links, self, membership } = config;
+    for (const member of membership.members) {
+      if (member.id === self.memberId) continue;
+      const outgoing = new Outgoing({
+        env,
+        links,
+        self,
+        member,
+        membership,
+        opened: ({ clientUrls }) => {
+          this.#clientUrls.set(member.id, clientUrls);
+          config.linked(member.id);
+        },
+        lost: () => config.lost(member.id),
+      });
+      this.#outgoing.set(member.id, outgoing);
+    }
+  }
+
+  start(): void {
+    assert(this.#sweeper === null, "the links of a node start once");
+    const { env, links } = this.#config;
+    links.accept((link) => this.#accept(link));
+    for (const outgoing of this.#outgoing.values()) outgoing.start();
+    this.#sweptMs = env.clock.monotonicMs();
+    this.#arm();
+  }
+
+  /** There is a link on which `to` can be spoken to. */
+  isOpen(to: NodeId): boolean {
+    return this.#outgoing.get(to)?.isOpen === true;
+  }
+
+  /** Takes a message of Raft, which may be lost. Its entries are copied here and now. */
+  send(message: Message): void {
+    const { group, to } = message;
+    const outgoing = this.#outgoing.get(to);
+    if (outgoing?.isOpen === true) outgoing.send(encodePeerItem({ kind: "raft", group, message }));
+  }
+
+  /** False: it was not taken and never leaves. True: it arrives, unless `lost` is called for the member. */
+  tell(to: NodeId, item: PeerItem): boolean {
+    const outgoing = this.#outgoing.get(to);
+    return outgoing?.isOpen === true && outgoing.send(encodePeerItem(item));
+  }
+
+  /** As `tell`, for what its receiver waits for: without room for it the link is given up, which tells him as well. */
+  tellForSure(to: NodeId, item: PeerItem): void {
+    if (!this.tell(to, item)) this.#outgoing.get(to)?.reset("no room for an answer");
+  }
+
+  /** At the end of a turn. */
+  flush(): void {
+    for (const outgoing of this.#outgoing.values()) outgoing.flush();
+  }
+
+  status(): readonly PeerStatus[] {
+    return [...this.#outgoing.values()].map((outgoing) => {
+      const { id, name, peerUrls } = outgoing.member;
+      return {
+        id,
+        name,
+        peerUrls,
+        clientUrls: this.#clientUrls.get(id) ?? [],
+        speaks: [...this.#incoming].some(({ from, isOpen }) => from === id && isOpen),
+        listens: outgoing.isOpen,
+        queuedBytes: outgoing.queuedBytes,
+        dropped: outgoing.dropped,
+        refusedBy: outgoing.refusedBy,
+      };
+    });
+  }
+
+  /** Ends all links. */
+  end(): void {
+    this.#isEnded = true;
+    this.#sweeper?.cancel();
+    this.#config.links.accept(null);
+    for (const outgoing of this.#outgoing.values()) outgoing.end();
+    for (const incoming of this.#incoming) incoming.end("this node stops");
+  }
+
+  #arm(): void {
+    const { env } = this.#config;
+    this.#sweeper = env.timers.after(SWEEP_MS, () => {
+      const nowMs = env.clock.monotonicMs();
+      // This process stood still and has not yet looked at what came meanwhile (fault-rules K3).
+      const isLate = nowMs - this.#sweptMs > 2 * SWEEP_MS;
+      this.#sweptMs = nowMs;
+      for (const incoming of this.#incoming) incoming.sweep(isLate);
+      for (const outgoing of this.#outgoing.values()) outgoing.sweep(isLate);
+      this.#arm();
+    });
+  }
+
+  #accept(link: Link): LinkEvents {
+    const { env, self, membership, deliver } = this.#config;
+    const incoming = new Incoming(link, {
+      env,
+      self,
+      membership,
+      liveBoot: (from) => this.#liveBoot(from),
+      taken: (taken) => this.#taken(taken),
+      deliver,
+      ended: (ended) => {
+        this.#incoming.delete(ended);
+        if (ended.from !== 0 && !this.#isEnded) this.#config.lost(ended.from);
+      },
+    });
+    this.#incoming.add(incoming);
+    const strangers = [...this.#incoming].filter(({ from }) => from === 0);
+    if (strangers.length > STRANGERS_MAX)
+      env.timers.soon(() => incoming.end("too many calls of nodes that do not say who they are"));
+    return incoming;
+  }
+
+  /** One link for each direction: the one before is given up by its process, which has opened another. */
+  #taken(taken: Incoming): void {
+    for (const incoming of this.#incoming) {
+      if (incoming !== taken && incoming.from === taken.from) incoming.end("it called again");
+    }
+    this.#clientUrls.set(taken.from, taken.clientUrls);
+    const { env, membership } = this.#config;
+    const name = membership.of(taken.from)?.name ?? "";
+    env.log("info", "peer", `hears ${name}`, { peer: name });
+  }
+
+  #liveBoot(from: NodeId): Uint8Array | null {
+    for (const incoming of this.#incoming) {
+      if (incoming.isOpen && incoming.from === from) return incoming.boot;
+    }
+    return this.#outgoing.get(from)?.boot ?? null;
+  }
+}
