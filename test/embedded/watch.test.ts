@@ -148,6 +148,26 @@ describe("watch", () => {
     }
   });
 
+  it("lets others run between two batches of a reader that does nothing but read", async () => {
+    const db = await opened();
+    const large = "x".repeat(100_000);
+    for (let i = 0; i < 40; i++) await db.put(`k${i}`, large);
+    const { rev } = await db.put("last", "");
+    let [turns, batches, running] = [0, 0, true];
+    const count = (): void => {
+      turns++;
+      if (running) setImmediate(count);
+    };
+    setImmediate(count);
+    for await (const batch of db.watch({}, { fromRev: 2 })) {
+      batches++;
+      if (batch.rev >= rev) break;
+    }
+    running = false;
+    expect(batches).toBeGreaterThan(10);
+    expect(turns).toBeGreaterThanOrEqual(batches - 1);
+  });
+
   it("`only` leaves the other type out", async () => {
     const db = await opened();
     const puts = db.watch("k", { only: "put" });

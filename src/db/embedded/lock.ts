@@ -1,7 +1,7 @@
 /**
- * Locks as programs hold them. The database gives a lock or says who holds it; waiting is done here. Who waits looks at
- * what is applied here, which costs nothing of the log, and asks for the lock when it is free. In one process those
- * who wait for a lock stand in a queue, so the first is served first and they do not all ask at once.
+ * Locks as programs hold them. The database gives a lock or says who holds it; waiting is done here. Who waits watches
+ * the lock's key, which costs nothing of the log, and asks for the lock when it is free. In one process those who wait
+ * for a lock stand in a queue, so the first is served first and they do not all ask at once.
  *
  * A lock is given up for lost at the latest when its TTL has passed since the request that gave it was sent: by this
  * process's own clock, which cannot be too late.
@@ -22,11 +22,11 @@ import {
 } from "./arguments.ts";
 import { nameOf } from "./key-map.ts";
 import type { Aborter, Link } from "./link.ts";
+import { Releases } from "./releases.ts";
 
 const OPTIONS: Names = names(CALL, "ttlMs", "waitMs", "token");
 const WAIT_DEFAULT_MS = 10_000;
-/** How often those who wait look, and a holder whether it still holds. */
-const LOOK_MS = 20;
+/** How often a holder looks whether it still holds: a watch as long as the lock would cost every write something. */
 const CHECK_MS = 250;
 const TOKEN_BYTES = 16;
 
@@ -85,19 +85,25 @@ export class Locks {
     this.#queues.set(name, queue);
     const me: Waiting = { wake: () => {} };
     queue.push(me);
+    let releases: Releases | null = null;
     try {
       for (;;) {
+        if (queue[0] === me) {
+          releases ??= new Releases(this.#link, wanted.key, () => me.wake());
+          if (releases.take()) {
+            const held = await this.#ask(wanted, token, isOwn);
+            if (held !== null) return held;
+            continue;
+          }
+        }
         const leftMs = wanted.deadlineMs - this.#link.env.clock.monotonicMs();
         if (leftMs <= 0) throw new HarmonyError("LOCK_TIMEOUT");
-        const waitMs = queue[0] === me ? Math.min(LOOK_MS, leftMs) : leftMs;
-        await this.#link.pause(waitMs, wanted.call.signal, (wake) => {
+        await this.#link.pause(leftMs, wanted.call.signal, (wake) => {
           me.wake = wake;
         });
-        if (queue[0] !== me) continue;
-        const held = await this.#ask(wanted, token, isOwn);
-        if (held !== null) return held;
       }
     } finally {
+      releases?.cancel();
       queue.splice(queue.indexOf(me), 1);
       if (queue.length === 0) this.#queues.delete(name);
       else queue[0]?.wake();

@@ -1,6 +1,6 @@
 /** The door in process on a simulated machine: what time, a failing disk and a stuck caller do to it. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { HarmonyError, setVerifying } from "../../base/index.ts";
+import { HarmonyError, setVerifying, utf8 } from "../../base/index.ts";
 import type { NodeOptions } from "../node-options.ts";
 import { LOG, World } from "../world.suite.ts";
 import { EmbeddedDatabase, type HarmonyDB } from "./index.ts";
@@ -93,6 +93,36 @@ describe("time in the door in process", () => {
     expect(lock.signal.aborted).toBe(false);
     await pass(world, 100);
     expect([lock.signal.aborted, db.getSync("job") !== undefined]).toEqual([true, true]);
+    await settled(world, db.close());
+  });
+
+  it("who waits for a lock looks at it when it is released, by whomever, and not before", async () => {
+    const { world, db } = opened();
+    const [key, token] = [utf8("job"), utf8("another")];
+    world.now(world.write({ kind: "lock", key, token, ttlMs: 600_000 }));
+    const { database } = world.node;
+    const range = database.range.bind(database);
+    let looks = 0;
+    database.range = (...args) => {
+      looks++;
+      range(...args);
+    };
+    const lock = db.lock("job", { ttlMs: 1000, waitMs: 60_000 });
+    await pass(world, 1_000);
+    expect([looks, database.watchCount]).toEqual([2, 1]);
+    // Released and taken by a third at once: what was seen has to be looked at again, and waited for again.
+    const third = { kind: "lock", key, token: utf8("third"), ttlMs: 5_000 } as const;
+    const answers = [world.write({ kind: "unlock", key, token, fence: 0 }), world.write(third)];
+    await pass(world, 1_000);
+    expect(answers.map(({ value }) => value)).toMatchObject([
+      { released: true },
+      { acquired: true },
+    ]);
+    expect([looks, database.watchCount]).toEqual([3, 1]);
+    const held = await settled(world, lock);
+    expect(held.signal.aborted).toBe(false);
+    expect(database.watchCount).toBe(0);
+    await settled(world, held.unlock());
     await settled(world, db.close());
   });
 

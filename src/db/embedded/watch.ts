@@ -75,6 +75,11 @@ class OpenWatch<V> implements Watching<V> {
     readonly reject: (error: HarmonyError) => void;
   }[] = [];
   #timer: Timer | null = null;
+  /**
+   * A batch was given in this turn of the event loop: the next one comes in a later one. A reader that does nothing but
+   * read would otherwise go through all of history without letting anybody else run.
+   */
+  #hasGiven = false;
   /** What the reader gets next; null for a quiet end. */
   #error: HarmonyError | null = null;
   #isOver = false;
@@ -146,6 +151,7 @@ class OpenWatch<V> implements Watching<V> {
         this.#release();
         return;
       }
+      if (this.#hasGiven) return;
       const news = this.#watch.take(BATCH_BYTES);
       if (news === null) {
         this.#waitForProgress();
@@ -163,6 +169,12 @@ class OpenWatch<V> implements Watching<V> {
     const [first, ...others] = this.#waiting;
     this.#waiting = others;
     first?.resolve(taken);
+    if (taken === null || this.#hasGiven) return;
+    this.#hasGiven = true;
+    this.#link.env.timers.soon(() => {
+      this.#hasGiven = false;
+      this.#news();
+    });
   }
 
   #waitForProgress(): void {
