@@ -1,7 +1,7 @@
 /**
  * What happens to a directory while nobody looks: bits flip, writes turn out to have been lost or to stand in another
- * place, files are moved. It is done to a directory that was closed in order, where everything that was acknowledged is
- * proven: so what a start must make of it is known. It refuses by name, or it loses nothing.
+ * place, files are moved. A start refuses by name what it cannot do without, and loses nothing. In a directory that was
+ * closed in order everything that was acknowledged is proven; after a crash the bytes say what is (storage-proof.ts).
  */
 import {
   type Io,
@@ -34,6 +34,15 @@ function isRead(path: string): boolean {
   return /\.(?:wal|hdb)$|\/(?:VOTE|MANIFEST)$/.test(path);
 }
 
+/** What was done, and to which bytes when it was done to bytes. */
+export interface Done {
+  readonly what: string;
+  /** Bits that changed where they stand: whatever held them does not check out any more. */
+  readonly isRot: boolean;
+  readonly path: string;
+  readonly places: readonly (readonly [from: number, to: number])[];
+}
+
 /**
  * Damages `machine`, which runs nothing. Returns what was done, or null when there is nothing that it fits to.
  * `remembered` is the same machine at an earlier time, `foreign` makes one with the files of another node.
@@ -43,25 +52,32 @@ export function damage(
   step: Damage,
   remembered: SimEnv | null,
   foreign: () => SimEnv,
-): string | null {
+): Done | null {
   const { disk } = machine;
   const files = filesOf(machine);
   const path = files[step.file % files.length];
   if (path === undefined) return null;
   const size = disk.contents(path).length;
   const unit = fileClassOf(path) === "data" ? PAGE_BYTES : SECTOR_BYTES;
+  const done = (what: string, ...places: (readonly [number, number])[]): Done => ({
+    what,
+    isRot: step.kind === "bit" || step.kind === "sector",
+    path,
+    places,
+  });
   switch (step.kind) {
     case "bit": {
       if (size === 0) return null;
-      const offset = step.offset % size;
+      const offset = step.offset % reachOf(disk.contents(path));
       disk.flipBit(path, offset, step.seed % 8);
-      return `a bit of ${path} at ${offset}`;
+      return done(`a bit of ${path} at ${offset}`, [offset, offset + 1]);
     }
     case "sector": {
       if (size === 0) return null;
-      const offset = step.offset % size;
+      const offset = step.offset % reachOf(disk.contents(path));
       disk.zeroSector(path, offset);
-      return `the sector of ${path} at ${offset}`;
+      const start = offset - (offset % SECTOR_BYTES);
+      return done(`the sector of ${path} at ${offset}`, [start, start + SECTOR_BYTES]);
     }
     case "stale":
     case "misdirected": {
@@ -74,10 +90,10 @@ export function damage(
         if (to === offset) return null;
         disk.misplace(path, offset, path, to, unit);
         disk.makeStale(remembered.disk, path, offset, unit);
-        return `${what} went to ${to}`;
+        return done(`${what} went to ${to}`, [offset, offset + unit], [to, to + unit]);
       }
       disk.makeStale(remembered.disk, path, offset, unit);
-      return `${what} were lost`;
+      return done(`${what} were lost`, [offset, offset + unit]);
     }
     case "misplaced": {
       const units = Math.floor(size / unit);
@@ -86,17 +102,17 @@ export function damage(
       const to = (step.seed % units) * unit;
       if (from === to) return null;
       disk.misplace(path, from, path, to, unit);
-      return `${path} at ${to} holds what belongs to ${from}`;
+      return done(`${path} at ${to} holds what belongs to ${from}`, [to, to + unit]);
     }
     case "missing":
       edit(machine, (files) => unlinkFile(files, path));
-      return `${path} is missing`;
+      return done(`${path} is missing`);
     case "doubled": {
       const other = nameBeside(path, files, step.seed);
       if (other === null) return null;
       const bytes = disk.contents(path);
       edit(machine, (files) => replace(files, other, bytes));
-      return `${other} is a copy of ${path}`;
+      return done(`${other} is a copy of ${path}`);
     }
     case "swapped": {
       const like = files.filter((file) => file !== path && fileClassOf(file) === fileClassOf(path));
@@ -107,7 +123,7 @@ export function damage(
         yield* renameFile(files, other, path);
         yield* renameFile(files, `${path}.swap`, other);
       });
-      return `${path} and ${other} have changed names`;
+      return done(`${path} and ${other} have changed names`);
     }
     case "foreign": {
       const stranger = foreign();
@@ -117,9 +133,16 @@ export function damage(
       if (from === undefined) return null;
       const bytes = stranger.disk.contents(from);
       edit(machine, (files) => replace(files, path, bytes));
-      return `${path} is ${from} of another node`;
+      return done(`${path} is ${from} of another node`);
     }
   }
+}
+
+/** How far a file is worth damaging: to a little behind the last byte that says something. */
+function reachOf(bytes: Uint8Array): number {
+  let used = bytes.length;
+  while (used > 0 && bytes[used - 1] === 0) used--;
+  return Math.min(bytes.length, used + 2 * SECTOR_BYTES);
 }
 
 /** The first place from `start` on, all around, where `path` is not what it was. */

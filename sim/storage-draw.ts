@@ -35,6 +35,8 @@ const APPENDS_MAX = 30;
 const RECOVERY_CRASHES_MAX = 3;
 /** So many of a hundred appends may also be those of the idle group. */
 const IDLE_PERCENT = 2;
+/** After so many of a hundred crashes a copy is damaged. */
+const DAMAGE_PERCENT = 25;
 
 export class StorageDraw {
   readonly #options: StorageWorldOptions;
@@ -66,6 +68,7 @@ export class StorageDraw {
         yield* this.#closing(2);
       }
       yield this.#crash();
+      if (this.#random.percent(DAMAGE_PERCENT)) yield* this.#damages(1);
     }
     yield* this.#opening(true);
     yield { do: "room" };
@@ -79,7 +82,11 @@ export class StorageDraw {
 
   *#closing(damages: number): Generator<StorageStep, void, void> {
     yield { do: "close" };
-    for (let i = 0; i < damages; i++) {
+    yield* this.#damages(damages);
+  }
+
+  *#damages(count: number): Generator<StorageStep, void, void> {
+    for (let i = 0; i < count; i++) {
       const kind = this.#damageKind();
       if (kind === null) return;
       const random = this.#random;

@@ -27,6 +27,8 @@ export interface Trees {
   /** Content that every checkpoint which may still be used has passed. */
   readonly base: TreeBase;
   appliedIndex: number;
+  /** The applied index of the last checkpoint that was begun. */
+  begunIndex: number;
   /** The applied index of the last checkpoint whose completion was reported. */
   checkpointIndex: number;
   /** What the log was told that it may forget. */

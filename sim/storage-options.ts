@@ -19,9 +19,9 @@ export interface StorageFaults {
   readonly slowSyncs: boolean;
   /** A sync never returns, until the process ends. */
   readonly stuckSyncs: boolean;
-  /** Bits flip and sectors turn to zeros in a directory that was closed (D4, D5, D17, D24). */
+  /** Bits flip and sectors turn to zeros in a directory that nobody has open (D4, D5, D17, D24). */
   readonly bitRot: boolean;
-  /** Writes that the device lost or put elsewhere, seen after a close (D15, D16). */
+  /** Writes that the device lost or put elsewhere, seen by the next start (D15, D16). */
   readonly lostWrites: boolean;
   /** Files are missing, doubled, swapped, or from another directory (D6, D21, D23). */
   readonly movedFiles: boolean;

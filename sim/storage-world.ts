@@ -18,14 +18,16 @@ import type { Marks } from "./marks.ts";
 import { drive } from "./node-driver.ts";
 import type { Play, World } from "./play.ts";
 import { AppendMaker } from "./storage-appends.ts";
-import { damage } from "./storage-damage.ts";
+import { damage, type Done } from "./storage-damage.ts";
 import { StorageDraw } from "./storage-draw.ts";
 import { findState, type Handed, type Knowledge, type Trees, type Votes } from "./storage-judge.ts";
+import { proofOf } from "./storage-proof.ts";
 import { hasTornSlot, StorageMarks } from "./storage-marks.ts";
 import {
   type Content,
   entryOf,
   KeyTable,
+  lastIndexOf,
   LogState,
   type ModelAppend,
   TreeBase,
@@ -35,7 +37,12 @@ import {
   simplerStorageOptions,
   type StorageWorldOptions,
 } from "./storage-options.ts";
-import { fileClassOf, simplerStorageSteps, type StorageStep } from "./storage-steps.ts";
+import {
+  type DamageKind,
+  fileClassOf,
+  simplerStorageSteps,
+  type StorageStep,
+} from "./storage-steps.ts";
 import {
   closeStorage,
   createStorage,
@@ -98,6 +105,8 @@ export class StoragePlay implements Play<StorageStep> {
   /** Everything that was acknowledged, and then what was handed in after it. */
   #acknowledged = new LogState();
   #handed: Handed[] = [];
+  /** How far the log was durable when this life began, and when each of its answers came, and the state then. */
+  #answers: { readonly lsn: number; readonly state: LogState }[] = [];
   readonly #trees = new Map<GroupId, Trees>();
   /** The last acknowledged vote of a group, and one that may or may not have been saved. */
   readonly #votes = new Map<GroupId, Votes>();
@@ -142,6 +151,7 @@ export class StoragePlay implements Play<StorageStep> {
       this.#trees.set(group, {
         base: new TreeBase(this.#table),
         appliedIndex: 0,
+        begunIndex: 0,
         checkpointIndex: 0,
         releasedIndex: 0,
         checkpointing: false,
@@ -530,6 +540,7 @@ export class StoragePlay implements Play<StorageStep> {
     );
     this.#handed.shift();
     this.#acknowledged = handed.after;
+    this.#answers.push({ lsn: storage.wal.durableLsn, state: handed.after });
     this.#commands++;
     for (const { group, entries, hardState } of handed.batch) {
       this.#recordsInLife += entries.length;
@@ -575,6 +586,7 @@ export class StoragePlay implements Play<StorageStep> {
     if (trees.checkpointing || trees.appliedIndex === 0) return;
     trees.checkpointing = true;
     const { appliedIndex } = trees;
+    trees.begunIndex = appliedIndex;
     const state = this.#acknowledged.of(group);
     // After an opening the entry itself may be one that the log has let go.
     const appliedTerm =
@@ -707,6 +719,8 @@ export class StoragePlay implements Play<StorageStep> {
       const floor = Math.min(trees.base.index, storage.wal.groupLog(group).firstIndex() - 1);
       this.#acknowledged = this.#acknowledged.without(group, floor);
     }
+    // What a start has found it has made durable, and the segment that it begins proves it.
+    this.#answers = [{ lsn: 0, state: this.#acknowledged }];
     for (const [group, entry] of this.#votes) {
       entry.pending = null;
       entry.saved = voteOf(storage.votes, group) ?? entry.saved;
@@ -813,16 +827,31 @@ export class StoragePlay implements Play<StorageStep> {
     if (this.#wasFull) this.#marks.hit("full disk and back");
   }
 
-  /** Done to a copy of a directory that was closed: refused by name, or harmless. */
+  /** Done to a copy of a directory that nobody has open: refused by name, or harmless. */
   #damage(step: Step<"damage">): void {
-    if (!this.#isClosed) return;
+    const isCrashed = this.#isCreated && !this.#isClosed;
+    if (isCrashed && (this.#storage !== null || !this.#machine.disk.quiet || isMove(step.kind)))
+      return;
+    if (!isCrashed && !this.#isClosed) return;
     const fork = this.#machine.fork(step.seed);
     fork.disk.quotaBytes = Number.POSITIVE_INFINITY;
-    const what = damage(fork, step, this.#remembered, () => this.#stranger());
-    if (what === null) return;
+    const done = damage(fork, step, this.#remembered, () => this.#stranger());
+    if (done === null) return;
+    const { what } = done;
     this.#note("damage", step.offset, what);
+    if (isCrashed) this.#marks.hit("damage after a crash");
+    const verdict = this.#verdict(fork, done);
     const isLost = step.kind === "stale" || step.kind === "misdirected";
-    const isMoved = ["missing", "doubled", "swapped", "foreign"].includes(step.kind);
+    const refused = (error: Error): void => {
+      check(
+        !verdict.mustOpen,
+        "a start refuses nothing that it can do without",
+        () => `${what}: ${error.stack}`,
+      );
+      this.#marks.hit("damage refused");
+      if (isLost) this.#marks.hit("lost write refused");
+      if (isMove(step.kind)) this.#marks.hit("moved file refused");
+    };
     try {
       const storage = this.#tryToOpen(fork, false);
       if (storage instanceof Error) {
@@ -831,27 +860,64 @@ export class StoragePlay implements Play<StorageStep> {
           "damage is refused by name",
           () => `${what}: ${storage.stack}`,
         );
-        // Both can be made anew from the log and the data files, so to refuse would be a failure too (D21).
-        check(
-          !/\/(?:MANIFEST|VOTE) is missing$/.test(what),
-          "a start refuses nothing that it can do without",
-          () => `${what}: ${storage.stack}`,
-        );
-        this.#marks.hit("damage refused");
-        if (isLost) this.#marks.hit("lost write refused");
-        if (isMoved) this.#marks.hit("moved file refused");
+        refused(storage);
       } else if (storage !== null) {
-        findState(storage, this.#knowledge(), true);
+        const found = findState(storage, { ...this.#knowledge(), ...verdict.known }, true);
         this.#marks.hit("damage harmless");
         if (what.includes("MANIFEST")) this.#marks.hit("manifest rebuilt");
+        if (verdict.mustOpen) this.#marks.hit("damage that must not be refused");
+        if (verdict.unproven.includes(found)) this.#marks.hit("unproven batch lost to damage");
       }
     } catch (error) {
       if (error instanceof Violation)
         throw new Violation("damage is refused or harmless", `${what}: ${error.message}`);
       if (!(error instanceof CorruptionError)) throw error;
-      this.#marks.hit("damage refused");
-      if (isLost) this.#marks.hit("lost write refused");
+      refused(error);
     }
+  }
+
+  /**
+   * What a start must make of a damaged machine. What the log still proves must be there. The batch that stands behind
+   * the proof may be lost, when it is damaged itself: it looks like a write that was cut short, and then it must not
+   * keep a start from succeeding either. That is the residual case of docs/reliability.md.
+   */
+  #verdict(damaged: SimEnv, { path, places, what, isRot }: Done): Verdict {
+    const isBytes = places.length > 0;
+    const kind = fileClassOf(path);
+    // Both can be made anew from the log and the data files (D21).
+    const isSpare = kind === "manifest" || kind === "votes";
+    const certain: Verdict = {
+      mustOpen: isSpare && (isRot || what.endsWith("is missing")),
+      known: {},
+      unproven: [],
+    };
+    const proof = kind === "log" && isBytes ? proofOf(damaged) : null;
+    if (proof === null || proof.path !== path) return certain;
+    const { firstLsn, provenLsn } = proof;
+    if (places.every(([, to]) => firstLsn + to <= provenLsn)) return certain;
+    const from = this.#answers.findLastIndex(({ lsn }) => lsn <= provenLsn);
+    const open = this.#answers.slice(from + 1);
+    const base = this.#answers[from]?.state ?? this.#acknowledged;
+    return {
+      // A checkpoint proves what it holds.
+      mustOpen:
+        isRot &&
+        places.every(([at]) => firstLsn + at >= provenLsn) &&
+        [...this.#trees].every(
+          ([group, { begunIndex }]) => begunIndex <= lastIndexOf(base.of(group)),
+        ),
+      known: {
+        acknowledged: base,
+        handed: [
+          ...open.map(({ state }): Handed => ({ batch: [], after: state })),
+          ...this.#handed,
+        ],
+      },
+      unproven: open
+        .slice(0, -1)
+        .map(({ state }) => state)
+        .concat(open.length > 0 ? [base] : []),
+    };
   }
 
   /** The directory of another node, closed in order. */
@@ -873,6 +939,20 @@ export class StoragePlay implements Play<StorageStep> {
     this.#foreign = machine;
     return machine;
   }
+}
+
+interface Verdict {
+  /** To refuse would be a failure. */
+  readonly mustOpen: boolean;
+  /** What differs from what is known without the damage. */
+  readonly known: Partial<Pick<Knowledge, "acknowledged" | "handed">>;
+  /** States that lack something acknowledged. */
+  readonly unproven: readonly LogState[];
+}
+
+/** Done to whole files. */
+function isMove(kind: DamageKind): boolean {
+  return kind === "missing" || kind === "doubled" || kind === "swapped" || kind === "foreign";
 }
 
 /** Whether a batch takes away entries that are there. */
