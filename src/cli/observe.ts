@@ -2,7 +2,7 @@
  * The HTTP listener of a serving node: it listens before the node recovers, hears of the node when it is there, and of
  * every durable write from the start.
  */
-import { FORMAT_MAJOR, FORMAT_MINOR, type Node } from "../db/index.ts";
+import { FORMAT_MAJOR, FORMAT_MINOR, metricFamilies, type Node } from "../db/index.ts";
 import type { LogSink } from "../env/index.ts";
 import { type HttpListener, listenHttp, Metrics } from "../server/index.ts";
 import type { ServeConfig } from "./options.ts";
@@ -47,6 +47,7 @@ export class Observer {
         vitals: {
           database: () => this.#node?.database ?? null,
           counters: () => this.#counters(),
+          families: () => (this.#node === null ? [] : metricFamilies(this.#node)),
         },
         metrics: this.metrics,
         versions: {

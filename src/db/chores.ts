@@ -31,6 +31,12 @@ const COMPACT_EVENTS_PER_SLICE = 200;
  */
 const EXPIRE_PER_COMMAND = 250;
 
+/**
+ * Two checkpoints' worth of log is needed as long as the newest one may be damaged, and a third gathers meanwhile. Who
+ * keeps more than that lags: checkpoints fail, or do not keep up.
+ */
+const LAG_CHECKPOINTS = 3;
+
 export interface CheckpointTriggers {
   readonly walBytes: number;
   readonly intervalMs: number;
@@ -77,6 +83,7 @@ export class Chores {
   #checkpointCommands: number;
   #checkpointAtMs: number;
   #checkpointNotBeforeMs = 0;
+  #isLagging = false;
 
   constructor(config: ChoresConfig) {
     this.#config = config;
@@ -103,6 +110,11 @@ export class Chores {
   /** Checkpoints since the start. */
   get checkpointsMade(): number {
     return this.#checkpointsMade;
+  }
+
+  /** A group that keeps more of the log than this lags behind. */
+  get lagBytes(): number {
+    return LAG_CHECKPOINTS * this.#config.checkpoints.walBytes;
   }
 
   /** Calls `done` when no checkpoint is on its way any more. After `stop`. */
@@ -141,6 +153,7 @@ export class Chores {
       this.#machine.isCompacting && this.#machine.compactSlice(COMPACT_EVENTS_PER_SLICE);
     this.#config.database.compactionAdvanced();
     this.#maybeCheckpoint();
+    this.#lookForLag();
     this.#arm(isMore ? 1 : isLeader ? this.#restMs() : CHORE_MS);
   }
 
@@ -228,6 +241,21 @@ export class Chores {
     ) {
       this.checkpoint(() => {});
     }
+  }
+
+  /** Said once when it begins and once when it is over. */
+  #lookForLag(): void {
+    const { wal } = this.#config;
+    const keptBytes = wal.durableLsn - this.#checkpointLsn;
+    const isLagging = keptBytes > this.lagBytes;
+    if (isLagging === this.#isLagging) return;
+    this.#isLagging = isLagging;
+    if (isLagging)
+      this.#env.log("warn", "checkpoint", "the data file lags behind the log, which cannot go", {
+        keptBytes,
+        expectedBytes: this.lagBytes,
+      });
+    else this.#env.log("info", "checkpoint", "the data file has caught up with the log", {});
   }
 
   /**

@@ -5,6 +5,7 @@
 import { HarmonyError } from "../base/index.ts";
 import type { Engine, Version } from "../btree/index.ts";
 import type { Env } from "../env/index.ts";
+import type { StoreCounts } from "../mvcc/index.ts";
 import type { Replica } from "../replica/index.ts";
 import { type Call, Calls } from "./calls.ts";
 import { encodeCommand, encodeOnce, fingerprintOf } from "./command.ts";
@@ -23,7 +24,7 @@ import type {
 import type { KvStateMachine } from "./state-machine.ts";
 import { withoutRepeats } from "./validate-native.ts";
 import { isReadOnlyTxn, validateRange, validateWrite, type RequestLimits } from "./validate.ts";
-import { type Watch, WatchHub, type WatchRequest } from "./watch/index.ts";
+import { type Watch, WatchHub, type WatchRequest, type WatchStats } from "./watch/index.ts";
 
 export interface KvDatabaseConfig {
   readonly env: Env;
@@ -46,6 +47,19 @@ export interface KvDatabaseConfig {
   readonly onFatal: (error: HarmonyError) => void;
 }
 
+/** What goes on in a database. Counters begin with the start of the node. */
+export interface DatabaseActivity {
+  readonly store: StoreCounts;
+  readonly watch: WatchStats;
+  /** Requests that read. */
+  readonly ranges: number;
+  readonly txns: number;
+  /** Now. */
+  readonly locksHeld: number;
+  /** Now. */
+  readonly pinnedBytes: number;
+}
+
 export class KvDatabase implements Database {
   readonly #config: KvDatabaseConfig;
   readonly #env: Env;
@@ -63,6 +77,7 @@ export class KvDatabase implements Database {
     readonly outcome: Outcome;
   }[] = [];
   #closed: HarmonyError | null = null;
+  readonly #requests = { ranges: 0, txns: 0 };
 
   constructor(config: KvDatabaseConfig) {
     this.#config = config;
@@ -105,11 +120,22 @@ export class KvDatabase implements Database {
     return this.#watches.count;
   }
 
+  get activity(): DatabaseActivity {
+    return {
+      store: this.#machine.counts,
+      watch: this.#watches.stats,
+      ...this.#requests,
+      locksHeld: this.#machine.lockCount,
+      pinnedBytes: this.pinnedBytes,
+    };
+  }
+
   write(request: AnyWriteRequest, options: CallOptions, reply: Reply<Outcome>): void {
     if (this.#ended !== null) {
       reply(this.#ended, undefined as never);
       return;
     }
+    if (request.kind === "txn") this.#requests.txns++;
     const refusal = this.#refusalOf(request);
     if (refusal !== null) {
       reply(null, refusal);
@@ -154,6 +180,7 @@ export class KvDatabase implements Database {
   }
 
   range(request: RangeRequest, options: CallOptions, reply: Reply<RangeResponse | Refusal>): void {
+    this.#requests.ranges++;
     const refused = validateRange(request);
     if (refused !== null) {
       reply(null, this.#refuse(refused));

@@ -12,12 +12,12 @@ import {
   runIo,
 } from "../env/index.ts";
 import type { Replica, ReplicaHost } from "../replica/index.ts";
-import type { VoteFile, Wal, WalRecovery, WalStats } from "../wal/index.ts";
+import type { GroupLogStats, VoteFile, Wal, WalRecovery, WalStats } from "../wal/index.ts";
 import type { Chores } from "./chores.ts";
 import type { Identity } from "./data-directory.ts";
 import type { Durability } from "./database.ts";
 import { endRun } from "./durability.ts";
-import type { KvDatabase } from "./kv-database.ts";
+import type { DatabaseActivity, KvDatabase } from "./kv-database.ts";
 import type { Outcome } from "./requests.ts";
 
 /** What a start found and did (requirements S4-50). */
@@ -44,6 +44,18 @@ export interface NodeStats {
   readonly leaderChanges: number;
   readonly keys: number;
   readonly leases: number;
+}
+
+/** What goes on in a node, for those who watch it from outside. Counters begin with the start. */
+export interface NodeActivity extends DatabaseActivity {
+  readonly wal: WalStats;
+  /** Of each group in the log. */
+  readonly groups: readonly (GroupLogStats & {
+    /** It keeps more of the log than checkpoints let gather (`Chores.lagBytes`). */
+    readonly isLagging: boolean;
+  })[];
+  /** Now. */
+  readonly readysOnTheirWay: number;
 }
 
 /** A step of taking a node, or what there is of it, apart. */
@@ -119,6 +131,19 @@ export class Node {
       leaderChanges: replica.leaderChanges,
       keys: this.database.keyCount,
       leases: this.database.leaseCount,
+    };
+  }
+
+  get activity(): NodeActivity {
+    const { wal, host, chores } = this.#parts;
+    return {
+      ...this.database.activity,
+      wal: wal.stats,
+      groups: wal.groupStats.map((group) => ({
+        ...group,
+        isLagging: group.backlogBytes > chores.lagBytes,
+      })),
+      readysOnTheirWay: host.readysOnTheirWay,
     };
   }
 

@@ -17,6 +17,7 @@ import {
   readLeaseId,
   SESSIONS_MAX,
   Store,
+  type StoreCounts,
   type StoreSettings,
 } from "../mvcc/index.ts";
 import type { LogIndex, Term } from "../raft/index.ts";
@@ -108,6 +109,15 @@ export class KvStateMachine implements StateMachine<Outcome> {
 
   get leaseCount(): number {
     return this.#store.leases.count;
+  }
+
+  get lockCount(): number {
+    return this.#store.lockCount;
+  }
+
+  /** What was applied since the start. */
+  get counts(): StoreCounts {
+    return this.#store.counts;
   }
 
   /** The settings that the database was created with, or that a command gave it since: another object then. */

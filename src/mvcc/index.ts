@@ -32,7 +32,7 @@ export { LATEST, ReadView } from "./read-view.ts";
 export { RecordView, ValueKind } from "./record.ts";
 export { SESSION_IDLE_MS, SESSION_WINDOW, SESSIONS_MAX } from "./sessions.ts";
 export { keepsHistory, type StoreSettings } from "./settings.ts";
-export { type ChangeListener, type RevisionError, Store } from "./store.ts";
+export { type ChangeListener, type RevisionError, Store, type StoreCounts } from "./store.ts";
 export {
   KEY_LENGTH_MAX,
   LEASE_ID_BYTES,

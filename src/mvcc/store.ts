@@ -73,6 +73,17 @@ export interface ChangeListener {
   ): void;
 }
 
+/** What has happened since the store was opened, replayed commands included. No part of the state. */
+export interface StoreCounts {
+  readonly puts: number;
+  /** Expired keys and those of leases included. */
+  readonly deletes: number;
+  /** Keys whose own deadline ended them. */
+  readonly expired: number;
+  readonly leasesGranted: number;
+  readonly leasesExpired: number;
+}
+
 export class Store {
   readonly #keys: Tree;
   readonly #history: Tree;
@@ -104,6 +115,7 @@ export class Store {
   /** The next change of the open transaction; NOT_WRITING outside of one. */
   #sub = NOT_WRITING;
   #listener: ChangeListener | null = null;
+  readonly #counts = { puts: 0, deletes: 0, expired: 0, leasesGranted: 0, leasesExpired: 0 };
 
   /**
    * `payload` is what `payload()` said when the trees of `engine` were made durable; null for empty trees.
@@ -176,6 +188,10 @@ export class Store {
   /** The settings that the database was created with, or that a command gave it since. */
   get settings(): StoreSettings {
     return this.#settings;
+  }
+
+  get counts(): StoreCounts {
+    return { ...this.#counts };
   }
 
   /** How many locks are held. */
@@ -304,6 +320,7 @@ export class Store {
     if (old !== null && old.isLock) this.#lockCount--;
     const bytes = record.view();
     this.#hash.mixBytes(Effect.put, key, bytes);
+    this.#counts.puts++;
     this.#listener?.put(revision, sub, key, bytes, oldBytes);
     const isNew = this.#keys.put(key, bytes);
     assert(isNew === (old === null), "a key is new when it was not there");
@@ -329,6 +346,8 @@ export class Store {
     this.#moveKeyDeadline(key, old, 0);
     if (old.isLock) this.#lockCount--;
     this.#hash.mixBytes(Effect.delete, key, record.view());
+    this.#counts.deletes++;
+    if (cause === "expired") this.#counts.expired++;
     this.#listener?.deleted(revision, sub, key, cause, oldBytes);
     const wasThere = this.#keys.delete(key);
     assert(wasThere, "a key that was found is deleted");
@@ -384,6 +403,7 @@ export class Store {
 
   grantLease(id: Uint8Array, ttlSeconds: number): void {
     this.#leases.grant(id, ttlSeconds, this.#clockMs);
+    this.#counts.leasesGranted++;
     this.#hash.mixBytes(Effect.grant, id, EMPTY_BYTES);
     this.#hash.mixNumber(Effect.deadline, this.#clockMs + ttlSeconds * 1000);
   }
@@ -453,6 +473,7 @@ export class Store {
       return;
     }
     if (this.#sub !== NOT_WRITING) this.commit();
+    this.#counts.leasesExpired++;
     this.revokeLease(id);
   }
 

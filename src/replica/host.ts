@@ -125,6 +125,11 @@ export class ReplicaHost {
     }
   }
 
+  /** Readys that were handed to the log and are not durable yet, of all groups. */
+  get readysOnTheirWay(): number {
+    return this.#inFlight.reduce((sum, { ready }) => sum + ready.length, 0);
+  }
+
   /** Nothing waits and nothing is on its way, to disk or to the machine. */
   get isIdle(): boolean {
     return this.#inFlight.length === 0 && this.#replicas.every((replica) => replica.isIdle);

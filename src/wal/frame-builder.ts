@@ -30,6 +30,7 @@ import {
   writeRecordHead,
   writeSnapshot,
 } from "./record.ts";
+import { noRecords, type RecordBytes, type RecordCounter } from "./stats.ts";
 import type { SnapshotRecord } from "./types.ts";
 
 const PAYLOAD_AT = 4096;
@@ -60,6 +61,12 @@ export class FrameBuilder {
   #crcTo = PAYLOAD_AT;
   #records = 0;
   #rows: MutableRow[] = [];
+  #recordBytes: RecordCounter = noRecords();
+
+  /** What its records take, by type. */
+  get recordBytes(): RecordBytes {
+    return this.#recordBytes;
+  }
 
   get isEmpty(): boolean {
     return this.#records === 0;
@@ -86,6 +93,7 @@ export class FrameBuilder {
     at = writeEntriesHead(this.#buffer, at, first.index, to - from);
     for (let i = from; i < to; i++) at = writeEntry(this.#buffer, at, entries[i] as Entry);
     this.#ended(at);
+    this.#recordBytes.entries += size;
     this.#touchLog(group, first.index, last.index, last.term);
   }
 
@@ -94,6 +102,7 @@ export class FrameBuilder {
     let at = this.#begin(size);
     at = writeRecordHead(this.#buffer, at, RecordType.snapshot, group, size - RECORD_HEAD_BYTES);
     this.#ended(writeSnapshot(this.#buffer, at, record));
+    this.#recordBytes.snapshot += size;
     this.#touchLog(group, record.meta.index, lastIndex, lastTerm);
   }
 
@@ -101,12 +110,14 @@ export class FrameBuilder {
     let at = this.#begin(HARD_STATE_RECORD_BYTES);
     at = writeRecordHead(this.#buffer, at, RecordType.hardState, group, HARD_STATE_BYTES);
     this.#ended(writeHardState(this.#buffer, at, state));
+    this.#recordBytes.hardState += HARD_STATE_RECORD_BYTES;
     this.#row(group).flags |= RowFlags.hardState;
   }
 
   addMark(): void {
     const at = this.#begin(RECORD_HEAD_BYTES);
     this.#ended(writeRecordHead(this.#buffer, at, RecordType.mark, 0, 0));
+    this.#recordBytes.mark += RECORD_HEAD_BYTES;
   }
 
   /** The frame, complete but for its place. Good until the builder is reset. */
@@ -136,6 +147,7 @@ export class FrameBuilder {
     this.#crcTo = PAYLOAD_AT;
     this.#records = 0;
     this.#rows = [];
+    this.#recordBytes = noRecords();
   }
 
   #begin(bytes: number): number {

@@ -63,4 +63,5 @@ export {
 export { WalCorruptionError } from "./recovery.ts";
 export type * from "./types.ts";
 export { decideVote, VoteFile, type VoteRead } from "./vote-file.ts";
-export { Wal, type WalStats } from "./wal.ts";
+export type { GroupLogStats, RecordBytes, WalStats } from "./stats.ts";
+export { Wal } from "./wal.ts";

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { assert, setVerifying, writeU64 } from "../base/index.ts";
 import { runIoNow } from "../env/sim/index.ts";
 import { EntryCache } from "./entry-cache.ts";
+import { HARD_STATE_RECORD_BYTES } from "./frame-builder.ts";
 import { GroupTable } from "./group-state.ts";
 import { inspectWal, type SnapshotRecord, type Wal, type WalItem } from "./index.ts";
 import { decodeManifest, type ManifestGroup } from "./manifest.ts";
@@ -87,6 +88,30 @@ describe("the pointers of groups", () => {
     expect(wal.minWalCheckpoint()).toEqual(placeOf(lab, 0, 6));
     for (const index of [12, 12]) lab.release(wal, 0, index);
     expect(wal.minWalCheckpoint()).toBe(null);
+  });
+
+  it("show how much of the log each group keeps from going, and what its records took, by type", () => {
+    const { lab, wal } = written();
+    const behind = (): number[] => wal.groupStats.map(({ backlogBytes }) => backlogBytes);
+    const [both = 0, same] = behind();
+    expect(both).toBe(same);
+    for (const index of [5, 9]) lab.release(wal, 0, index);
+    for (const index of [3, 4]) lab.release(wal, 1, index);
+    expect(wal.groupStats).toMatchObject([
+      { group: 0, lastIndex: 12, commit: 11, checkpointIndex: 9, needed: placeOf(lab, 0, 6) },
+      { group: 1, lastIndex: 12, commit: 11, checkpointIndex: 4, needed: placeOf(lab, 1, 4) },
+    ]);
+    const [first = 0, second = 0] = behind();
+    // Seven of the twelve frames, and nine.
+    expect([first / both, second / both].map((share) => Math.round(share * 12))).toEqual([7, 9]);
+    for (const index of [12, 12]) lab.release(wal, 1, index);
+    expect(behind()).toEqual([first, 0]);
+    const { recordBytes, bytesWritten, bytesWaiting } = wal.stats;
+    expect(recordBytes.entries).toBeGreaterThan(12 * 1100);
+    expect(recordBytes.hardState).toBe(24 * HARD_STATE_RECORD_BYTES);
+    expect(recordBytes.snapshot).toBe(0);
+    expect(recordBytes.entries + recordBytes.hardState).toBeLessThan(bytesWritten);
+    expect(bytesWaiting).toBe(0);
   });
 
   it("stand in the manifest with segment, offset, applied, snapshot and commit, and a start does without", () => {

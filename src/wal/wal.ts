@@ -44,6 +44,14 @@ import {
   segmentHeaderBytes,
   segmentName,
 } from "./segment.ts";
+import {
+  addRecords,
+  type GroupLogStats,
+  groupStats,
+  noRecords,
+  type RecordCounter,
+  type WalStats,
+} from "./stats.ts";
 import { SyncPoint } from "./sync-point.ts";
 import type {
   AppendDone,
@@ -58,13 +66,6 @@ import type {
   WalRecovery,
 } from "./types.ts";
 import { NEXT_SEGMENT } from "./zeros.ts";
-
-export interface WalStats {
-  readonly framesWritten: number;
-  readonly bytesWritten: number;
-  readonly segments: number;
-  readonly bytesOnDisk: number;
-}
 
 /**
  * Invariants:
@@ -116,6 +117,7 @@ export class Wal {
   #settling: { readonly condition: () => boolean; readonly done: () => void }[] = [];
   #framesWritten = 0;
   #bytesWritten = 0;
+  readonly #recordBytes: RecordCounter = noRecords();
   readonly #written: (error: FileError | null) => void = (error) => this.#frameWritten(error);
 
   private constructor(env: Env, options: ResolvedOptions, log: Omit<OpenedLog, "recovery">) {
@@ -290,9 +292,18 @@ export class Wal {
     return {
       framesWritten: this.#framesWritten,
       bytesWritten: this.#bytesWritten,
+      recordBytes: { ...this.#recordBytes },
+      bytesWaiting: this.#onItsWayBytes + this.#queue.bytes,
       segments: this.#segments.length,
       bytesOnDisk,
     };
+  }
+
+  /** Of each group, in order: what it has in the log and from where on it needs it. */
+  get groupStats(): readonly GroupLogStats[] {
+    return this.#groups
+      .all()
+      .map((state) => groupStats(state, this.#segments, this.#point.writtenLsn));
   }
 
   /** Where a group's first entry after its older checkpoint stands: segment sequence and offset; null when there is none. */
@@ -454,6 +465,7 @@ export class Wal {
     this.#chain = this.#nextChain;
     this.#framesWritten++;
     this.#bytesWritten += this.#onItsWayBytes;
+    addRecords(this.#recordBytes, frame.builder.recordBytes);
     if (frame.sync && !this.#point.isSynced) {
       this.#frameAwaitsSync = true;
       this.#point.sync();

@@ -386,7 +386,9 @@ export function coordinationSuite(name: string, opened: Opening): void {
       const metrics = db.admin.metrics();
       expect(metrics).toMatch(/^harmonydb_store_revision 6$/m);
       expect(metrics).toMatch(/^snapshot_count [1-9]\d*$/m);
-      expect(metrics.split("\n").every((line) => /^(#.*|\w+ [\d.]+|)$/.test(line))).toBe(true);
+      expect(
+        metrics.split("\n").every((line) => /^(#.*|\w+(\{\w+="\w+"\})? [\d.]+|)$/.test(line)),
+      ).toBe(true);
       const settings = await db.admin.configure({ quotaBytes: 10_000_000 });
       expect(settings).toMatchObject({ quotaBytes: 10_000_000 });
       expect((await db.admin.status()).quotaBytes).toBe(10_000_000);

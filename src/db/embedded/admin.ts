@@ -1,4 +1,5 @@
 /** What those who run the database ask of it. */
+import { metricFamilies, type MetricFamily } from "../node-metrics.ts";
 import type { Call } from "./api.ts";
 import type { Admin, DatabaseReport, Settings } from "./api-database.ts";
 import {
@@ -133,13 +134,20 @@ export class NodeAdmin implements Admin {
         node.recovery.durationMs / MS_PER_SECOND,
       ],
     ];
-    return rows
-      .map(
-        ([name, type, help, value]) =>
-          `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${name} ${value}\n`,
-      )
-      .join("");
+    const own = rows.map(([name, type, help, value]) =>
+      familyText({ name, type, help, samples: [{ labels: {}, value }] }),
+    );
+    return [...own, ...metricFamilies(node).map(familyText)].join("");
   }
+}
+
+/** In Prometheus's text format. No label needs escaping: they are numbers and types of records. */
+function familyText({ name, type, help, samples }: MetricFamily): string {
+  const lines = samples.map(({ labels, value }) => {
+    const pairs = Object.entries(labels).map(([label, text]) => `${label}="${text}"`);
+    return `${name}${pairs.length === 0 ? "" : `{${pairs.join(",")}}`} ${value}\n`;
+  });
+  return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join("")}`;
 }
 
 const MS_PER_SECOND = 1000;

@@ -25,6 +25,16 @@ import { type Interest, Interests, type Keys } from "./interests.ts";
 import { goneKeyValue, keyValueOf, type RecentChange, RecentChanges } from "./recent.ts";
 import type { Watch, WatchEvent, WatchNews, WatchRequest } from "./watch.ts";
 
+/** How it is with the watchers now, and what they were given since the start. */
+export interface WatchStats {
+  readonly watchers: number;
+  /** So far behind that what they take next is read from the trees. */
+  readonly slowWatchers: number;
+  readonly eventsTaken: number;
+  /** How many revisions each of them is behind, added up. */
+  readonly pendingRevisions: number;
+}
+
 export interface WatchHubConfig {
   readonly env: Pick<Env, "timers" | "log" | "entropy">;
   readonly machine: KvStateMachine;
@@ -58,6 +68,7 @@ export class WatchHub {
   #fresh: Watcher[] = [];
   #isTelling = false;
   #entries = 0;
+  #eventsTaken = 0;
   #closed: HarmonyError | null = null;
 
   constructor(config: WatchHubConfig) {
@@ -68,6 +79,18 @@ export class WatchHub {
   /** How many there are. */
   get count(): number {
     return this.#watchers.size;
+  }
+
+  get stats(): WatchStats {
+    let slowWatchers = 0;
+    let pendingRevisions = 0;
+    for (const { pending } of this.#watchers) {
+      if (pending === SYNCED) continue;
+      if (pending < this.#recent.firstRevision) slowWatchers++;
+      pendingRevisions += Math.max(0, this.#revision - pending + 1);
+    }
+    const { size: watchers } = this.#watchers;
+    return { watchers, slowWatchers, eventsTaken: this.#eventsTaken, pendingRevisions };
   }
 
   /**
@@ -144,6 +167,7 @@ export class WatchHub {
       return this.take(watcher, maxBytes);
     }
     const revision = this.#advance(watcher, batch);
+    this.#eventsTaken += batch.events.length;
     return batch.events.length === 0 ? null : { kind: "events", events: batch.events, revision };
   }
 

@@ -10,5 +10,5 @@
  * Left out: splitting large revisions for the wire, ids, progress notices at intervals: the doors do these. Papers:
  * architecture 7, etcd-api.md 2.4, data-model.md ("What makes a revision"), fault-rules U3, U4.
  */
-export { WatchHub } from "./hub.ts";
+export { WatchHub, type WatchStats } from "./hub.ts";
 export type { Watch, WatchEvent, WatchNews, WatchRequest } from "./watch.ts";

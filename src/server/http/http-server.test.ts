@@ -2,7 +2,7 @@ import http from "node:http";
 import net from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { HarmonyError } from "../../base/index.ts";
-import type { DatabaseStatus } from "../../db/index.ts";
+import type { DatabaseStatus, MetricFamily } from "../../db/index.ts";
 import { FakeDatabase } from "../grpc/fake-database.suite.ts";
 import { measured } from "../grpc/measured.ts";
 import type { Call } from "../grpc/method.ts";
@@ -26,6 +26,18 @@ const COUNTERS: NodeCounters = {
   leases: 4,
   recoveryMs: 250,
 };
+
+const FAMILIES: readonly MetricFamily[] = [
+  {
+    name: "harmonydb_wal_backlog_bytes",
+    help: "Bytes of the log that cannot go because of the group.",
+    type: "gauge",
+    samples: [
+      { labels: { group: "0" }, value: 512 },
+      { labels: { group: "7" }, value: 0 },
+    ],
+  },
+];
 
 class ChangingDatabase extends FakeDatabase {
   changes: Partial<DatabaseStatus> & { readonly alarms?: readonly never[] } = {};
@@ -61,6 +73,7 @@ async function start(withEtcdNames = false): Promise<World> {
     vitals: {
       database: () => (world.serving ? database : null),
       counters: () => (world.serving ? COUNTERS : null),
+      families: () => (world.serving ? FAMILIES : []),
     },
     metrics,
     versions: { etcdserver: "3.6.11", harmonydb: "1.2.3" },
@@ -192,6 +205,9 @@ describe("the HTTP listener", () => {
       'harmonydb_wal_fsync_seconds_bucket{le="+Inf"} 2',
       "harmonydb_wal_fsync_seconds_count 2",
       'harmonydb_alarms{alarm="NOSPACE"} 0',
+      'harmonydb_wal_backlog_bytes{group="0"} 512',
+      'harmonydb_wal_backlog_bytes{group="7"} 0',
+      "harmonydb_watch_streams 0",
       "etcd_server_has_leader 1",
       "etcd_mvcc_db_total_size_in_bytes 8192",
       'etcd_disk_wal_fsync_duration_seconds_bucket{le="+Inf"} 2',
@@ -281,7 +297,7 @@ describe("the HTTP listener", () => {
     const { url, metrics } = await start();
     const again = listenHttp({
       urls: [url],
-      vitals: { database: () => null, counters: () => null },
+      vitals: { database: () => null, counters: () => null, families: () => [] },
       metrics,
       versions: {},
       log: () => {},

@@ -35,6 +35,13 @@ export class MethodMetrics {
     this.type = type;
   }
 
+  /** Calls that have begun and not ended. */
+  get open(): number {
+    let ended = 0;
+    for (const count of this.handled.values()) ended += count;
+    return this.started - ended;
+  }
+
   end(code: string, seconds: number): void {
     this.handled.set(code, (this.handled.get(code) ?? 0) + 1);
     this.seconds.observe(seconds);
@@ -70,6 +77,10 @@ export class Metrics {
     const counters = vitals.counters();
     if (status !== null) this.#writeStatus(out, status);
     if (counters !== null) this.#writeCounters(out, counters);
+    for (const { name, help, type, samples } of vitals.families()) {
+      const lines = samples.map(({ labels, value }) => [labels, value] as const);
+      out.series(name, help, type, lines);
+    }
     this.#writeSyncs(out);
     this.#writeMethods(out);
     if (this.#options.withEtcdNames && status !== null && counters !== null)
@@ -186,6 +197,11 @@ export class Metrics {
 
   #writeMethods(out: Exposition): void {
     const called = this.#methods.filter(({ started }) => started > 0);
+    out.gauge(
+      "harmonydb_watch_streams",
+      "Streams of watchers that are open.",
+      this.#methods.filter(isWatch).reduce((sum, method) => sum + method.open, 0),
+    );
     const labels = ({ service, method, type }: MethodMetrics): Labels => ({
       grpc_service: service,
       grpc_method: method,
@@ -232,4 +248,8 @@ export class Metrics {
     out.histogram("etcd_disk_wal_fsync_duration_seconds", help, [[{}, this.walSyncSeconds]]);
     out.histogram("etcd_disk_backend_commit_duration_seconds", help, [[{}, this.dataSyncSeconds]]);
   }
+}
+
+function isWatch({ service, method }: MethodMetrics): boolean {
+  return service === "etcdserverpb.Watch" && method === "Watch";
 }

@@ -1,5 +1,5 @@
 /** What the HTTP listener knows of the node that it speaks for. */
-import type { Database } from "../../db/index.ts";
+import type { Database, MetricFamily } from "../../db/index.ts";
 
 /** Counters of a node since its start. All of them grow, but for those that say "now". */
 export interface NodeCounters {
@@ -29,4 +29,6 @@ export interface Vitals {
   database(): Database | null;
   /** Null likewise. */
   counters(): NodeCounters | null;
+  /** Further figures of the node; none while there is no node. */
+  families(): readonly MetricFamily[];
 }

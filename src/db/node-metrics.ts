@@ -1,0 +1,99 @@
+/**
+ * What a node can tell of itself in figures, under the names that Prometheus knows them by. Both doors that give metrics
+ * take them from here; everything is read when somebody asks.
+ */
+import type { Node } from "./node.ts";
+
+/** One figure, or the same figure of several things that labels tell apart. */
+export interface MetricFamily {
+  readonly name: string;
+  /** What it means; for people. */
+  readonly help: string;
+  /** A counter grows from 0 at the start of the node. */
+  readonly type: "counter" | "gauge";
+  readonly samples: readonly MetricSample[];
+}
+
+export interface MetricSample {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+export function metricFamilies(node: Node): readonly MetricFamily[] {
+  const { activity } = node;
+  const { store, watch, wal } = activity;
+  return [
+    counter("harmonydb_store_put_total", "Keys set, replayed ones included.", store.puts),
+    counter("harmonydb_store_delete_total", "Keys deleted, replayed ones included.", store.deletes),
+    counter("harmonydb_store_range_total", "Requests that read.", activity.ranges),
+    counter("harmonydb_store_txn_total", "Transactions asked for.", activity.txns),
+    counter("harmonydb_keys_expired_total", "Keys that ended with their deadline.", store.expired),
+    counter("harmonydb_lease_granted_total", "Leases granted.", store.leasesGranted),
+    counter("harmonydb_lease_expired_total", "Leases that ended by time.", store.leasesExpired),
+    gauge("harmonydb_lock_held", "Locks that are held.", activity.locksHeld),
+    gauge("harmonydb_watch_watchers", "Watchers.", watch.watchers),
+    gauge(
+      "harmonydb_watch_slow_watchers",
+      "Watchers so far behind that their next event is read from the trees.",
+      watch.slowWatchers,
+    ),
+    counter("harmonydb_watch_events_total", "Events given to watchers.", watch.eventsTaken),
+    gauge(
+      "harmonydb_watch_pending_events",
+      "Revisions that watchers have not taken yet, all of them together.",
+      watch.pendingRevisions,
+    ),
+    gauge(
+      "harmonydb_store_pinned_bytes",
+      "Pages that only scans and snapshots keep.",
+      activity.pinnedBytes,
+    ),
+    gauge(
+      "harmonydb_raft_ready_pending",
+      "Readys on their way to the log.",
+      activity.readysOnTheirWay,
+    ),
+    gauge("harmonydb_wal_waiting_bytes", "Handed to the log, not written.", wal.bytesWaiting),
+    {
+      name: "harmonydb_wal_record_bytes_total",
+      help: "Bytes of records written to the log, by type.",
+      type: "counter",
+      samples: Object.entries(wal.recordBytes).map(([type, value]) => ({
+        labels: { type },
+        value,
+      })),
+    },
+    gauge("harmonydb_wal_groups", "Groups in the log.", activity.groups.length),
+    gauge(
+      "harmonydb_wal_lagging_groups",
+      "Groups that keep more of the log than checkpoints let gather.",
+      activity.groups.filter(({ isLagging }) => isLagging).length,
+    ),
+    {
+      name: "harmonydb_wal_backlog_bytes",
+      help: "Bytes of the log that cannot go because of the group.",
+      type: "gauge",
+      samples: activity.groups.map(({ group, backlogBytes }) => ({
+        labels: { group: `${group}` },
+        value: backlogBytes,
+      })),
+    },
+    {
+      name: "harmonydb_wal_backlog_entries",
+      help: "Entries of the group behind its newest checkpoint.",
+      type: "gauge",
+      samples: activity.groups.map(({ group, lastIndex, checkpointIndex }) => ({
+        labels: { group: `${group}` },
+        value: Math.max(0, lastIndex - checkpointIndex),
+      })),
+    },
+  ];
+}
+
+function counter(name: string, help: string, value: number): MetricFamily {
+  return { name, help, type: "counter", samples: [{ labels: {}, value }] };
+}
+
+function gauge(name: string, help: string, value: number): MetricFamily {
+  return { name, help, type: "gauge", samples: [{ labels: {}, value }] };
+}
