@@ -456,8 +456,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "term-and-vote-need-no-sync",
     layer: "raft",
     file: "raft/raw-node.js",
-    find: "mustSync: entries.length > 0 || newVote,",
-    replace: "mustSync: entries.length > 0,",
+    find: "mustSync: entries.length > 0 || newVote",
+    replace: "mustSync: entries.length > 0",
     why: "answers leave although term and vote are on no disk",
   },
   {

@@ -8,7 +8,6 @@
 import { assert, HarmonyError } from "../base/index.ts";
 import type { CheckpointMeta, Engine } from "../btree/index.ts";
 import { type Env, FileError, runIo, type Timer } from "../env/index.ts";
-import type { ConfState } from "../raft/index.ts";
 import type { Replica } from "../replica/index.ts";
 import type { Wal } from "../wal/index.ts";
 import { encodeCheckpointPayload } from "./checkpoint-payload.ts";
@@ -56,7 +55,6 @@ export interface ChoresConfig {
   readonly database: KvDatabase;
   readonly engine: Engine;
   readonly wal: Wal;
-  readonly confState: ConfState;
   readonly incarnation: number;
   readonly checkpoints: CheckpointTriggers;
   readonly retention: RetentionSettings;
@@ -286,7 +284,8 @@ export class Chores {
   }
 
   #writeCheckpoint(done: (error: HarmonyError | null) => void): void {
-    const { engine, wal, replica, confState, incarnation, onFatal } = this.#config;
+    const { engine, wal, replica, incarnation, onFatal } = this.#config;
+    const { confState } = replica.raft;
     const machine = this.#machine;
     const meta: CheckpointMeta = {
       appliedIndex: machine.appliedIndex,

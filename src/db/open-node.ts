@@ -202,7 +202,6 @@ function* startGroup(
     database,
     engine,
     wal,
-    confState,
     incarnation,
     checkpoints: options.checkpoints ?? DEFAULT_CHECKPOINTS,
     retention: machine.settings,

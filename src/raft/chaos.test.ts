@@ -13,13 +13,19 @@ describe("a cluster in which anything may fail at any step keeps every promise o
 
   for (const size of [3, 5]) {
     it(`with ${size} nodes, ${SEEDS} seeds`, () => {
-      const total = { committed: 0, elections: 0, crashes: 0, reads: 0 };
+      const total = {
+        committed: 0,
+        elections: 0,
+        crashes: 0,
+        reads: 0,
+        changes: 0,
+        snapshots: 0,
+      };
       for (let seed = FIRST; seed < FIRST + SEEDS; seed++) {
         try {
           const summary = new Chaos(seed, size).run(STEPS_PER_NODE * size);
-          for (const key of ["committed", "elections", "crashes", "reads"] as const) {
+          for (const key of Object.keys(total) as (keyof typeof total)[])
             total[key] += summary[key];
-          }
         } catch (error) {
           throw new Error(`seed ${seed} with ${size} nodes`, { cause: error });
         }
@@ -29,6 +35,8 @@ describe("a cluster in which anything may fail at any step keeps every promise o
       expect(total.elections).toBeGreaterThan(2 * SEEDS);
       expect(total.crashes).toBeGreaterThan(2 * SEEDS);
       expect(total.reads).toBeGreaterThan(5 * SEEDS);
+      expect(total.changes).toBeGreaterThan(2 * SEEDS);
+      expect(total.snapshots).toBeGreaterThan(SEEDS / 2);
     }, 600_000);
   }
 });

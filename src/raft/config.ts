@@ -8,6 +8,7 @@ import type {
   LogIndex,
   LogStorage,
   NodeId,
+  SnapshotMeta,
 } from "./types.ts";
 
 export interface RaftConfig {
@@ -18,10 +19,19 @@ export interface RaftConfig {
   readonly storage: LogStorage;
   /** As last synced. */
   readonly hardState: HardState;
-  /** The configuration at `appliedIndex`. */
+  /**
+   * The configuration at `appliedIndex`. At 0 it is that of the founders, for one who joined later too: the changes
+   * since stand in the log.
+   */
   readonly confState: ConfState;
   /** What the state machine holds already. Entries after it are handed out again. */
   readonly appliedIndex: LogIndex;
+  /**
+   * Asked by a leader whose log does not reach a member any more: the newest snapshot that the host can send. It ends
+   * within the log, so that appends can follow it. Null, or absent: there is none now. Then, and when it is
+   * older than the membership of the member, the member shows `needsSnapshot` and is asked again at each heartbeat.
+   */
+  readonly latestSnapshot?: (() => SnapshotMeta | null) | undefined;
   /** A follower campaigns after one to two times this many ticks without a leader. */
   readonly electionTicks: number;
   readonly heartbeatTicks: number;

@@ -1,9 +1,16 @@
 /** The data of Raft as short lines, for transcripts, logs and failing tests. */
 import { hex, text } from "../base/index.ts";
+import { type ConfChangeV2, decodeConfChange } from "./confchange/conf-change.ts";
 import type { Message } from "./message.ts";
 import type { ProgressStatus, RaftStatus } from "./raw-node.ts";
 import type { Ready } from "./ready.ts";
-import { type ConfState, type Entry, EntryType, type HardState } from "./types.ts";
+import {
+  type ConfState,
+  type Entry,
+  EntryType,
+  type HardState,
+  type SnapshotMeta,
+} from "./types.ts";
 
 const DATA_BYTES_SHOWN = 32;
 
@@ -11,8 +18,23 @@ const DATA_BYTES_SHOWN = 32;
 export function describeEntry(entry: Entry): string {
   const place = `${entry.index}/${entry.term}`;
   if (entry.type === EntryType.empty) return `${place} empty`;
-  const kind = entry.type === EntryType.confChange ? " confChange" : "";
-  return `${place}${kind} ${describeData(entry.data)}`;
+  if (entry.type !== EntryType.confChange) return `${place} ${describeData(entry.data)}`;
+  // A version that this program does not know has no words here.
+  const change = entry.data[0] === 1 ? decodeConfChange(entry.data) : null;
+  const said = change === null ? describeData(entry.data) : describeConfChange(change);
+  return `${place} confChange ${said}`;
+}
+
+/** `auto addNode(4) removeNode(1)`. */
+export function describeConfChange({ transition, changes, context }: ConfChangeV2): string {
+  const words: string[] = [transition, ...changes.map(({ type, nodeId }) => `${type}(${nodeId})`)];
+  if (context.length > 0) words.push(describeData(context));
+  return words.join(" ");
+}
+
+/** `4/1 voters=(1 2 3)`: the last entry that it covers, and the configuration there. */
+export function describeSnapshot({ index, term, confState }: SnapshotMeta): string {
+  return `${index}/${term} voters=${describeConfState(confState)}`;
 }
 
 export function describeEntries(entries: readonly Entry[]): string {
@@ -36,10 +58,18 @@ export function describeMessage(message: Message): string {
       return `${header} round=${message.round}`;
     case "vote":
     case "preVote":
-      return `${header} last=${message.lastIndex}/${message.lastTerm}`;
+      return `${header} last=${message.lastIndex}/${message.lastTerm}${message.isTransfer === true ? " transfer" : ""}`;
     case "voteResponse":
     case "preVoteResponse":
-      return `${header} ${message.reject ? "rejected" : "granted"}`;
+      if (message.committed === undefined) {
+        return `${header} ${message.reject ? "rejected" : "granted"}`;
+      }
+      return `${header} rejected committed=${message.committed.index}/${message.committed.term}`;
+    case "snapshot":
+      return `${header} ${describeSnapshot(message.meta)}`;
+    case "transferLeader":
+      return `${header} transferee=${message.transferee}`;
+    case "timeoutNow":
     case "readIndex":
       return header;
     case "readIndexResponse":
@@ -67,6 +97,7 @@ export function describeReady(ready: Ready): string {
     lines.push(`role=${ready.softState.role} leader=${ready.softState.leader}`);
   }
   for (const message of ready.messages) lines.push(`send ${describeMessage(message)}`);
+  if (ready.snapshot !== undefined) lines.push(`install ${describeSnapshot(ready.snapshot)}`);
   if (ready.entries.length > 0) lines.push(`append ${describeEntries(ready.entries)}`);
   if (ready.hardState !== undefined) lines.push(`save ${describeHardState(ready.hardState)}`);
   for (const message of ready.messagesAfterPersist) {
@@ -85,6 +116,7 @@ export function describeProgress(progress: ProgressStatus): string {
   if (progress.inflightMessages > 0) out += ` inflight=${progress.inflightMessages}`;
   if (progress.isLearner) out += " learner";
   if (progress.needsSnapshot) out += " needsSnapshot";
+  if (progress.pendingSnapshot > 0) out += ` pendingSnapshot=${progress.pendingSnapshot}`;
   return progress.recentActive ? out : `${out} inactive`;
 }
 
@@ -93,6 +125,7 @@ export function describeStatus(status: RaftStatus): string {
   const lines = [
     `${status.id} ${status.role} ${describeHardState(hardState)} leader=${status.leader} log=${status.firstIndex}..${status.lastIndex} stable=${status.stableIndex} applied=${status.appliedIndex} voters=${describeConfState(status.confState)}`,
   ];
+  if (status.transferee !== 0) lines.push(`hands over to ${status.transferee}`);
   for (const progress of status.progress) lines.push(describeProgress(progress));
   for (const [reason, count] of status.drops) lines.push(`dropped ${reason}: ${count}`);
   return lines.join("\n  ");

@@ -12,17 +12,19 @@
  *     tick, step, propose, readIndex ...           inputs of one turn
  *     while hasReady:  r = ready()                 outputs; several may be on their way to the disk
  *         send r.messages
- *         write r.entries, then r.hardState
- *         apply r.committedEntries, advance(index)
+ *         write r.snapshot, r.entries, then r.hardState
+ *         apply r.committedEntries, those of type confChange with applyConfChange, advance(index)
  *     when the writes of all Readys up to n are durable:
  *         persisted(n)
  *         send the messagesAfterPersist of the Readys up to n, in order
+ *         if there was a snapshot: put its state in the place of the machine's, advance(snapshot.index)
  *
  * The contract of a Ready:
  *
- *  1. Readys are written in the order of their numbers. Within one, entries come before the HardState that may commit
- *     them, or both are one atomic write.
- *  2. Writing an entry discards every stored entry at and after its index.
+ *  1. Readys are written in the order of their numbers. Within one, the snapshot is saved before the entries and the
+ *     HardState that follow it, and entries come before the HardState that may commit them, or all are one atomic write.
+ *  2. Writing an entry discards every stored entry at and after its index. A snapshot discards the whole log; its
+ *     payload, the configuration in it included, is durable before the log is reset.
  *  3. `messages` may leave at once, before anything of this Ready is durable: appends and heartbeats of a leader, which
  *     promise nothing about its own disk (dissertation, 10.2.1), and answers to heartbeats and pre-votes, which promise
  *     nothing about anybody's, so that a slow disk does not depose a leader.
@@ -35,24 +37,41 @@
  *     written once. From here on, and not before, the replica's own copy counts towards commit and its own vote
  *     towards its election; a lone voter commits here.
  *  7. `committedEntries` are committed and stable here. They come in order, each once, and may be applied at once.
- *     `advance(i)` says that they are applied up to i.
+ *     `advance(i)` says that they are applied up to i. A snapshot takes the place of everything at and before its
+ *     index: what was handed out before and is not applied yet is forgotten, and advance skips to its index.
  *  8. A read is answered when its ReadState has come and `index` is applied here.
  *  9. After a crash: give back the log, the last durable HardState, and what the state machine holds as
- *     `appliedIndex`; entries after it are handed out again once they are known to be committed.
+ *     `appliedIndex`, with the configuration there; entries after it are handed out again once they are known to be
+ *     committed.
+ * 10. A configuration is in force from `applyConfChange` on. Each committed entry of type confChange is given to it, or
+ *     to `refuseConfChange`, in order and before `advance` reaches it. Whether a host refuses depends on the entry and
+ *     on what it has applied alone, so that all replicas decide alike.
+ * 11. A message of type `snapshot` announces what the host sends beside it: the state at exactly its index. The
+ *     receiver's host steps it when all of that is there and whole; the sender's host reports what became of it.
  *
  * What holds at all times, for every mix of crashes and lost messages: one leader at most in a term; a leader only
  * appends; logs that agree on an entry's index and term agree on everything before; a committed entry is in the log of
  * every later leader; no two replicas apply different entries at one index (figure 3 of the paper).
  *
  * Here are: elections with pre-vote, CheckQuorum and stickiness to a leader that is heard from; replication with a
- * window by messages and bytes, and back-off by terms; ReadIndex for leaders and followers; majority and joint
- * quorums; learners as members that do not vote. Left for later, and added without replacing anything: configuration
- * changes (a proposal of one is refused as `conf-change-unsupported`), snapshots over the wire (a member that
- * lacks compacted entries shows `needsSnapshot` and waits), leadership transfer, promotion of learners, reads by lease.
+ * window by messages and bytes, back-off by terms, and snapshots where the log no longer reaches; ReadIndex for leaders
+ * and followers; simple and joint changes of the configuration, learners, removal of the leader (confchange/); handing
+ * over the lead. Left out: reads by lease, which need a clock that stops with the process, while time here is ticks.
+ * Whether a learner has caught up, and whether a change would cost the quorum, is for the host to judge by `status()`.
  *
  * Read raft.ts first; unstable.ts is where contract 6 is kept.
  */
+export { type ConfChangeError, type ConfChangeOutcome, isMemberOf } from "./confchange/changer.ts";
 export {
+  type ConfChangeSingle,
+  type ConfChangeTransition,
+  type ConfChangeType,
+  type ConfChangeV2,
+  encodeConfChange,
+  LEAVE_JOINT,
+} from "./confchange/conf-change.ts";
+export {
+  describeConfState,
   describeEntries,
   describeEntry,
   describeHardState,
@@ -63,7 +82,7 @@ export {
 export { MemoryStorage } from "./memory-storage.ts";
 export { type Message, MESSAGE_VERSION, type MessageType } from "./message.ts";
 export { RawNode } from "./raw-node.ts";
-export type { Ready } from "./ready.ts";
+export type { ProposeRefusal, ProposeResult, Ready, TransferResult } from "./ready.ts";
 export {
   type ConfState,
   EMPTY_HARD_STATE,

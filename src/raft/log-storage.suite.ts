@@ -1,6 +1,13 @@
 /** What Raft relies on in a LogStorage. MemoryStorage and the WAL's group log pass the same suite. */
 import { expect, it } from "vitest";
-import { type Entry, EntryType, type LogIndex, type LogStorage, type Term } from "./index.ts";
+import {
+  type Entry,
+  EntryType,
+  type LogIndex,
+  type LogStorage,
+  type SnapshotMeta,
+  type Term,
+} from "./index.ts";
 
 /** A storage under test and the two ways in which it changes. Both may need a disk, so both may be awaited. */
 export interface LogStorageHarness {
@@ -11,6 +18,8 @@ export interface LogStorageHarness {
    * Lets everything up to `index` go. A storage that frees whole files may keep more: then firstIndex() stays lower.
    */
   compact(index: LogIndex): void | Promise<void>;
+  /** A leader's snapshot takes the place of the whole log, durably. */
+  restore(snapshot: SnapshotMeta): void | Promise<void>;
   close?(): void | Promise<void>;
 }
 
@@ -118,6 +127,28 @@ export function logStorageSuite(
     await h.append(row(6, 7, 2));
     expect(h.storage.lastIndex()).toBe(7);
     expect(plain(h.storage.entries(6, 8, 1e6))).toEqual(plain(row(6, 7, 2)));
+  });
+
+  scenario("a snapshot takes the place of everything, and the log goes on after it", async (h) => {
+    const confState = {
+      voters: [1, 2],
+      votersOutgoing: [],
+      learners: [3],
+      learnersNext: [],
+      autoLeave: false,
+    };
+    await h.append(row(1, 6, 1));
+    await h.restore({ index: 9, term: 4, confState });
+    expect([h.storage.firstIndex(), h.storage.lastIndex()]).toEqual([10, 9]);
+    expect([8, 9, 10].map((index) => h.storage.term(index))).toEqual([
+      "compacted",
+      4,
+      "unavailable",
+    ]);
+    await h.append(row(10, 12, 5));
+    expect(plain(h.storage.entries(10, 13, 1e6))).toEqual(plain(row(10, 12, 5)));
+    await h.append([entry(11, 6, "new")]);
+    expect([h.storage.lastIndex(), h.storage.term(11)]).toEqual([11, 6]);
   });
 
   scenario("a slice does not change when the log does", async (h) => {

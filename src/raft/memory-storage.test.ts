@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Entry, EntryType, MemoryStorage } from "./index.ts";
+import { type Entry, EntryType, MemoryStorage, type SnapshotMeta } from "./index.ts";
 import { logStorageSuite } from "./log-storage.suite.ts";
 
 describe("MemoryStorage", () => {
@@ -9,6 +9,7 @@ describe("MemoryStorage", () => {
       storage,
       append: (entries: readonly Entry[]): void => storage.append(entries),
       compact: (index: number): void => storage.compact(index),
+      restore: (snapshot: SnapshotMeta): void => storage.restore(snapshot),
     };
   });
 

@@ -1,6 +1,6 @@
 /** A log in memory, for tests, for groups without persistence, and as the oracle of the suite that the WAL passes. */
 import { assert } from "../base/index.ts";
-import type { Entry, LogIndex, LogStorage, Term } from "./types.ts";
+import type { Entry, LogIndex, LogStorage, SnapshotMeta, Term } from "./types.ts";
 
 /** Invariants: those of LogStorage. entries[i].index = firstIndex() + i. */
 export class MemoryStorage implements LogStorage {
@@ -54,6 +54,13 @@ export class MemoryStorage implements LogStorage {
       assert(entry.index === this.lastIndex() + 1, "entries stand in a row");
       this.#entries.push(entry);
     }
+  }
+
+  /** A snapshot that a leader sent takes the place of everything. */
+  restore(snapshot: SnapshotMeta): void {
+    this.#entries = [];
+    this.#compactedIndex = snapshot.index;
+    this.#compactedTerm = snapshot.term;
   }
 
   /** Forgets everything up to `index`, which the state machine holds durably. */

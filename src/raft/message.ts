@@ -2,7 +2,8 @@
  * What replicas of one group say to each other, and the gateway that tells a message that the core may trust the
  * shape of from one that it may not.
  */
-import type { Entry, GroupId, Incarnation, LogIndex, NodeId, Term } from "./types.ts";
+import { faultOf } from "./confchange/changer.ts";
+import type { Entry, GroupId, Incarnation, LogIndex, NodeId, SnapshotMeta, Term } from "./types.ts";
 
 /** Version of the message vocabulary. A message of another version is dropped and counted. */
 export const MESSAGE_VERSION = 1;
@@ -46,6 +47,15 @@ export interface AppendRefused extends Header {
   readonly hintTerm: Term;
 }
 
+/**
+ * InstallSnapshot (Raft paper, figure 13): takes the place of the receiver's log up to the index of `meta`. What the
+ * state machine held there travels beside the message; a host hands this in when all of that has come and is whole.
+ */
+export interface SnapshotMessage extends Header {
+  readonly type: "snapshot";
+  readonly meta: SnapshotMeta;
+}
+
 /** `commit` never exceeds what the receiver has acknowledged. `round` is the newest round of reads, 0 for none. */
 export interface HeartbeatMessage extends Header {
   readonly type: "heartbeat";
@@ -63,11 +73,19 @@ export interface VoteMessage extends Header {
   readonly type: "vote" | "preVote";
   readonly lastIndex: LogIndex;
   readonly lastTerm: Term;
+  /** The leader asked for this election itself, so that nobody has to protect it (dissertation, 4.2.3). */
+  readonly isTransfer?: boolean | undefined;
 }
 
+/**
+ * Who refuses says what is committed where it stands. A candidate may hold that entry without knowing that it ends the
+ * configuration in which it campaigns: then those who could tell it as leaders are no members any more, and those who
+ * are members cannot win.
+ */
 export interface VoteResponse extends Header {
   readonly type: "voteResponse" | "preVoteResponse";
   readonly reject: boolean;
+  readonly committed?: { readonly index: LogIndex; readonly term: Term } | undefined;
 }
 
 /** A follower asks the leader up to where it must have applied before it may answer reads. */
@@ -83,16 +101,30 @@ export interface ReadIndexResponse extends Header {
   readonly index: LogIndex;
 }
 
+/** A follower was asked to hand the lead over, which only the leader can do. */
+export interface TransferLeaderMessage extends Header {
+  readonly type: "transferLeader";
+  readonly transferee: NodeId;
+}
+
+/** The leader hands over: the receiver holds everything and campaigns at once (dissertation, section 3.10). */
+export interface TimeoutNowMessage extends Header {
+  readonly type: "timeoutNow";
+}
+
 export type Message =
   | AppendMessage
   | AppendAccepted
   | AppendRefused
+  | SnapshotMessage
   | HeartbeatMessage
   | HeartbeatResponse
   | VoteMessage
   | VoteResponse
   | ReadIndexMessage
-  | ReadIndexResponse;
+  | ReadIndexResponse
+  | TransferLeaderMessage
+  | TimeoutNowMessage;
 
 export type MessageType = Message["type"];
 
@@ -112,6 +144,10 @@ export type DropReason =
   | "unknown-peer"
   /** Addressed to a role that this replica no longer has, or overtaken. */
   | "not-expected"
+  /** A snapshot that tells nothing new: what it covers is committed here. */
+  | "stale-snapshot"
+  /** A snapshot of a configuration in which this replica takes no part. */
+  | "foreign-snapshot"
   /**
    * No correct replica in its first life sends it: a second leader of a term, a committed entry replaced, an answer
    * beyond the log, a commit beyond what is here. The last one says that this replica lost something.
@@ -144,6 +180,8 @@ export function isWellFormed(message: Message): boolean {
           isCount(message.hintTerm) &&
           message.hintIndex <= message.index)
       );
+    case "snapshot":
+      return isSnapshot(message.meta, message.term);
     case "heartbeat":
       return isCount(message.commit) && Number.isSafeInteger(message.round);
     case "heartbeatResponse":
@@ -153,9 +191,16 @@ export function isWellFormed(message: Message): boolean {
       return (
         isCount(message.lastIndex) && isCount(message.lastTerm) && message.lastTerm < message.term
       );
+    case "transferLeader":
+      return isCount(message.transferee) && message.transferee > 0;
+    case "timeoutNow":
+      return true;
     case "voteResponse":
     case "preVoteResponse":
-      return true;
+      return (
+        message.committed === undefined ||
+        (isCount(message.committed.index) && isCount(message.committed.term))
+      );
     case "readIndex":
       return Number.isSafeInteger(message.ticket);
     case "readIndexResponse":
@@ -164,6 +209,12 @@ export function isWellFormed(message: Message): boolean {
       // The type says that this cannot be; a newer peer may still send it.
       return false;
   }
+}
+
+function isSnapshot({ index, term, confState }: SnapshotMeta, senderTerm: Term): boolean {
+  if (!isCount(index) || index === 0) return false;
+  if (!isCount(term) || term === 0 || term > senderTerm) return false;
+  return confState.voters.length > 0 && faultOf(confState) === null;
 }
 
 function isSliceOf(message: AppendMessage): boolean {

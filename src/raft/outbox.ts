@@ -4,7 +4,8 @@
  * a Ready, 3 and 4, in index.ts).
  */
 import { type Message, MESSAGE_VERSION } from "./message.ts";
-import type { Entry, GroupId, Incarnation, LogIndex, NodeId, Term } from "./types.ts";
+import type { Place } from "./raft-log.ts";
+import type { Entry, GroupId, Incarnation, LogIndex, NodeId, SnapshotMeta, Term } from "./types.ts";
 
 interface Header {
   readonly group: GroupId;
@@ -63,6 +64,11 @@ export class Outbox {
     this.#atOnce.push({ type: "append", ...header, prevIndex, prevTerm, entries, commit });
   }
 
+  /** What it covers is applied, hence committed: nothing depends on this disk. */
+  snapshot(to: NodeId, term: Term, meta: SnapshotMeta): void {
+    this.#atOnce.push({ type: "snapshot", ...this.#header(to, term), meta });
+  }
+
   heartbeat(to: NodeId, term: Term, commit: LogIndex, round: number): void {
     this.#atOnce.push({ type: "heartbeat", ...this.#header(to, term), commit, round });
   }
@@ -77,8 +83,9 @@ export class Outbox {
     this.#atOnce.push({ type: "preVote", ...this.#header(to, term), lastIndex, lastTerm });
   }
 
-  answerPreVote(to: NodeId, term: Term, reject: boolean): void {
-    this.#atOnce.push({ type: "preVoteResponse", ...this.#header(to, term), reject });
+  answerPreVote(to: NodeId, term: Term, committed: Place | null): void {
+    const header = this.#header(to, term);
+    this.#atOnce.push({ type: "preVoteResponse", ...header, ...answerOf(committed) });
   }
 
   askForReadIndex(to: NodeId, term: Term, ticket: number): void {
@@ -89,15 +96,32 @@ export class Outbox {
     this.#atOnce.push({ type: "readIndexResponse", ...this.#header(to, term), ticket, index });
   }
 
+  askForTransfer(to: NodeId, term: Term, transferee: NodeId): void {
+    this.#atOnce.push({ type: "transferLeader", ...this.#header(to, term), transferee });
+  }
+
+  timeoutNow(to: NodeId, term: Term): void {
+    this.#atOnce.push({ type: "timeoutNow", ...this.#header(to, term) });
+  }
+
   // ---- when what they rely on is durable ----
 
   /** Asking for votes in a term is voting for oneself in it. */
-  askForVote(to: NodeId, term: Term, lastIndex: LogIndex, lastTerm: Term): void {
-    this.#afterPersist.push({ type: "vote", ...this.#header(to, term), lastIndex, lastTerm });
+  askForVote(
+    to: NodeId,
+    term: Term,
+    lastIndex: LogIndex,
+    lastTerm: Term,
+    isTransfer: boolean,
+  ): void {
+    const header = this.#header(to, term);
+    const transfer = isTransfer ? { isTransfer } : {};
+    this.#afterPersist.push({ type: "vote", ...header, lastIndex, lastTerm, ...transfer });
   }
 
-  answerVote(to: NodeId, term: Term, reject: boolean): void {
-    this.#afterPersist.push({ type: "voteResponse", ...this.#header(to, term), reject });
+  answerVote(to: NodeId, term: Term, committed: Place | null): void {
+    const header = this.#header(to, term);
+    this.#afterPersist.push({ type: "voteResponse", ...header, ...answerOf(committed) });
   }
 
   acceptAppend(to: NodeId, term: Term, index: LogIndex): void {
@@ -127,4 +151,10 @@ export class Outbox {
       term,
     };
   }
+}
+
+/** Who refuses its vote says what is committed; null grants it. */
+function answerOf(committed: Place | null): { reject: boolean; committed?: Place } {
+  if (committed === null) return { reject: false };
+  return committed.index === 0 ? { reject: true } : { reject: true, committed };
 }

@@ -1,9 +1,9 @@
 /** The sentences of the Raft paper and dissertation, one test for each that the core has to keep. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { setVerifying } from "../base/index.ts";
-import type { Message, MessageType } from "./index.ts";
+import type { ConfChangeSingle, ConfChangeV2, Message, MessageType } from "./index.ts";
 import { append, createNode, drain, elect, entriesOf, message, startWith } from "./testing/pair.ts";
-import type { TestNode } from "./testing/test-node.ts";
+import { simpleConf, type TestNode } from "./testing/test-node.ts";
 
 type OfType<T, M = Message> = M extends { readonly type: infer U }
   ? T extends U
@@ -437,6 +437,224 @@ describe("dissertation 4.2.3 and 9.6: disruptive servers", () => {
     expect(node.node.status()).toMatchObject({ role: "preCandidate", hardState: { term: 3 } });
     node.node.step(message({ type: "preVoteResponse", from: 2, to: 1, term: 4, reject: false }));
     expect(node.node.status()).toMatchObject({ role: "candidate", hardState: { term: 4 } });
+  });
+});
+
+describe("6 cluster membership changes", () => {
+  const change = (text: string): ConfChangeV2 => {
+    const changes = text.split(" ").map((word): ConfChangeSingle => {
+      const type = word.startsWith("+") ? "addNode" : "removeNode";
+      return { type, nodeId: Number(word.slice(1)) };
+    });
+    return { transition: "auto", changes, context: new Uint8Array(0) };
+  };
+  /** A leader of 1, 2, 3 in term 1, whose first entry everybody holds. */
+  const leading = (): TestNode => {
+    const node = startWith(createNode(1, [1, 2, 3]), []);
+    elect(node);
+    accept(node, 2, 1);
+    accept(node, 3, 1);
+    settle(node);
+    return node;
+  };
+  const accept = (node: TestNode, from: number, index: number): void =>
+    node.node.step(message({ type: "appendResponse", from, to: 1, term: 1, reject: false, index }));
+  const settle = (node: TestNode): Message[] => {
+    const messages = drain(node);
+    node.advance();
+    return [...messages, ...drain(node)];
+  };
+
+  it("a change travels as an entry of the log, and majorities are those of before until it is applied", () => {
+    const node = leading();
+    expect(node.node.proposeConfChange(change("+4"))).toMatchObject({ ok: true, index: 2 });
+    expect(only(settle(node), "append").map((m) => m.to)).toEqual([2, 3]);
+    expect(node.node.confState.voters).toEqual([1, 2, 3]);
+    accept(node, 2, 2);
+    expect(only(settle(node), "append").map((m) => m.to)).toContain(4);
+    expect(node.node.confState.voters).toEqual([1, 2, 3, 4]);
+    node.node.propose(new Uint8Array(1));
+    settle(node);
+    accept(node, 2, 3);
+    expect(node.node.commit).toBe(2);
+    accept(node, 4, 3);
+    expect(node.node.commit).toBe(3);
+  });
+
+  it("while it is joint, both halves have to agree, and the leader leaves it by itself", () => {
+    const node = leading();
+    node.node.proposeConfChange(change("+4 +5 -2 -3"));
+    settle(node);
+    accept(node, 2, 2);
+    settle(node);
+    expect(node.node.confState).toMatchObject({ voters: [1, 4, 5], votersOutgoing: [1, 2, 3] });
+    expect(node.node.lastIndex).toBe(3);
+    accept(node, 4, 3);
+    accept(node, 5, 3);
+    expect(node.node.commit).toBe(2);
+    accept(node, 3, 3);
+    settle(node);
+    expect(node.node.confState).toMatchObject({ voters: [1, 4, 5], votersOutgoing: [] });
+  });
+
+  it("dissertation 4.1: the next change waits until the one before is done", () => {
+    const node = leading();
+    node.node.proposeConfChange(change("+4"));
+    expect(node.node.proposeConfChange(change("+5"))).toMatchObject({
+      ok: false,
+      reason: "conf-change-pending",
+    });
+    settle(node);
+    accept(node, 2, 2);
+    settle(node);
+    expect(node.node.proposeConfChange(change("+5")).ok).toBe(true);
+  });
+
+  it("dissertation 4.2.1: a new server catches up without a vote before it becomes a voter", () => {
+    const node = leading();
+    const learner = { type: "addLearnerNode", nodeId: 4 } as const;
+    node.node.proposeConfChange({ ...change("+4"), changes: [learner] });
+    settle(node);
+    accept(node, 2, 2);
+    settle(node);
+    node.node.propose(new Uint8Array(1));
+    settle(node);
+    accept(node, 4, 3);
+    expect(node.node.commit).toBe(2);
+    expect(node.node.status().progress[3]).toMatchObject({ id: 4, match: 3, isLearner: true });
+    accept(node, 2, 3);
+    settle(node);
+    node.node.proposeConfChange(change("+4"));
+    settle(node);
+    accept(node, 2, 4);
+    settle(node);
+    expect(node.node.status().progress[3]).toMatchObject({ id: 4, match: 3, isLearner: false });
+  });
+
+  it("dissertation 4.2.2: a leader that is removed leads until that is committed and then steps down", () => {
+    const node = leading();
+    node.node.proposeConfChange(change("-1"));
+    settle(node);
+    expect(node.node.role).toBe("leader");
+    accept(node, 3, 2);
+    settle(node);
+    expect(node.node.status()).toMatchObject({ role: "follower", leader: 0 });
+    for (let i = 0; i < 100; i++) node.node.tick();
+    expect(node.node.role).toBe("follower");
+  });
+
+  it("dissertation 4.2.3: a server that is not in the configuration still votes, as it may be needed", () => {
+    const node = startWith(createNode(4, [1, 2, 3]), [1]);
+    node.node.step(message({ type: "vote", from: 1, to: 4, term: 2, lastIndex: 1, lastTerm: 1 }));
+    expect(only(drain(node), "voteResponse").map((m) => m.reject)).toEqual([false]);
+  });
+
+  it("votes of servers that are not in the configuration are not counted", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), []);
+    node.node.campaign();
+    drain(node);
+    for (const from of [4, 5]) {
+      node.node.step(message({ type: "voteResponse", from, to: 1, term: 1, reject: false }));
+    }
+    expect(node.node.role).toBe("candidate");
+  });
+});
+
+describe("7 log compaction, figure 13", () => {
+  const snapshot = (index: number, term: number, sender: number): Message => {
+    const meta = { index, term, confState: simpleConf([1, 2, 3]) };
+    return message({ type: "snapshot", from: 2, to: 1, term: sender, meta });
+  };
+
+  it("1: a snapshot of a stale term is refused with the current one", () => {
+    const node = startWith(createNode(1, [1, 2, 3], { checkQuorum: true }), [1], 5);
+    node.node.step(snapshot(9, 3, 4));
+    expect(drain(node).map((m) => [m.type, m.term])).toEqual([["appendResponse", 5]]);
+    expect(node.node.lastIndex).toBe(1);
+  });
+
+  it("6: entries after the snapshot's last one are retained where that one is in the log", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), [1, 2, 2, 2], 2);
+    node.node.step(snapshot(3, 2, 2));
+    drain(node);
+    expect(places(node)).toEqual(["1/1", "2/2", "3/2", "4/2"]);
+    expect(node.applied.map((e) => e.index)).toEqual([1, 2, 3]);
+  });
+
+  it("7, 8: otherwise the entire log is discarded, and the snapshot's configuration is taken", () => {
+    const node = startWith(createNode(1, [1, 2]), [1, 1, 1, 1, 1], 2);
+    node.node.step(snapshot(3, 2, 2));
+    drain(node);
+    expect(places(node)).toEqual([]);
+    expect(node.node.status()).toMatchObject({
+      firstIndex: 4,
+      lastIndex: 3,
+      lastTerm: 2,
+      hardState: { commit: 3 },
+      confState: { voters: [1, 2, 3] },
+    });
+  });
+
+  it("a snapshot that describes a prefix of what is committed here changes nothing", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), [1, 1, 1], 2, 0, 3);
+    node.node.step(snapshot(2, 1, 2));
+    const answers = only(drain(node), "appendResponse");
+    expect(answers.map((m) => [m.reject, m.index])).toEqual([[false, 3]]);
+    expect(places(node)).toEqual(["1/1", "2/1", "3/1"]);
+  });
+});
+
+describe("dissertation 3.10: leadership transfer extension", () => {
+  const leading = (): TestNode => {
+    const node = startWith(createNode(1, [1, 2, 3]), []);
+    elect(node);
+    return node;
+  };
+  const accept = (node: TestNode, from: number, index: number): void =>
+    node.node.step(message({ type: "appendResponse", from, to: 1, term: 1, reject: false, index }));
+
+  it("the prior leader takes no requests, brings the target up to date, and tells it to campaign", () => {
+    const node = leading();
+    accept(node, 2, 1);
+    drain(node);
+    node.node.propose(new Uint8Array(1));
+    expect(node.node.transferLeader(2)).toBe("started");
+    expect(node.node.propose(new Uint8Array(1))).toMatchObject({ reason: "transferring" });
+    expect(only(drain(node), "timeoutNow")).toEqual([]);
+    accept(node, 2, 2);
+    expect(only(drain(node), "timeoutNow").map((m) => m.to)).toEqual([2]);
+  });
+
+  it("it resumes after an election timeout without a new leader", () => {
+    const node = leading();
+    node.node.transferLeader(2);
+    for (let i = 0; i < 9; i++) node.node.tick();
+    expect(node.node.propose(new Uint8Array(1)).ok).toBe(false);
+    node.node.tick();
+    expect(node.node.propose(new Uint8Array(1)).ok).toBe(true);
+  });
+
+  it("the target begins an election at once, without a rehearsal", () => {
+    const node = startWith(createNode(1, [1, 2, 3], { preVote: true, checkQuorum: true }), [1]);
+    node.node.step(append(2, 1, 1, { prevIndex: 1, prevTerm: 1 }));
+    drain(node);
+    node.node.step(message({ type: "timeoutNow", from: 2, to: 1, term: 1 }));
+    expect(node.node.status()).toMatchObject({
+      role: "candidate",
+      hardState: { term: 2, vote: 1 },
+    });
+    expect(only(drain(node), "vote").map((m) => m.isTransfer)).toEqual([true, true]);
+  });
+
+  it("4.2.3: an election that the leader asked for is not taken for a disruption", () => {
+    const node = startWith(createNode(1, [1, 2, 3], { preVote: true, checkQuorum: true }), [1]);
+    node.node.step(append(2, 1, 1, { prevIndex: 1, prevTerm: 1 }));
+    drain(node);
+    const vote = { type: "vote", from: 3, to: 1, term: 2, lastIndex: 1, lastTerm: 1 } as const;
+    node.node.step(message(vote));
+    expect(drain(node)).toEqual([]);
+    node.node.step(message({ ...vote, isTransfer: true }));
+    expect(only(drain(node), "voteResponse").map((m) => m.reject)).toEqual([false]);
   });
 });
 

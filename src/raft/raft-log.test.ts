@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Entry, EntryType, MemoryStorage } from "./index.ts";
 import { RaftLog } from "./raft-log.ts";
+import { simpleConf } from "./testing/test-node.ts";
 
 function entriesOf(terms: readonly number[], first = 1): Entry[] {
   return terms.map((term, i) => ({
@@ -120,6 +121,67 @@ describe("RaftLog", () => {
     expect(new RaftLog(storage, 1, 2).commit).toBe(2);
     storage.compact(2);
     expect(new RaftLog(storage, 0, 3).commit).toBe(3);
+  });
+
+  it("begins anew after a snapshot, and applies nothing after it before it is durable", () => {
+    const storage = new MemoryStorage();
+    storage.append(entriesOf([1, 1, 1]));
+    const log = new RaftLog(storage, 2, 1);
+    const snapshot = { index: 6, term: 2, confState: simpleConf([1]) };
+    log.restore(snapshot);
+    expect([log.firstIndex, log.lastIndex, log.lastTerm, log.commit]).toEqual([7, 6, 2, 6]);
+    expect([5, 6, 7].map((index) => log.term(index))).toEqual(["compacted", 2, "unavailable"]);
+    expect(log.append(6, 2, entriesOf([2, 3], 7))).toBe("appended");
+    log.commitTo(7);
+    expect(log.hasCommitted).toBe(false);
+    expect(() => log.appliedTo(6)).toThrow("durable before it is applied");
+    expect(log.takeSnapshot(1)).toBe(snapshot);
+    expect(log.takeSnapshot(1)).toBeUndefined();
+    storage.restore(snapshot);
+    storage.append(log.takeUnhanded(1));
+    log.persisted(1);
+    expect(log.takeCommitted(1e9).map((e) => e.index)).toEqual([7]);
+    log.appliedTo(6);
+    log.appliedTo(7);
+    log.invariants();
+    expect(() => log.restore(snapshot)).toThrow("takes nothing back");
+  });
+
+  it("a newer snapshot takes the place of one that no disk has seen", () => {
+    const storage = new MemoryStorage();
+    const log = new RaftLog(storage, 0, 0);
+    log.restore({ index: 4, term: 2, confState: simpleConf([1]) });
+    log.takeSnapshot(1);
+    log.append(4, 2, entriesOf([2], 5));
+    log.takeUnhanded(1);
+    const newer = { index: 9, term: 3, confState: simpleConf([1]) };
+    log.restore(newer);
+    log.persisted(1);
+    expect(log.hasPendingSnapshot).toBe(true);
+    expect([log.firstIndex, log.lastIndex, log.stableIndex]).toEqual([10, 9, 9]);
+    expect(log.takeSnapshot(2)).toBe(newer);
+    storage.restore(newer);
+    log.persisted(2);
+    expect(log.hasPendingSnapshot).toBe(false);
+    log.invariants();
+  });
+
+  it("knows the changes of the configuration that are committed and not applied", () => {
+    const storage = new MemoryStorage();
+    const change = (index: number): Entry => ({
+      ...(entriesOf([1], index)[0] as Entry),
+      type: EntryType.confChange,
+    });
+    storage.append([...entriesOf([1]), change(2), ...entriesOf([1], 3), change(4)]);
+    expect(new RaftLog(storage, 1, 1).commit).toBe(2);
+    expect(new RaftLog(storage, 3, 1).commit).toBe(3);
+    const log = new RaftLog(storage, 2, 1);
+    expect(log.hasUnappliedConfChange()).toBe(true);
+    log.takeCommitted(1e9);
+    log.appliedTo(2);
+    expect(log.hasUnappliedConfChange()).toBe(false);
+    log.commitTo(4);
+    expect(log.hasUnappliedConfChange()).toBe(true);
   });
 
   it("hands out for applying only what is committed and durable, each once", () => {

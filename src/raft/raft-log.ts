@@ -1,12 +1,21 @@
 /** A replica's whole log: the durable part that the storage holds, the unstable end, and how far both are decided. */
 import { assert, HarmonyError, verify } from "../base/index.ts";
-import type { Entry, EntryType, LogIndex, LogStorage, Term } from "./types.ts";
+import {
+  type Entry,
+  EntryType,
+  type LogIndex,
+  type LogStorage,
+  type SnapshotMeta,
+  type Term,
+} from "./types.ts";
 import { Unstable } from "./unstable.ts";
 
 const NO_ENTRIES: readonly Entry[] = Object.freeze([]);
+/** How much of the log is held at once while it is searched. */
+const SEARCH_BYTES = 1 << 20;
 
 /** An entry named by its place. */
-interface Place {
+export interface Place {
   readonly index: LogIndex;
   readonly term: Term;
 }
@@ -23,7 +32,8 @@ export type AppendOutcome =
 /**
  * Invariants:
  * - applied <= applying <= commit <= lastIndex, and applying < the first unstable index: what is handed out for
- *   applying is committed and durable here (the rule of fault-rules R5, R6).
+ *   applying is committed and durable here (the rule of fault-rules R5, R6). A snapshot moves commit and applying to
+ *   its index at once; nothing after it is stable before it is.
  * - A committed entry is never replaced.
  * - Terms never fall with the index.
  */
@@ -53,10 +63,19 @@ export class RaftLog {
     this.#commit = proven;
     this.#applying = applied;
     this.#applied = applied;
+    // A leader proposes a configuration change only when it has applied the one before. So where the log holds two,
+    // the earlier one is committed, although the HardState that said so may be lost with the end of a torn Ready.
+    // Not to know it would mean to campaign among the members of a configuration that is over.
+    const changes = this.#confChangesBetween(proven + 1, last + 1);
+    if (changes.length > 1) this.#commit = changes[changes.length - 2] as LogIndex;
   }
 
   get commit(): LogIndex {
     return this.#commit;
+  }
+
+  get committedPlace(): Place {
+    return { index: this.#commit, term: this.#knownTerm(this.#commit) };
   }
 
   get applied(): LogIndex {
@@ -64,14 +83,15 @@ export class RaftLog {
   }
 
   get firstIndex(): LogIndex {
-    return this.#storage.firstIndex();
+    const { snapshot } = this.#unstable;
+    return snapshot === null ? this.#storage.firstIndex() : snapshot.index + 1;
   }
 
   get lastIndex(): LogIndex {
     return this.#unstable.lastIndex;
   }
 
-  /** The last entry that is durable here. */
+  /** The last entry that is durable here, or that a snapshot on its way to the disk covers. */
   get stableIndex(): LogIndex {
     return this.#unstable.offset - 1;
   }
@@ -84,7 +104,10 @@ export class RaftLog {
 
   term(index: LogIndex): Term | "compacted" | "unavailable" {
     if (index > this.lastIndex) return "unavailable";
-    return index >= this.#unstable.offset ? this.#unstable.term(index) : this.#storage.term(index);
+    if (index >= this.#unstable.offset) return this.#unstable.term(index);
+    const { snapshot } = this.#unstable;
+    if (snapshot === null) return this.#storage.term(index);
+    return index === snapshot.index ? snapshot.term : "compacted";
   }
 
   /** Whether the log holds the entry of this index and term. Index 0 has term 0. */
@@ -157,8 +180,27 @@ export class RaftLog {
     return [...stable, ...this.#unstable.slice(offset, high, maxBytes - bytes, 0)];
   }
 
+  /** A leader's snapshot, of an index that is not committed here, takes the place of the whole log. */
+  restore(snapshot: SnapshotMeta): void {
+    assert(snapshot.index > this.#commit, "a snapshot takes nothing back");
+    this.#unstable.restore(snapshot);
+    this.#commit = snapshot.index;
+    this.#applying = snapshot.index;
+  }
+
+  /** A snapshot took the place of the log and is not durable yet. */
+  get hasPendingSnapshot(): boolean {
+    return this.#unstable.snapshot !== null;
+  }
+
   get hasUnhanded(): boolean {
-    return this.#unstable.hasUnhanded;
+    return this.#unstable.hasUnhanded || this.#unstable.hasUnhandedSnapshot;
+  }
+
+  takeSnapshot(readyNumber: number): SnapshotMeta | undefined {
+    return this.#unstable.hasUnhandedSnapshot
+      ? this.#unstable.takeSnapshot(readyNumber)
+      : undefined;
   }
 
   /** What no Ready has carried to the disk yet. */
@@ -191,7 +233,18 @@ export class RaftLog {
   appliedTo(index: LogIndex): void {
     assert(index >= this.#applied, "what is applied stays applied");
     assert(index <= this.#applying, "only what was handed out is applied");
+    const { snapshot } = this.#unstable;
+    assert(
+      snapshot === null || index < snapshot.index,
+      "a snapshot is durable before it is applied",
+    );
     this.#applied = index;
+  }
+
+  /** Whether a configuration change is known to be committed here and not yet applied. */
+  hasUnappliedConfChange(): boolean {
+    const low = Math.max(this.#applied + 1, this.firstIndex);
+    return this.#confChangesBetween(low, this.#commit + 1).length > 0;
   }
 
   invariants(): void {
@@ -213,6 +266,19 @@ export class RaftLog {
   /** The last entry that may be applied: committed and durable. */
   #applicable(): LogIndex {
     return Math.min(this.#commit, this.stableIndex);
+  }
+
+  /** The indexes of the configuration changes in [low, high). */
+  #confChangesBetween(low: LogIndex, high: LogIndex): readonly LogIndex[] {
+    const found: LogIndex[] = [];
+    let at = low;
+    while (at < high) {
+      for (const entry of this.slice(at, high, SEARCH_BYTES)) {
+        if (entry.type === EntryType.confChange) found.push(entry.index);
+        at++;
+      }
+    }
+    return found;
   }
 
   #knownTerm(index: LogIndex): Term {

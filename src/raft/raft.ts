@@ -1,6 +1,6 @@
 /**
- * The heart: roles, terms, elections, replication and commit (Raft paper, sections 5 and 8; dissertation, sections
- * 6.4, 9.6, 10.2.1). Inputs change this object and leave messages behind; RawNode hands them out as Readys.
+ * The heart: roles, terms, elections, replication, commit, membership and handing over (Raft paper, sections 5 to 8;
+ * dissertation, sections 3.10, 4.3, 6.4, 9.6, 10.2.1). Inputs change this object and leave messages behind; RawNode hands them out as Readys.
  *
  *               timeout                pre-vote won               vote won
  *   follower ------------> preCandidate ----------> candidate ------------> leader
@@ -10,6 +10,13 @@
  */
 import { assert, EMPTY_BYTES, hash32, Random } from "../base/index.ts";
 import { assertRunnable, type RaftConfig } from "./config.ts";
+import { changeConf, type ConfChangeOutcome, isMemberOf } from "./confchange/changer.ts";
+import {
+  type ConfChangeV2,
+  decodeConfChange,
+  encodeConfChange,
+  LEAVE_JOINT,
+} from "./confchange/conf-change.ts";
 import {
   type AppendAccepted,
   type AppendMessage,
@@ -22,16 +29,18 @@ import {
   MESSAGE_VERSION,
   type ReadIndexMessage,
   type ReadIndexResponse,
+  type SnapshotMessage,
   type VoteMessage,
   type VoteResponse,
 } from "./message.ts";
 import { Outbox } from "./outbox.ts";
 import { RaftLog } from "./raft-log.ts";
 import { ForwardedReads, ReadOnly } from "./read-only.ts";
-import type { ProposeResult, ReadState, Role } from "./ready.ts";
+import type { ProposeRefusal, ProposeResult, ReadState, Role, TransferResult } from "./ready.ts";
 import type { Progress } from "./tracker/progress.ts";
 import { Tracker } from "./tracker/tracker.ts";
 import {
+  type ConfState,
   type Entry,
   EntryType,
   type GroupId,
@@ -48,6 +57,9 @@ import {
  * - A leader leads a term for which it voted, and its vote was durable before it led.
  * - A leader only appends to its log. It commits by counting only entries of its own term (section 5.4.2).
  * - Its own match is what is durable here, never what it has merely appended.
+ * - A configuration is in force from where its change is applied. A leader appends a change only when it has applied
+ *   the one before and the first entry of its own term; nobody campaigns who knows of a committed change that it has
+ *   not applied. So two configurations in force at once are neighbours, and their majorities meet.
  */
 export class Raft {
   readonly group: GroupId;
@@ -70,6 +82,12 @@ export class Raft {
   #role: Role = "follower";
   #ownVoteDurable = false;
   #uncommittedBytes = 0;
+  /** The last entry of this leader's that may be a configuration change: no other is appended before it is applied. */
+  #pendingConfIndex: LogIndex = 0;
+  /** Configuration changes that were handed out and are neither applied nor refused. */
+  readonly #confChangesHanded: Entry[] = [];
+  /** To whom this leader hands over; 0 for nobody. */
+  #transferee: NodeId = 0;
   #heartbeatElapsed = 0;
   #electionElapsed = 0;
   #electionTimeout = 0;
@@ -117,6 +135,10 @@ export class Raft {
     return this.#uncommittedBytes;
   }
 
+  get transferee(): NodeId {
+    return this.#transferee;
+  }
+
   hardState(): HardState {
     return { term: this.#term, vote: this.#vote, commit: this.log.commit };
   }
@@ -130,25 +152,83 @@ export class Raft {
   }
 
   campaign(): void {
-    if (this.#role === "leader" || !this.tracker.voters.has(this.id)) return;
-    // A slow disk must not turn into term after term: an own vote that is on its way decides first.
-    if (this.#role === "candidate" && !this.#ownVoteDurable) return;
+    if (!this.#mayCampaign()) return;
     if (this.#config.preVote) this.#becomePreCandidate();
-    else this.#becomeCandidate();
+    else this.#becomeCandidate(false);
   }
 
   propose(data: Uint8Array): ProposeResult {
-    if (this.#role !== "leader") {
-      const reason = this.#leader === 0 ? "no-leader" : "not-leader";
+    const refusal = this.#proposalRefusal(data.length);
+    if (refusal !== null) return { ok: false, reason: refusal, leader: this.#leader };
+    return { ok: true, index: this.#extend(EntryType.normal, data), term: this.#term };
+  }
+
+  proposeConfChange(change: ConfChangeV2): ProposeResult {
+    const refused = (reason: ProposeRefusal): ProposeResult => {
       return { ok: false, reason, leader: this.#leader };
-    }
-    const bytes = this.#uncommittedBytes + data.length;
-    if (this.#uncommittedBytes > 0 && bytes > this.#config.maxUncommittedBytes) {
-      return { ok: false, reason: "uncommitted-full", leader: this.id };
-    }
-    this.#uncommittedBytes = bytes;
-    const index = this.log.extend(this.#term, EntryType.normal, data);
-    return { ok: true, index, term: this.#term };
+    };
+    const early = this.#proposalRefusal(0);
+    if (early !== null) return refused(early);
+    if (this.#pendingConfIndex > this.log.applied) return refused("conf-change-pending");
+    const outcome = changeConf(this.tracker.confState, change);
+    if (!outcome.ok) return refused(outcome.error);
+    const data = encodeConfChange(change);
+    const late = this.#proposalRefusal(data.length);
+    if (late !== null) return refused(late);
+    this.#pendingConfIndex = this.#extend(EntryType.confChange, data);
+    return { ok: true, index: this.#pendingConfIndex, term: this.#term };
+  }
+
+  /** The change of a committed entry, in the order in which they were handed out. What does not fit changes nothing. */
+  applyConfChange(entry: Entry): ConfChangeOutcome {
+    this.#takeConfChange(entry);
+    const change = decodeConfChange(entry.data);
+    if (change === null) return { ok: false, error: "malformed" };
+    const outcome = changeConf(this.tracker.confState, change);
+    if (outcome.ok) this.#switchTo(outcome.confState);
+    return outcome;
+  }
+
+  /** The host's own rules refuse the change of a committed entry, on every replica alike. */
+  refuseConfChange(entry: Entry): void {
+    this.#takeConfChange(entry);
+  }
+
+  appliedTo(index: LogIndex): void {
+    const waiting = this.#confChangesHanded[0];
+    assert(
+      waiting === undefined || waiting.index > index,
+      "a configuration change is applied or refused before anything after it counts as applied",
+    );
+    this.log.appliedTo(index);
+    this.#leaveJointIfDue();
+  }
+
+  /** Asks for another leader, here or at the leader. */
+  transferLeader(to: NodeId): TransferResult {
+    if (this.#role === "leader") return this.#beginTransfer(to);
+    if (this.#leader === 0) return "no-leader";
+    if (this.#leader === to) return "leads-already";
+    this.outbox.askForTransfer(this.#leader, this.#term, to);
+    return "forwarded";
+  }
+
+  /** The host knows that the leader is gone: whoever campaigns next need not wait until this replica notices. */
+  forgetLeader(): void {
+    if (this.#role !== "follower") return;
+    this.#leader = 0;
+    this.#forwarded.reset();
+  }
+
+  /** What was sent to a member lately did probably not arrive. */
+  reportUnreachable(id: NodeId): void {
+    const progress = this.tracker.progress.get(id);
+    if (id !== this.id && progress?.state === "replicate") progress.becomeProbe();
+  }
+
+  /** What became of the snapshot that a member was sent. */
+  reportSnapshot(id: NodeId, hasArrived: boolean): void {
+    this.tracker.progress.get(id)?.snapshotReported(hasArrived);
   }
 
   /** False when the read cannot be taken: no leader is known, or too many wait. */
@@ -175,6 +255,9 @@ export class Raft {
       case "append":
         if (this.#followSender(message)) this.#handleAppend(message);
         return;
+      case "snapshot":
+        if (this.#followSender(message)) this.#handleSnapshot(message);
+        return;
       case "heartbeat":
         if (this.#followSender(message)) this.#handleHeartbeat(message);
         return;
@@ -197,6 +280,15 @@ export class Raft {
         return;
       case "readIndexResponse":
         this.#handleReadIndexResponse(message);
+        return;
+      case "transferLeader":
+        if (this.#role === "leader") this.#beginTransfer(message.transferee);
+        else this.#drop("not-expected");
+        return;
+      case "timeoutNow":
+        // Pre-vote asks whether the leader is gone, and this one says so itself (dissertation, section 3.10).
+        if (message.from === this.#leader && this.#mayCampaign()) this.#becomeCandidate(true);
+        else this.#drop("not-expected");
         return;
     }
   }
@@ -246,6 +338,9 @@ export class Raft {
   /** Takes the next committed and durable entries, and gives their room back to proposals. */
   takeCommitted(): readonly Entry[] {
     const entries = this.log.takeCommitted(this.#config.maxCommittedBytesPerReady);
+    for (const entry of entries) {
+      if (entry.type === EntryType.confChange) this.#confChangesHanded.push(entry);
+    }
     if (this.#role === "leader" && this.#uncommittedBytes > 0) {
       for (const entry of entries) {
         if (entry.term === this.#term) this.#uncommittedBytes -= entry.data.length;
@@ -266,6 +361,14 @@ export class Raft {
       this.#role === "leader" || this.tracker.progress.size === 0,
       "only a leader tracks progress",
     );
+    assert(
+      this.#role === "follower" || this.tracker.voters.has(this.id),
+      "only a voter leads or wants to",
+    );
+    assert(this.#role === "leader" || this.#transferee === 0, "only a leader hands over");
+    for (const { index } of this.#confChangesHanded) {
+      assert(index > this.log.applied, "a configuration change waits only for what is not applied");
+    }
     if (this.#role === "leader" || this.#role === "candidate") {
       assert(this.#vote === this.id, "who stands for election votes for itself");
     }
@@ -293,6 +396,7 @@ export class Raft {
         this.#becomeFollower(this.#term, 0);
         return;
       }
+      this.#abortTransfer();
     }
     this.#heartbeatElapsed++;
     if (this.#heartbeatElapsed >= this.#config.heartbeatTicks) this.#broadcastHeartbeat();
@@ -309,6 +413,7 @@ export class Raft {
     this.#leader = leader;
     this.#ownVoteDurable = false;
     this.#uncommittedBytes = 0;
+    this.#transferee = 0;
     this.#heartbeatElapsed = 0;
     this.#electionElapsed = 0;
     this.#drawElectionTimeout();
@@ -339,12 +444,12 @@ export class Raft {
   }
 
   /** The own vote is counted only when it is durable; the others are asked only then, too. */
-  #becomeCandidate(): void {
+  #becomeCandidate(isTransfer: boolean): void {
     this.#reset(this.#term + 1, "candidate", 0);
     this.#vote = this.id;
     const { lastIndex, lastTerm } = this.log;
     for (const id of this.tracker.voters.ids) {
-      if (id !== this.id) this.outbox.askForVote(id, this.#term, lastIndex, lastTerm);
+      if (id !== this.id) this.outbox.askForVote(id, this.#term, lastIndex, lastTerm, isTransfer);
     }
   }
 
@@ -356,10 +461,19 @@ export class Raft {
     own?.acknowledged(this.log.stableIndex);
     own?.becomeReplicate();
     // Entries of earlier terms are committed by committing this one after them (section 5.4.2).
-    this.log.extend(this.#term, EntryType.empty, EMPTY_BYTES);
+    // Whatever earlier leaders left may hold a configuration change; with this entry applied, that is applied too.
+    this.#pendingConfIndex = this.log.extend(this.#term, EntryType.empty, EMPTY_BYTES);
   }
 
   // ---- elections ----
+
+  #mayCampaign(): boolean {
+    if (this.#role === "leader" || !this.tracker.voters.has(this.id)) return false;
+    // A slow disk must not turn into term after term: an own vote that is on its way decides first.
+    if (this.#role === "candidate" && !this.#ownVoteDurable) return false;
+    // The configuration that is in force here may be over: a majority of it could be a minority by now.
+    return !this.log.hasPendingSnapshot && !this.log.hasUnappliedConfChange();
+  }
 
   #handleVoteRequest(message: VoteMessage): void {
     const { from, term } = message;
@@ -370,17 +484,26 @@ export class Raft {
       (rehearsal && term > this.#term);
     const granted = free && this.log.isUpToDate(message.lastIndex, message.lastTerm);
     if (rehearsal) {
-      this.outbox.answerPreVote(from, granted ? term : this.#term, !granted);
+      if (granted) this.outbox.answerPreVote(from, term, null);
+      else this.outbox.answerPreVote(from, this.#term, this.log.committedPlace);
       return;
     }
     if (granted) {
       this.#vote = from;
       this.#electionElapsed = 0;
     }
-    this.outbox.answerVote(from, this.#term, !granted);
+    this.outbox.answerVote(from, this.#term, granted ? null : this.log.committedPlace);
   }
 
   #handleVoteResponse(message: VoteResponse): void {
+    if (message.committed !== undefined && this.#role !== "leader") {
+      const { index, term } = message.committed;
+      if (index > this.log.commit && this.log.holds(index, term)) this.log.commitTo(index);
+      if (this.#role !== "follower" && this.log.hasUnappliedConfChange()) {
+        // This election went on among the members of a configuration that is over.
+        this.#becomeFollower(this.#term, 0);
+      }
+    }
     const rehearsal = message.type === "preVoteResponse";
     // A grant of a pre-vote names the term that it was asked for; one for an earlier question is of no use.
     const expected = rehearsal
@@ -395,7 +518,7 @@ export class Raft {
     const result = this.tracker.recordVote(from, granted);
     if (result === "pending") return;
     if (result === "lost") this.#becomeFollower(this.#term, 0);
-    else if (this.#role === "preCandidate") this.#becomeCandidate();
+    else if (this.#role === "preCandidate") this.#becomeCandidate(false);
     else this.#becomeLeader();
   }
 
@@ -435,14 +558,36 @@ export class Raft {
         message.hintTerm === 0
           ? message.hintIndex
           : this.log.lastPlaceUpTo(message.hintIndex, message.hintTerm).index;
+      const { firstIndex } = this.log;
       if (!progress.refused(message.index, hint)) this.#drop("not-expected");
-      else if (message.index < this.log.firstIndex) progress.waitForSnapshot();
+      else if (message.index < firstIndex && progress.next < firstIndex) {
+        this.#sendSnapshot(message.from, progress);
+      }
       return;
     }
     const news = progress.acknowledged(message.index);
     if (progress.state === "replicate") progress.inflights.freeUpTo(message.index);
-    else if (progress.match === message.index) progress.becomeReplicate();
+    else if (progress.state === "probe") {
+      if (progress.match === message.index) progress.becomeReplicate();
+    } else if (progress.match + 1 >= this.log.firstIndex) progress.becomeReplicate();
     if (news) this.#commitByCounting();
+    if (message.from === this.#transferee) this.#handOverIfReady();
+  }
+
+  /** The member does not hold even the last entry that is gone here. */
+  #sendSnapshot(to: NodeId, progress: Progress): void {
+    const meta = this.#config.latestSnapshot?.() ?? null;
+    // One from before the member joined would leave it outside (and it would refuse that).
+    if (meta === null || !isMemberOf(meta.confState, to)) {
+      progress.waitForSnapshot();
+      return;
+    }
+    assert(
+      meta.index <= this.log.commit && this.log.holds(meta.index, meta.term),
+      "a snapshot is of what is committed here and ends within the log",
+    );
+    this.outbox.snapshot(to, this.#term, meta);
+    progress.becomeSnapshot(meta.index);
   }
 
   /**
@@ -472,14 +617,7 @@ export class Raft {
     progress.probeSent = false;
     if (progress.match < this.log.lastIndex) progress.pokeDue = true;
     const { voters } = this.tracker;
-    for (const { index, reads } of this.#readOnly.answered(
-      message.from,
-      message.round,
-      this.id,
-      voters,
-    )) {
-      for (const read of reads) this.#answerRead(read.from, read.ticket, index);
-    }
+    this.#answerReads(this.#readOnly.answered(message.from, message.round, this.id, voters));
   }
 
   /** The progress of a member that answered, for a leader. Otherwise the message is counted as dropped. */
@@ -493,7 +631,7 @@ export class Raft {
   // ---- replication: the follower ----
 
   /** Takes the sender for the leader of this term. False when there is another one, which no correct replica claims. */
-  #followSender(message: AppendMessage | HeartbeatMessage): boolean {
+  #followSender(message: AppendMessage | SnapshotMessage | HeartbeatMessage): boolean {
     const { from } = message;
     if (this.#role === "leader" || (this.#leader !== 0 && this.#leader !== from)) {
       this.#drop("contradiction");
@@ -525,12 +663,103 @@ export class Raft {
     }
   }
 
+  #handleSnapshot({ from, meta }: SnapshotMessage): void {
+    const { index, term, confState } = meta;
+    if (index <= this.log.commit) {
+      this.#drop("stale-snapshot");
+    } else if (!isMemberOf(confState, this.id)) {
+      this.#drop("foreign-snapshot");
+    } else if (this.log.holds(index, term)) {
+      // The log reaches it already; it only was not known to be committed.
+      this.log.commitTo(index);
+    } else {
+      this.log.restore(meta);
+      // What was handed out before is part of the snapshot.
+      this.#confChangesHanded.length = 0;
+      this.tracker.configure(confState, this.log.lastIndex);
+    }
+    this.outbox.acceptAppend(from, this.#term, this.log.commit);
+  }
+
   /** Answered at once: a slow disk must not make the leader believe that nobody is there. */
   #handleHeartbeat(message: HeartbeatMessage): void {
     // A leader names only what was acknowledged here. If it is not here any more, this replica has lost something.
     if (message.commit > this.log.lastIndex) this.#drop("contradiction");
     else this.log.commitTo(message.commit);
     this.outbox.answerHeartbeat(message.from, this.#term, message.round);
+  }
+
+  // ---- membership and handing over ----
+
+  /** Why a leader takes no proposal of this size now; null when it does. One proposal always fits. */
+  #proposalRefusal(sizeBytes: number): ProposeRefusal | null {
+    if (this.#role !== "leader") return this.#leader === 0 ? "no-leader" : "not-leader";
+    if (this.#transferee !== 0) return "transferring";
+    const bytes = this.#uncommittedBytes + sizeBytes;
+    const isFull = this.#uncommittedBytes > 0 && bytes > this.#config.maxUncommittedBytes;
+    return isFull ? "uncommitted-full" : null;
+  }
+
+  #extend(type: EntryType, data: Uint8Array): LogIndex {
+    this.#uncommittedBytes += data.length;
+    return this.log.extend(this.#term, type, data);
+  }
+
+  #takeConfChange(entry: Entry): void {
+    const [next] = this.#confChangesHanded;
+    assert(
+      next !== undefined && next.index === entry.index && next.term === entry.term,
+      "configuration changes are applied in their order, each once",
+    );
+    this.#confChangesHanded.shift();
+  }
+
+  #switchTo(confState: ConfState): void {
+    assert(
+      this.#role === "follower" || this.#role === "leader",
+      "no election goes on while the configuration changes",
+    );
+    this.tracker.configure(confState, this.log.lastIndex);
+    if (this.#role !== "leader") return;
+    const { voters } = this.tracker;
+    if (!voters.has(this.id)) {
+      // It led until the configuration without it was committed, and goes now (dissertation, section 4.2.2).
+      this.#becomeFollower(this.#term, 0);
+      return;
+    }
+    if (!voters.incoming.has(this.#transferee)) this.#abortTransfer();
+    this.#commitByCounting();
+    this.#answerReads(this.#readOnly.confirmed(this.id, voters));
+  }
+
+  /** Also a leader that found the joint configuration in its log brings it to its end (dissertation, section 4.3). */
+  #leaveJointIfDue(): void {
+    if (this.#role !== "leader" || !this.tracker.confState.autoLeave) return;
+    if (this.#transferee !== 0 || this.log.applied < this.#pendingConfIndex) return;
+    this.#pendingConfIndex = this.#extend(EntryType.confChange, encodeConfChange(LEAVE_JOINT));
+  }
+
+  #beginTransfer(to: NodeId): TransferResult {
+    if (to === this.id) return "leads-already";
+    if (!this.tracker.voters.incoming.has(to)) return "not-a-voter";
+    if (this.#transferee === to) return "started";
+    this.#transferee = to;
+    // From now on it has an election timeout.
+    this.#electionElapsed = 0;
+    this.#handOverIfReady();
+    return "started";
+  }
+
+  #handOverIfReady(): void {
+    const progress = this.tracker.progress.get(this.#transferee);
+    if (progress?.match !== this.log.lastIndex) return;
+    this.outbox.timeoutNow(this.#transferee, this.#term);
+  }
+
+  #abortTransfer(): void {
+    if (this.#transferee === 0) return;
+    this.#transferee = 0;
+    this.#leaveJointIfDue();
   }
 
   // ---- reads ----
@@ -550,6 +779,12 @@ export class Raft {
     }
     this.#readOnly.beginRound(index);
     this.#broadcastHeartbeat();
+  }
+
+  #answerReads(confirmed: ReturnType<ReadOnly["confirmed"]>): void {
+    for (const { index, reads } of confirmed) {
+      for (const read of reads) this.#answerRead(read.from, read.ticket, index);
+    }
   }
 
   #answerRead(from: NodeId, ticket: number, index: LogIndex): void {
@@ -595,29 +830,28 @@ export class Raft {
    */
   #answerStale(message: Message): void {
     this.#drop("stale-term");
-    if (message.type === "append" || message.type === "heartbeat") {
+    if (isFromLeader(message)) {
       if (this.#config.checkQuorum || this.#config.preVote) {
         this.outbox.refuseAppend(message.from, this.#term, 0, 0, 0);
       }
     } else if (message.type === "preVote") {
-      this.outbox.answerPreVote(message.from, this.#term, true);
+      this.outbox.answerPreVote(message.from, this.#term, this.log.committedPlace);
     } else if (message.type === "vote") {
-      this.outbox.answerVote(message.from, this.#term, true);
+      this.outbox.answerVote(message.from, this.#term, this.log.committedPlace);
     }
   }
 
   /** Joins a later term where the message shows that it has begun. False when the message goes no further. */
   #meetLaterTerm(message: Message): boolean {
     const asksForVote = message.type === "vote" || message.type === "preVote";
-    if (asksForVote && this.#hearsLeader()) {
+    if (asksForVote && message.isTransfer !== true && this.#hearsLeader()) {
       this.#drop("sticky-leader");
       return false;
     }
     // A rehearsal and its grant speak of a term that nobody has begun.
     if (message.type === "preVote") return true;
     if (message.type === "preVoteResponse" && !message.reject) return true;
-    const fromLeader = message.type === "append" || message.type === "heartbeat";
-    this.#becomeFollower(message.term, fromLeader ? message.from : 0);
+    this.#becomeFollower(message.term, isFromLeader(message) ? message.from : 0);
     return true;
   }
 
@@ -633,4 +867,9 @@ export class Raft {
   #drop(reason: DropReason): void {
     this.drops.set(reason, (this.drops.get(reason) ?? 0) + 1);
   }
+}
+
+/** Only who leads the term sends it to a follower. */
+function isFromLeader({ type }: Message): boolean {
+  return type === "append" || type === "heartbeat" || type === "snapshot" || type === "timeoutNow";
 }

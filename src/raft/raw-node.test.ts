@@ -1,6 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { setVerifying } from "../base/index.ts";
-import { EMPTY_HARD_STATE, EntryType, MemoryStorage, RawNode } from "./index.ts";
+import {
+  type ConfChangeV2,
+  EMPTY_HARD_STATE,
+  encodeConfChange,
+  EntryType,
+  type Message,
+  MemoryStorage,
+  RawNode,
+  type SnapshotMeta,
+} from "./index.ts";
 import { append, createNode, drain, elect, entriesOf, message, startWith } from "./testing/pair.ts";
 import { DEFAULT_OPTIONS, simpleConf } from "./testing/test-node.ts";
 
@@ -187,6 +196,176 @@ describe("a joint configuration", () => {
     expect(node.takeReady().readStates).toEqual([]);
     answer(5);
     expect(node.takeReady().readStates).toEqual([{ context: 5, index: 1 }]);
+  });
+});
+
+describe("snapshots in the contract of a Ready", () => {
+  const meta = { index: 5, term: 2, confState: simpleConf([1, 2, 3]) };
+  const restored = (): ReturnType<typeof createNode> => {
+    const node = startWith(createNode(1, [1, 2, 3]), [1]);
+    node.node.step(message({ type: "snapshot", from: 2, to: 1, term: 2, meta }));
+    return node;
+  };
+
+  it("a snapshot is handed out once, with a HardState that commits it, and must be synced", () => {
+    const node = restored();
+    const ready = node.takeReady();
+    expect(ready).toMatchObject({ snapshot: meta, hardState: { commit: 5 }, mustSync: true });
+    expect(ready.messages).toEqual([]);
+    expect(ready.messagesAfterPersist).toMatchObject([{ type: "appendResponse", index: 5 }]);
+    node.node.step(append(2, 1, 2, { prevIndex: 5, prevTerm: 2, entries: entriesOf([2], 6) }));
+    expect(node.takeReady().snapshot).toBeUndefined();
+  });
+
+  it("entries after a snapshot are applied only when it is durable, and then from its index on", () => {
+    const node = restored();
+    const next = { prevIndex: 5, prevTerm: 2, entries: entriesOf([2], 6), commit: 6 };
+    node.node.step(append(2, 1, 2, next));
+    const first = node.takeReady();
+    expect([first.snapshot, first.entries.length]).toEqual([meta, 1]);
+    expect(first.committedEntries).toEqual([]);
+    expect(() => node.node.advance(5)).toThrow("durable before it is applied");
+    node.persist(1);
+    node.advance();
+    expect(node.takeReady().committedEntries.map(({ index }) => index)).toEqual([6]);
+  });
+
+  it("nobody campaigns who has not saved the snapshot that its log begins after", () => {
+    const node = restored();
+    node.node.campaign();
+    expect(node.node.role).toBe("follower");
+    drain(node);
+    node.node.campaign();
+    expect(node.node.role).toBe("candidate");
+  });
+
+  it("what was handed out before a snapshot is forgotten, configuration changes too", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), [1]);
+    const data = encodeConfChange({
+      transition: "auto",
+      changes: [{ type: "addNode", nodeId: 4 }],
+      context: new Uint8Array(0),
+    });
+    const change = { index: 2, term: 1, type: EntryType.confChange, data };
+    const next = { prevIndex: 1, prevTerm: 1, entries: [change], commit: 2 };
+    node.node.step(append(2, 1, 1, next));
+    node.takeReady();
+    node.persist(1);
+    // Handed out, and the host has not come to it yet.
+    expect(node.node.ready().committedEntries).toEqual([change]);
+    node.node.step(message({ type: "snapshot", from: 2, to: 1, term: 2, meta }));
+    const ready = node.node.ready();
+    node.disk.restore(meta);
+    node.node.persisted(ready.number);
+    node.node.advance(5);
+    expect(node.node.confState).toEqual(meta.confState);
+  });
+
+  it("a leader offers none that was taken before the member joined or that its log does not reach", () => {
+    const config = (latest: SnapshotMeta): Message[] => {
+      const storage = new MemoryStorage(4, 1);
+      const node = new RawNode({
+        ...DEFAULT_OPTIONS,
+        preVote: false,
+        group: 1,
+        id: 1,
+        incarnation: 1,
+        storage,
+        hardState: { term: 1, vote: 1, commit: 4 },
+        confState: simpleConf([1, 2]),
+        appliedIndex: 4,
+        heartbeatTicks: 1,
+        seed: 1,
+        latestSnapshot: () => latest,
+      });
+      node.campaign();
+      node.persisted(node.ready().number);
+      node.step(message({ type: "voteResponse", from: 2, to: 1, term: 2, reject: false }));
+      node.ready();
+      const refusal = { type: "appendResponse", from: 2, to: 1, term: 2, reject: true } as const;
+      node.step(message({ ...refusal, index: 4, hintIndex: 0, hintTerm: 0 }));
+      return node.ready().messages.filter(({ type }) => type === "snapshot");
+    };
+    expect(config({ index: 4, term: 1, confState: simpleConf([1]) })).toEqual([]);
+    expect(config({ index: 4, term: 1, confState: simpleConf([1, 2]) })).toHaveLength(1);
+    expect(() => config({ index: 3, term: 1, confState: simpleConf([1, 2]) })).toThrow(
+      "ends within the log",
+    );
+  });
+});
+
+describe("configuration changes in the contract of a Ready", () => {
+  const addNode = (nodeId: number): ConfChangeV2 => ({
+    transition: "auto",
+    changes: [{ type: "addNode", nodeId }],
+    context: new Uint8Array(40),
+  });
+  const leader = (): ReturnType<typeof createNode> => {
+    const node = startWith(createNode(1, [1], { maxUncommittedBytes: 60 }), []);
+    elect(node);
+    return node;
+  };
+
+  it("each is applied or refused, once and in order, before anything after it counts as applied", () => {
+    const { node, disk } = leader();
+    node.proposeConfChange(addNode(2));
+    const first = node.ready();
+    disk.append(first.entries);
+    node.persisted(first.number);
+    const [entry] = node.ready().committedEntries;
+    if (entry === undefined) throw new Error("it is committed");
+    expect(() => node.advance(2)).toThrow("applied or refused");
+    expect(() => node.applyConfChange({ ...entry, index: 3 })).toThrow("in their order");
+    expect(node.applyConfChange(entry)).toEqual({ ok: true, confState: simpleConf([1, 2]) });
+    expect(() => node.applyConfChange(entry)).toThrow("each once");
+    node.advance(2);
+    expect(node.confState).toEqual(simpleConf([1, 2]));
+  });
+
+  it("bytes that are no change change nothing, and whoever applies them is told", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), []);
+    const entry = { index: 1, term: 1, type: EntryType.confChange, data: new Uint8Array([1]) };
+    node.node.step(append(2, 1, 1, { entries: [entry], commit: 1 }));
+    const first = node.node.ready();
+    node.disk.append(first.entries);
+    node.node.persisted(first.number);
+    node.node.ready();
+    expect(node.node.applyConfChange(entry)).toEqual({ ok: false, error: "malformed" });
+    expect(node.node.confState).toEqual(simpleConf([1, 2, 3]));
+  });
+
+  it("a change takes room of what is not committed, and gives it back", () => {
+    const node = leader();
+    expect(node.node.propose(new Uint8Array(10)).ok).toBe(true);
+    expect(node.node.proposeConfChange(addNode(2))).toMatchObject({ reason: "uncommitted-full" });
+    drain(node);
+    expect(node.node.status().uncommittedBytes).toBe(0);
+    expect(node.node.proposeConfChange(addNode(2)).ok).toBe(true);
+    expect(node.node.propose(new Uint8Array(10))).toMatchObject({ reason: "uncommitted-full" });
+    drain(node);
+    expect(node.node.status().uncommittedBytes).toBe(0);
+  });
+
+  it("a leader that becomes the only voter commits and answers what waited for the others", () => {
+    const node = startWith(createNode(1, [1, 2]), []);
+    elect(node);
+    const accept = (index: number): void => {
+      const header = { type: "appendResponse", from: 2, to: 1, term: 1, reject: false } as const;
+      node.node.step(message({ ...header, index }));
+    };
+    accept(1);
+    drain(node);
+    node.node.proposeConfChange({ ...addNode(2), changes: [{ type: "removeNode", nodeId: 2 }] });
+    drain(node);
+    node.node.propose(new Uint8Array(1));
+    node.node.readIndex(77);
+    drain(node);
+    accept(2);
+    const states = [node.takeReady(), node.takeReady()].flatMap(({ readStates }) => readStates);
+    expect(states).toEqual([{ context: 77, index: 1 }]);
+    drain(node);
+    node.advance();
+    expect(node.node.status()).toMatchObject({ confState: { voters: [1] }, appliedIndex: 3 });
   });
 });
 

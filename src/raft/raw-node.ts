@@ -1,11 +1,13 @@
 /** The door of the core: inputs go in, a Ready comes out. It remembers what was handed out and is not durable yet. */
 import { assert, verify } from "../base/index.ts";
 import type { RaftConfig } from "./config.ts";
+import type { ConfChangeOutcome } from "./confchange/changer.ts";
+import type { ConfChangeV2 } from "./confchange/conf-change.ts";
 import type { DropReason, Message } from "./message.ts";
 import { Raft } from "./raft.ts";
-import type { ProposeResult, ReadState, Ready, Role, SoftState } from "./ready.ts";
+import type { ProposeResult, ReadState, Ready, Role, SoftState, TransferResult } from "./ready.ts";
 import type { ProgressState } from "./tracker/progress.ts";
-import type { ConfState, GroupId, HardState, LogIndex, NodeId, Term } from "./types.ts";
+import type { ConfState, Entry, GroupId, HardState, LogIndex, NodeId, Term } from "./types.ts";
 
 export interface ProgressStatus {
   readonly id: NodeId;
@@ -16,8 +18,10 @@ export interface ProgressStatus {
   readonly recentActive: boolean;
   readonly inflightMessages: number;
   readonly inflightBytes: number;
-  /** It lacks entries that are compacted here. */
+  /** It lacks entries that are compacted here, and no snapshot is on its way: the host should have one to send. */
   readonly needsSnapshot: boolean;
+  /** The index of the snapshot that is on its way to it; 0 when none is. */
+  readonly pendingSnapshot: LogIndex;
 }
 
 export interface RaftStatus {
@@ -34,6 +38,8 @@ export interface RaftStatus {
   /** The last entry that is durable here. */
   readonly stableIndex: LogIndex;
   readonly uncommittedBytes: number;
+  /** To whom it hands over; 0 for nobody. */
+  readonly transferee: NodeId;
   /** Of every member, this one included; empty unless it leads. */
   readonly progress: readonly ProgressStatus[];
   /** How many messages were not taken, by reason. */
@@ -83,7 +89,8 @@ export class RawNode {
 
   /**
    * Campaigns now instead of at the election timeout. A host whose replica is the lone voter calls it at start. It
-   * has no effect on a leader, a learner, or a candidate that waits for its own vote to become durable.
+   * has no effect on a leader, a learner, a candidate that waits for its own vote to become durable, or while a
+   * configuration change is committed here and not applied.
    */
   campaign(): void {
     this.#raft.campaign();
@@ -97,9 +104,62 @@ export class RawNode {
     return result;
   }
 
-  /** Configuration changes are not part of this core yet; the refusal says so by name. */
-  proposeConfChange(): ProposeResult {
-    return { ok: false, reason: "conf-change-unsupported", leader: this.#raft.leader };
+  /**
+   * Appends a configuration change to the log of a leader. It takes effect on each replica where its entry is applied
+   * (`applyConfChange`). One at a time: the next is refused until this one is.
+   */
+  proposeConfChange(change: ConfChangeV2): ProposeResult {
+    const result = this.#raft.proposeConfChange(change);
+    verify(this.#check);
+    return result;
+  }
+
+  /**
+   * Brings the change of a committed entry of type confChange into force; to be called for each of them in their
+   * order, before `advance` reaches it. What the configuration does not take changes nothing, on every replica alike.
+   * Throws NEWER_FORMAT for a change that a newer version has written.
+   */
+  applyConfChange(entry: Entry): ConfChangeOutcome {
+    const outcome = this.#raft.applyConfChange(entry);
+    verify(this.#check);
+    return outcome;
+  }
+
+  /** Instead of `applyConfChange`, where the host's own rules refuse the change: on every replica or on none. */
+  refuseConfChange(entry: Entry): void {
+    this.#raft.refuseConfChange(entry);
+    verify(this.#check);
+  }
+
+  /**
+   * Hands the lead to a voter, or asks the leader to. Meanwhile a leader takes no proposals. It gives up after an
+   * election timeout; who leads now is in the Readys.
+   */
+  transferLeader(to: NodeId): TransferResult {
+    const result = this.#raft.transferLeader(to);
+    verify(this.#check);
+    return result;
+  }
+
+  /** The host knows that the leader is gone. This follower votes for another at once instead of waiting for it. */
+  forgetLeader(): void {
+    this.#raft.forgetLeader();
+    verify(this.#check);
+  }
+
+  /** What was sent to a member lately did probably not arrive: a leader asks where it stands before it sends more. */
+  reportUnreachable(id: NodeId): void {
+    this.#raft.reportUnreachable(id);
+    verify(this.#check);
+  }
+
+  /**
+   * What became of the snapshot that a `snapshot` message announced: true when the member's host has all of it. To be
+   * called for each of them: until then the member is sent nothing else, unless it answers by itself.
+   */
+  reportSnapshot(id: NodeId, hasArrived: boolean): void {
+    this.#raft.reportSnapshot(id, hasArrived);
+    verify(this.#check);
   }
 
   /** Takes a message from a peer, or drops and counts it. Never throws for what a message says. */
@@ -144,6 +204,7 @@ export class RawNode {
     const raft = this.#raft;
     const number = ++this.#readyNumber;
     raft.flush();
+    const snapshot = raft.log.takeSnapshot(number);
     const entries = raft.log.takeUnhanded(number);
     const handed = this.#handedHardState;
     const newVote = raft.term !== handed.term || raft.vote !== handed.vote;
@@ -167,12 +228,13 @@ export class RawNode {
       number,
       softState,
       hardState,
+      snapshot,
       entries,
       messages: raft.outbox.takeAtOnce(),
       messagesAfterPersist: raft.outbox.takeAfterPersist(),
       committedEntries,
       readStates: readStates.length > 0 ? readStates : NO_READS,
-      mustSync: entries.length > 0 || newVote,
+      mustSync: entries.length > 0 || newVote || snapshot !== undefined,
     };
   }
 
@@ -194,7 +256,7 @@ export class RawNode {
 
   /** The state machine holds everything up to `appliedIndex`. */
   advance(appliedIndex: LogIndex): void {
-    this.#raft.log.appliedTo(appliedIndex);
+    this.#raft.appliedTo(appliedIndex);
     verify(this.#check);
   }
 
@@ -217,6 +279,11 @@ export class RawNode {
 
   get lastIndex(): LogIndex {
     return this.#raft.log.lastIndex;
+  }
+
+  /** The configuration in force here: that of the last change applied. */
+  get confState(): ConfState {
+    return this.#raft.tracker.confState;
   }
 
   /** It leads, and its commit reaches into its own term: everything committed before it led is known to be (R2). */
@@ -246,6 +313,7 @@ export class RawNode {
         inflightMessages: of.inflights.count,
         inflightBytes: of.inflights.bytes,
         needsSnapshot: of.needsSnapshot,
+        pendingSnapshot: of.pendingSnapshot,
       });
     }
     return {
@@ -261,6 +329,7 @@ export class RawNode {
       lastTerm: log.lastTerm,
       stableIndex: log.stableIndex,
       uncommittedBytes: raft.uncommittedBytes,
+      transferee: raft.transferee,
       progress,
       drops: new Map(raft.drops),
     };

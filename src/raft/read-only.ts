@@ -86,6 +86,11 @@ export class ReadOnly {
       return NOTHING_CONFIRMED;
     }
     this.#answered.set(from, round);
+    return this.confirmed(self, voters);
+  }
+
+  /** The rounds that a quorum has confirmed by now: fewer voters may need fewer answers. */
+  confirmed(self: NodeId, voters: JointConfig): readonly ConfirmedReads[] {
     const confirmed = voters.committedIndex((id) =>
       id === self ? this.#newestRound : (this.#answered.get(id) ?? 0),
     );

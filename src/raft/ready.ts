@@ -1,6 +1,7 @@
 /** What the core gives back: plain data that a transcript can show. */
+import type { ConfChangeError } from "./confchange/changer.ts";
 import type { Message } from "./message.ts";
-import type { Entry, HardState, LogIndex, NodeId, Term } from "./types.ts";
+import type { Entry, HardState, LogIndex, NodeId, SnapshotMeta, Term } from "./types.ts";
 
 export type Role = "follower" | "preCandidate" | "candidate" | "leader";
 
@@ -25,6 +26,8 @@ export interface Ready {
   readonly softState?: SoftState | undefined;
   /** If it changed since the last Ready. */
   readonly hardState?: HardState | undefined;
+  /** A leader's snapshot takes the place of log and state. To be saved before everything else of this Ready. */
+  readonly snapshot?: SnapshotMeta | undefined;
   /** To be appended to the log. The first one discards everything at and after its index. */
   readonly entries: readonly Entry[];
   /** These may leave at once. */
@@ -44,6 +47,28 @@ export type ProposeResult =
   | { readonly ok: true; readonly index: LogIndex; readonly term: Term }
   | {
       readonly ok: false;
-      readonly reason: "no-leader" | "not-leader" | "uncommitted-full" | "conf-change-unsupported";
+      readonly reason: ProposeRefusal;
       readonly leader: NodeId;
     };
+
+export type ProposeRefusal =
+  | "no-leader"
+  | "not-leader"
+  /** Too much is not committed yet. */
+  | "uncommitted-full"
+  /** The lead is being handed over. Whatever comes now would only delay that. */
+  | "transferring"
+  /** A configuration change, or the first entry of this leader's term, is not applied here yet. */
+  | "conf-change-pending"
+  | ConfChangeError;
+
+/** What became of the wish that another member lead. */
+export type TransferResult =
+  /** It will be told to campaign as soon as it holds everything, unless that takes an election timeout. */
+  | "started"
+  /** The leader was asked to. */
+  | "forwarded"
+  | "leads-already"
+  /** A learner, an outgoing voter, or somebody unknown. */
+  | "not-a-voter"
+  | "no-leader";

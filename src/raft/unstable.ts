@@ -8,9 +8,12 @@
  * Several Readys may be on their way to the disk, and a conflict may replace entries that an earlier Ready wrote. So
  * an entry is durable only when the last Ready that wrote its index is. Comparing index and term cannot tell: (7,1)
  * may be replaced by (7,2) and, under a third leader, by (7,1) again; the first write then says nothing of the third.
+ *
+ * A snapshot takes the place of everything: the log goes on directly after it, and until it is durable here the
+ * storage still shows a log that is none of this one's business.
  */
 import { assert, verify } from "../base/index.ts";
-import type { Entry, LogIndex, Term } from "./types.ts";
+import type { Entry, LogIndex, SnapshotMeta, Term } from "./types.ts";
 
 /** A Ready whose entries are on their way: it is the last writer of what it wrote, up to `last`. */
 interface Write {
@@ -21,13 +24,17 @@ interface Write {
 /**
  * Invariants: entries[i].index = offset + i. Everything below offset is durable and readable in the storage.
  * offset <= handed <= offset + entries.length. Over the writes, `last` never falls, and the newest write that the log
- * has not been cut into since ends at handed - 1.
+ * has not been cut into since ends at handed - 1. While a snapshot is not durable, offset is the index after it, and
+ * nothing below offset is readable in the storage.
  */
 export class Unstable {
   #offset: LogIndex;
   #handed: LogIndex;
   readonly #entries: Entry[] = [];
   readonly #writes: Write[] = [];
+  #snapshot: SnapshotMeta | null = null;
+  /** The Ready that carries the snapshot; 0 while none does. */
+  #snapshotReady = 0;
 
   constructor(offset: LogIndex) {
     this.#offset = offset;
@@ -45,6 +52,15 @@ export class Unstable {
 
   get hasUnhanded(): boolean {
     return this.#handed <= this.lastIndex;
+  }
+
+  /** The snapshot that the log begins after and that is not durable yet. */
+  get snapshot(): SnapshotMeta | null {
+    return this.#snapshot;
+  }
+
+  get hasUnhandedSnapshot(): boolean {
+    return this.#snapshot !== null && this.#snapshotReady === 0;
   }
 
   term(index: LogIndex): Term {
@@ -90,8 +106,29 @@ export class Unstable {
     return out;
   }
 
+  /** Everything gives way to a snapshot. What earlier Readys still write is of no meaning any more. */
+  restore(snapshot: SnapshotMeta): void {
+    this.#snapshot = snapshot;
+    this.#snapshotReady = 0;
+    this.#entries.length = 0;
+    this.#writes.length = 0;
+    this.#offset = snapshot.index + 1;
+    this.#handed = this.#offset;
+  }
+
+  takeSnapshot(readyNumber: number): SnapshotMeta {
+    const snapshot = this.#snapshot;
+    assert(snapshot !== null && this.#snapshotReady === 0, "there is a snapshot to hand out");
+    this.#snapshotReady = readyNumber;
+    return snapshot;
+  }
+
   /** All Readys up to `readyNumber` are durable. */
   persisted(readyNumber: number): void {
+    if (this.#snapshotReady > 0 && this.#snapshotReady <= readyNumber) {
+      this.#snapshot = null;
+      this.#snapshotReady = 0;
+    }
     let done = 0;
     let stable = this.#offset - 1;
     for (const write of this.#writes) {
@@ -113,6 +150,10 @@ export class Unstable {
   invariants(): void {
     assert(this.#offset <= this.#handed, "offset <= handed");
     assert(this.#handed <= this.lastIndex + 1, "nothing is handed out that is not there");
+    assert(
+      this.#snapshot === null || this.#offset === this.#snapshot.index + 1,
+      "nothing is durable beyond a snapshot that is not",
+    );
     verify(() => {
       for (let i = 0; i < this.#entries.length; i++) {
         assert(this.#entries[i]?.index === this.#offset + i, "unstable entries stand in a row");
@@ -128,6 +169,7 @@ export class Unstable {
   /** Drops `first` and all after it. Readys on their way are no longer the last to write these indexes. */
   #cut(first: LogIndex): void {
     if (first < this.#offset) {
+      assert(this.#snapshot === null, "what a snapshot covers is not written again");
       this.#entries.length = 0;
       this.#offset = first;
     } else {

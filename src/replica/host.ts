@@ -94,6 +94,8 @@ export class ReplicaHost {
     if (this.#stopped !== null) return;
     const replica = this.#replicas.find(({ group }) => group === message.group);
     if (replica === undefined) return;
+    // It announces a state that travels beside it, and nothing here takes that: stepped alone it would be believed.
+    if (message.type === "snapshot") return;
     this.#guard(() => replica.raft.step(message));
     this.wake();
   }

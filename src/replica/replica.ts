@@ -315,6 +315,10 @@ export class Replica<Result> {
       const ready = this.#node.ready();
       assert(ready.number === this.#readyTaken + 1, "Readys are numbered one by one");
       this.#readyTaken = ready.number;
+      assert(
+        ready.snapshot === undefined,
+        "a replica whose machine installs nothing gets no snapshot",
+      );
       for (const message of ready.messages) send(message);
       if (ready.messagesAfterPersist.length > 0) {
         this.#messagesWaiting.push({ number: ready.number, messages: ready.messagesAfterPersist });
@@ -483,6 +487,7 @@ export class Replica<Result> {
     };
     if (entry.type !== EntryType.normal || entry.data.length === 0) {
       this.machine.apply(context, []);
+      if (entry.type === EntryType.confChange) this.#node.applyConfChange(entry);
       this.#answer(entry, NO_RESULTS);
       return 1;
     }

@@ -66,6 +66,23 @@ async function harness(
       }
       await reopen();
     },
+    async restore(meta) {
+      const snapshot = {
+        meta,
+        fileName: `0/${meta.term}-${meta.index}.snap`,
+        sizeBytes: 1,
+        sha256: new Uint8Array(32),
+        installed: true,
+      };
+      let ended: unknown;
+      wal.append([{ group: 0, snapshot, entries: [], hardState: null }], (error) => {
+        ended = error ?? "durable";
+      });
+      await run(() => ended !== undefined);
+      expect(ended).toBe("durable");
+      older = applied = meta.index;
+      await reopen();
+    },
     async close() {
       await drive(wal.close());
     },
@@ -106,6 +123,7 @@ describe("the log of a group as Raft's storage", () => {
         },
         append: (list) => inner.append(list),
         compact: (index) => inner.compact(index),
+        restore: (meta) => inner.restore(meta),
         async close() {
           await inner.close?.();
           rmSync(directory, { recursive: true });

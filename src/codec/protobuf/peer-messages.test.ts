@@ -21,6 +21,7 @@ const ENDS = { from: 3, to: 9 };
 const count = fc.oneof(fc.nat(300), fc.maxSafeNat());
 const term = fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 2 ** 52 }));
 const bytes = fc.uint8Array({ maxLength: 60 });
+const members = fc.array(fc.integer({ min: 1, max: 2 ** 52 }), { maxLength: 4 });
 const envelope = {
   group: count,
   incarnation: count,
@@ -68,12 +69,33 @@ const message: fc.Arbitrary<Message> = fc.oneof(
     ...envelope,
     lastIndex: count,
     lastTerm: count,
+    isTransfer: fc.constantFrom(true, undefined),
   }),
   fc.record({
     type: fc.constantFrom("voteResponse" as const, "preVoteResponse" as const),
     ...envelope,
     reject: fc.boolean(),
+    committed: fc.option(fc.record({ index: fc.integer({ min: 1, max: 2 ** 52 }), term: count }), {
+      nil: undefined,
+    }),
   }),
+  fc.record({
+    type: fc.constant("snapshot" as const),
+    ...envelope,
+    meta: fc.record({
+      index: count,
+      term: count,
+      confState: fc.record({
+        voters: members,
+        votersOutgoing: members,
+        learners: members,
+        learnersNext: members,
+        autoLeave: fc.boolean(),
+      }),
+    }),
+  }),
+  fc.record({ type: fc.constant("transferLeader" as const), ...envelope, transferee: count }),
+  fc.record({ type: fc.constant("timeoutNow" as const), ...envelope }),
   fc.record({ type: fc.constant("readIndex" as const), ...envelope, ticket: count }),
   fc.record({
     type: fc.constant("readIndexResponse" as const),
@@ -300,6 +322,19 @@ describe("what no member says", () => {
     }));
     const forward = encodePeerItem({ kind: "forward", group: 0, ticket: 1, commands });
     expect(() => decodePeerItem(forward, ENDS)).toThrow(/too many commands/);
+    // A configuration of more members than any group has.
+    const voters = Array.from({ length: 5000 }, (_, i) => i + 1);
+    const confState = {
+      voters,
+      votersOutgoing: [],
+      learners: [],
+      learnersNext: [],
+      autoLeave: false,
+    };
+    const snapshot = { type: "snapshot", meta: { index: 1, term: 1, confState } } as const;
+    const from = { group: 0, incarnation: 1, version: 1, term: 1, ...ENDS };
+    const large = encodePeerItem({ kind: "raft", group: 0, message: { ...snapshot, ...from } });
+    expect(() => decodePeerItem(large, ENDS)).toThrow(/too many members/);
     // Entries that say nothing would decode into many times their size.
     expect(() => decodePeerItem(Uint8Array.of(0x12, 4, 0x42, 2, 0x22, 0), ENDS)).toThrow(
       /without a term/,

@@ -5,6 +5,7 @@
  * Sender, receiver and group are not part of a message's bytes: the call that carries it and the item around it say them.
  */
 import {
+  type ConfState,
   type Entry,
   EntryType,
   type GroupId,
@@ -17,6 +18,9 @@ import type { Writer } from "./writer.ts";
 
 /** Small enough that what a hostile frame decodes into stays within a few times its own size. */
 const ENTRIES_MAX = 262_144;
+
+/** Far more members than any group has, and no more memory than a frame. */
+const MEMBERS_MAX = 4096;
 
 /** What stands around the kind of a message. */
 type Envelope = Pick<Message, "group" | "incarnation" | "version" | "from" | "to" | "term">;
@@ -40,13 +44,15 @@ interface Shape<M extends Message> {
 function vote(type: "vote" | "preVote", field: number): Shape<MessageOf<"vote">> {
   return {
     field,
-    write: (writer, { lastIndex, lastTerm }) => {
+    write: (writer, { lastIndex, lastTerm, isTransfer }) => {
+      writer.bool(3, isTransfer === true);
       writer.counter(2, lastTerm);
       writer.counter(1, lastIndex);
     },
     read: (reader, envelope) => {
-      const [lastIndex = 0, lastTerm = 0] = readCounts(reader, 2);
-      return { type, ...envelope, lastIndex, lastTerm };
+      const [lastIndex = 0, lastTerm = 0, isTransfer = 0] = readCounts(reader, 3);
+      const message = { type, ...envelope, lastIndex, lastTerm };
+      return isTransfer === 0 ? message : { ...message, isTransfer: true };
     },
   };
 }
@@ -57,10 +63,17 @@ function voteResponse(
 ): Shape<MessageOf<"voteResponse">> {
   return {
     field,
-    write: (writer, { reject }) => writer.bool(1, reject),
+    write: (writer, { reject, committed }) => {
+      if (committed !== undefined) {
+        writer.counter(3, committed.term);
+        writer.counter(2, committed.index);
+      }
+      writer.bool(1, reject);
+    },
     read: (reader, envelope) => {
-      const [reject = 0] = readCounts(reader, 1);
-      return { type, ...envelope, reject: reject !== 0 };
+      const [reject = 0, index = 0, term = 0] = readCounts(reader, 3);
+      const message = { type, ...envelope, reject: reject !== 0 };
+      return index === 0 ? message : { ...message, committed: { index, term } };
     },
   };
 }
@@ -141,6 +154,33 @@ const SHAPES: { readonly [T in MessageType]: Shape<MessageOf<T>> } = {
     read: (reader, envelope) => {
       const [ticket = 0, index = 0] = readCounts(reader, 2);
       return { type: "readIndexResponse", ...envelope, ticket, index };
+    },
+  },
+  snapshot: {
+    field: 18,
+    write: (writer, { meta: { index, term, confState } }) => {
+      const before = writer.size;
+      writeConfState(writer, confState);
+      writer.embed(3, before);
+      writer.counter(2, term);
+      writer.counter(1, index);
+    },
+    read: readSnapshot,
+  },
+  transferLeader: {
+    field: 19,
+    write: (writer, { transferee }) => writer.counter(1, transferee),
+    read: (reader, envelope) => {
+      const [transferee = 0] = readCounts(reader, 1);
+      return { type: "transferLeader", ...envelope, transferee };
+    },
+  },
+  timeoutNow: {
+    field: 20,
+    write: () => undefined,
+    read: (reader, envelope) => {
+      readCounts(reader, 0);
+      return { type: "timeoutNow", ...envelope };
     },
   },
 };
@@ -232,6 +272,54 @@ function readEntry(reader: Reader): { term: number; type: number; data: Uint8Arr
   if (term === 0) reader.fail("an entry without a term");
   reader.leave(outerEnd);
   return { term, type, data: data === null ? new Uint8Array(0) : data.slice() };
+}
+
+function readSnapshot(reader: Reader, envelope: Envelope): MessageOf<"snapshot"> {
+  let index = 0;
+  let term = 0;
+  let confState: ConfState | null = null;
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
+    if (tag === 0x08) index = reader.count();
+    else if (tag === 0x10) term = reader.count();
+    else if (tag === 0x1a) confState = readConfState(reader);
+    else reader.skip(tag, 3);
+  }
+  if (confState === null) reader.fail("a snapshot without a configuration");
+  return { type: "snapshot", ...envelope, meta: { index, term, confState } };
+}
+
+function writeConfState(writer: Writer, state: ConfState): void {
+  writer.bool(5, state.autoLeave);
+  const lists = [state.voters, state.votersOutgoing, state.learners, state.learnersNext];
+  for (let field = lists.length; field > 0; field--) {
+    const ids = lists[field - 1] as readonly NodeId[];
+    for (let i = ids.length - 1; i >= 0; i--) writer.counter(field, ids[i] as NodeId);
+  }
+}
+
+/** Lists of numbers may come one by one or packed: both are the protocol's. */
+function readConfState(reader: Reader): ConfState {
+  const outerEnd = reader.enter();
+  const lists: NodeId[][] = [[], [], [], []];
+  let autoLeave = false;
+  let members = 0;
+  const take = (ids: NodeId[]): void => {
+    if (++members > MEMBERS_MAX) reader.fail("a configuration of too many members");
+    ids.push(reader.count());
+  };
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
+    const ids = lists[(tag >>> 3) - 1];
+    if (tag === 0x28) autoLeave = reader.bool();
+    else if (ids !== undefined && (tag & 7) === 0) take(ids);
+    else if (ids !== undefined && (tag & 7) === 2) {
+      const listEnd = reader.enter();
+      while (!reader.isAtEnd) take(ids);
+      reader.leave(listEnd);
+    } else reader.skip(tag, 5);
+  }
+  reader.leave(outerEnd);
+  const [voters = [], votersOutgoing = [], learners = [], learnersNext = []] = lists;
+  return { voters, votersOutgoing, learners, learnersNext, autoLeave };
 }
 
 /** The numbers of a message that holds nothing but numbers, in the order of their fields. */

@@ -5,17 +5,24 @@
  */
 import { assert, Random } from "../../base/index.ts";
 import {
+  type ConfChangeTransition,
+  type ConfChangeType,
+  type ConfState,
+  describeConfState,
   describeEntry,
   describeMessage,
   type Entry,
   EntryType,
+  isMemberOf,
+  LEAVE_JOINT,
   type LogIndex,
   type Message,
   type NodeId,
   type Ready,
+  type SnapshotMeta,
   type Term,
 } from "../index.ts";
-import { DEFAULT_OPTIONS, simpleConf, TestNode } from "./test-node.ts";
+import { DEFAULT_OPTIONS, payloadOf, simpleConf, TestNode } from "./test-node.ts";
 
 /** How likely each thing is in this run, in percent; drawn once, so that runs differ in kind (swarm testing). */
 interface Weather {
@@ -26,6 +33,9 @@ interface Weather {
   /** What a partition stops arrives after it; otherwise it is lost. */
   readonly holdsBack: boolean;
   readonly slowDisk: boolean;
+  readonly changePerMille: number;
+  /** Hand over, forget a leader, report a member as unreachable. */
+  readonly orderPerMille: number;
 }
 
 interface Place {
@@ -38,21 +48,27 @@ export interface ChaosSummary {
   readonly elections: number;
   readonly crashes: number;
   readonly reads: number;
+  readonly changes: number;
+  readonly snapshots: number;
 }
 
 const NETWORK_MAX = 300;
 const LOG_MAX = 150;
+/** Nodes that know the founders and may be asked to join them. */
+const SPARES = 2;
 
 export class Chaos {
   readonly #random: Random;
   readonly #nodes: TestNode[] = [];
   readonly #weather: Weather;
   #network: Message[] = [];
+  #reports: { readonly from: NodeId; readonly to: NodeId; readonly hasArrived: boolean }[] = [];
   #cutOff: ReadonlySet<NodeId> = new Set();
   #proposals = 0;
   #contexts = 0;
   #crashes = 0;
   #readsAnswered = 0;
+  #snapshots = 0;
   /** Reads that wait: what was committed when they came, by node and context. */
   readonly #reads: Map<string, LogIndex> = new Map();
 
@@ -64,6 +80,8 @@ export class Chaos {
   /** committed[i - 1] is what index i holds, for ever. */
   readonly #committed: Place[] = [];
   readonly #terms: Map<NodeId, Term> = new Map();
+  /** The configuration from each index on at which it changed, as the first to apply that has it. */
+  readonly #confs: Map<LogIndex, ConfState> = new Map();
 
   constructor(seed: number, size: number) {
     const random = new Random(seed);
@@ -75,6 +93,8 @@ export class Chaos {
       partitionPerMille: random.pick([0, 3, 10]),
       slowDisk: random.percent(50),
       holdsBack: random.percent(50),
+      changePerMille: random.pick([0, 3, 15]),
+      orderPerMille: random.pick([0, 2, 10]),
     };
     const preVote = random.percent(70);
     const checkQuorum = random.percent(70);
@@ -82,7 +102,8 @@ export class Chaos {
     const maxEntriesBytesPerMessage = random.pick([0, 8, 1024]);
     const maxCommittedBytesPerReady = random.pick([0, 12, 1024]);
     const voters = Array.from({ length: size }, (_, i) => i + 1);
-    for (const id of voters) {
+    this.#confs.set(0, simpleConf(voters));
+    for (let id = 1; id <= size + SPARES; id++) {
       this.#nodes.push(
         new TestNode({
           ...DEFAULT_OPTIONS,
@@ -99,7 +120,10 @@ export class Chaos {
         }),
       );
     }
-    for (const node of this.#nodes) node.start();
+    for (const node of this.#nodes) {
+      node.refuses = (entry): boolean => entry.index % 9 === 0;
+      node.start();
+    }
   }
 
   /** Runs `steps` random steps, then heals everything and sees that the cluster works. */
@@ -111,6 +135,8 @@ export class Chaos {
       elections: this.#leaders.size,
       crashes: this.#crashes,
       reads: this.#readsAnswered,
+      changes: this.#confs.size - 1,
+      snapshots: this.#snapshots,
     };
   }
 
@@ -126,6 +152,9 @@ export class Chaos {
       this.#crash(node);
       return;
     }
+    if (random.percent(5)) this.#report();
+    if (random.below(1000) < this.#weather.changePerMille) this.#change();
+    if (random.below(1000) < this.#weather.orderPerMille) this.#order(node);
     const kind = random.below(100);
     if (kind < 12) node.node.tick();
     else if (kind < 55) this.#deliver();
@@ -149,11 +178,28 @@ export class Chaos {
     const message = this.#network[at];
     if (message === undefined) return;
     if (!random.percent(this.#weather.duplication)) this.#network.splice(at, 1);
-    if (random.percent(this.#weather.loss) || this.#isStopped(message)) return;
     const target = this.#nodes[message.to - 1] as TestNode;
-    if (!target.running) return;
-    target.node.step(message);
-    this.#judge(target);
+    const isLost =
+      random.percent(this.#weather.loss) || this.#isStopped(message) || !target.running;
+    if (!isLost) {
+      target.node.step(message);
+      this.#judge(target);
+    }
+    this.#noteEnd(message, !isLost);
+  }
+
+  /** The sender's host will say what became of a snapshot, before or after the member answers. */
+  #noteEnd({ type, from, to }: Message, hasArrived: boolean): void {
+    if (type === "snapshot") this.#reports.push({ from, to, hasArrived });
+  }
+
+  #report(): void {
+    const report = this.#reports.shift();
+    if (report === undefined) return;
+    const sender = this.#nodes[report.from - 1] as TestNode;
+    if (!sender.running) return;
+    sender.node.reportSnapshot(report.to, report.hasArrived);
+    this.#judge(sender);
   }
 
   #isStopped({ from, to }: Message): boolean {
@@ -171,6 +217,7 @@ export class Chaos {
     if (!node.node.hasReady()) return;
     const ready = node.takeReady();
     this.#judgeReady(node, ready);
+    this.#judge(node);
     this.#send(node, ready.messages);
     if (this.#random.percent(50)) node.advance();
     if (!this.#weather.slowDisk) this.#persist(node);
@@ -180,6 +227,36 @@ export class Chaos {
     if (node.inFlight.length === 0) return;
     const count = this.#random.between(1, node.inFlight.length);
     this.#send(node, node.persist(count));
+    this.#judge(node);
+  }
+
+  /** Somebody who leads, or thinks so, changes who takes part. */
+  #change(): void {
+    const random = this.#random;
+    const leaders = this.#nodes.filter((node) => node.running && node.node.role === "leader");
+    if (leaders.length === 0) return;
+    const leader = random.pick(leaders);
+    const { votersOutgoing } = leader.node.confState;
+    const types: readonly ConfChangeType[] = ["addNode", "addNode", "addLearnerNode", "removeNode"];
+    const transitions: readonly ConfChangeTransition[] = ["auto", "jointImplicit", "jointExplicit"];
+    const changes = Array.from({ length: random.pick([1, 1, 2, 3]) }, () => ({
+      type: random.pick(types),
+      nodeId: random.pick(this.#nodes).id,
+    }));
+    const transition = random.pick(transitions);
+    leader.node.proposeConfChange(
+      votersOutgoing.length > 0 ? LEAVE_JOINT : { transition, changes, context: new Uint8Array(1) },
+    );
+    this.#judge(leader);
+  }
+
+  #order(node: TestNode): void {
+    const id = this.#random.pick(this.#nodes).id;
+    const kind = this.#random.below(3);
+    if (kind === 0) node.node.transferLeader(id);
+    else if (kind === 1) node.node.forgetLeader();
+    else node.node.reportUnreachable(id);
+    this.#judge(node);
   }
 
   #propose(node: TestNode): void {
@@ -196,9 +273,9 @@ export class Chaos {
   }
 
   #checkpoint(node: TestNode): void {
-    node.checkpoint = node.applied.length;
-    // There are no snapshots over the wire: what anybody may still need stays.
-    node.disk.compact(Math.min(...this.#nodes.map((other) => other.checkpoint)));
+    node.takeCheckpoint();
+    // Who needs what is gone gets a snapshot.
+    if (this.#random.percent(60)) node.disk.compact(node.checkpoint);
   }
 
   #crash(node: TestNode): void {
@@ -223,9 +300,8 @@ export class Chaos {
   #send(node: TestNode, messages: readonly Message[]): void {
     for (const message of messages) this.#judgeMessage(node, message);
     this.#network.push(...messages);
-    if (this.#network.length > NETWORK_MAX) {
-      this.#network.splice(0, this.#network.length - NETWORK_MAX);
-    }
+    const tooMany = Math.max(0, this.#network.length - NETWORK_MAX);
+    for (const message of this.#network.splice(0, tooMany)) this.#noteEnd(message, false);
   }
 
   /** Everything works again. Within bounded time there is a leader, a new entry commits, and everybody applies it. */
@@ -235,7 +311,10 @@ export class Chaos {
     let wanted = 0;
     for (let round = 0; round < 400; round++) {
       for (const node of this.#nodes) {
-        node.node.tick();
+        // An operator stops who was removed: a node that does not know it may campaign for ever.
+        if (isMemberOf(this.#newestConf(), node.id)) node.node.tick();
+        const { progress } = node.node.status();
+        if (progress.some(({ needsSnapshot }) => needsSnapshot)) node.takeCheckpoint();
         for (let readys = 0; node.node.hasReady(); readys++) {
           assert(readys < 1000, "a node without input comes to rest");
           const ready = node.takeReady();
@@ -251,19 +330,31 @@ export class Chaos {
         const target = this.#nodes[message.to - 1] as TestNode;
         target.node.step(message);
         this.#judge(target);
+        this.#noteEnd(message, true);
       }
+      while (this.#reports.length > 0) this.#report();
       if (wanted === 0 && round > 50) {
         for (const node of this.#nodes) {
           const result = node.node.propose(new Uint8Array([255]));
           if (result.ok) wanted = result.index;
         }
       }
-      if (wanted > 0 && this.#nodes.every((node) => node.applied.length >= wanted)) return;
+      const conf = this.#newestConf();
+      const members = this.#nodes.filter(({ id }) => isMemberOf(conf, id));
+      if (wanted > 0 && !conf.autoLeave && members.every((node) => node.applied.length >= wanted))
+        return;
     }
     assert(
       false,
       `a healed cluster makes progress: ${this.#nodes.map((n) => JSON.stringify(n.node.status())).join("\n")}`,
     );
+  }
+
+  /** What is in force where most is applied. */
+  #newestConf(): ConfState {
+    let newest = this.#nodes[0] as TestNode;
+    for (const node of this.#nodes) if (node.applied.length > newest.applied.length) newest = node;
+    return newest.confState;
   }
 
   // ---- the judges ----
@@ -296,7 +387,7 @@ export class Chaos {
   /** Leader completeness: a new leader has every entry that was ever committed. */
   #judgeCompleteness(node: TestNode): void {
     const view = node.view();
-    const first = node.disk.firstIndex();
+    const first = node.viewFirst();
     for (let index = first; index <= this.#committed.length; index++) {
       const entry = view[index - first];
       const place = this.#committed[index - 1] as Place;
@@ -307,18 +398,22 @@ export class Chaos {
     }
   }
 
-  /** What a leader newly commits is of its term at the end, and durable at a majority at this moment. */
+  /** What a leader newly commits is of its term at the end, and durable at a majority of each half at this moment. */
   #judgeCommit(node: TestNode, commit: LogIndex, term: Term): void {
     const view = node.view();
-    const first = node.disk.firstIndex();
+    const first = node.viewFirst();
+    const { voters, votersOutgoing } = node.confState;
     for (let index = this.#committed.length + 1; index <= commit; index++) {
       const entry = view[index - first];
       assert(entry !== undefined, "a leader commits what a Ready has carried");
-      const copies = this.#nodes.filter(({ disk }) => disk.term(index) === entry.term).length;
-      assert(
-        copies > this.#nodes.length / 2,
-        `${describeEntry(entry)} is committed with ${copies} durable copies`,
-      );
+      const holders = this.#nodes.filter(({ disk }) => disk.term(index) === entry.term);
+      for (const half of [voters, votersOutgoing]) {
+        const copies = holders.filter(({ id }) => half.includes(id)).length;
+        assert(
+          half.length === 0 || copies > half.length / 2,
+          `${describeEntry(entry)} is committed with ${copies} durable copies among ${half.join(" ")}`,
+        );
+      }
       assert(
         index < commit || entry.term === term,
         "only an entry of its own term is committed by counting",
@@ -328,11 +423,10 @@ export class Chaos {
   }
 
   #judgeReady(node: TestNode, ready: Ready): void {
-    const view = node.view();
-    const first = node.disk.firstIndex();
     const { commit } = node.node.status().hardState;
+    if (ready.snapshot !== undefined) this.#judgeSnapshot(node, ready.snapshot);
     for (const entry of ready.entries) {
-      const before = view[entry.index - first - 1]?.term ?? node.disk.term(entry.index - 1);
+      const before = node.viewTerm(entry.index - 1);
       const name = `${entry.index}/${entry.term}`;
       const claim = `${content(entry)} after ${before}`;
       const known = this.#entries.get(name);
@@ -354,6 +448,8 @@ export class Chaos {
         `state machine safety: node ${node.id} applies ${describeEntry(entry)}`,
       );
       assert(node.disk.term(entry.index) === entry.term, "only what is durable here is applied");
+      const conf = node.confAfter.get(entry.index);
+      if (conf !== undefined) this.#judgeConf(node, entry.index, conf);
     }
     assert(
       ready.mustSync || ready.messagesAfterPersist.every((m) => m.type !== "vote"),
@@ -367,6 +463,33 @@ export class Chaos {
       this.#reads.delete(key);
       this.#readsAnswered++;
     }
+  }
+
+  /** A snapshot is of what is committed, whole, with the configuration of that place. */
+  #judgeSnapshot(node: TestNode, snapshot: SnapshotMeta): void {
+    this.#snapshots++;
+    const { index, term, confState } = snapshot;
+    assert(this.#committed[index - 1]?.term === term, `node ${node.id} installs what is committed`);
+    payloadOf(snapshot).forEach((entry, i) => {
+      assert(
+        this.#committed[i]?.content === content(entry),
+        `node ${node.id} installs ${describeEntry(entry)}`,
+      );
+    });
+    let at = index;
+    while (!this.#confs.has(at)) at--;
+    this.#judgeConf(node, at, confState);
+  }
+
+  /** All replicas are in the same configuration where they have applied the same. */
+  #judgeConf(node: TestNode, index: LogIndex, conf: ConfState): void {
+    const known = this.#confs.get(index);
+    const now = describeConfState(conf);
+    assert(
+      known === undefined || describeConfState(known) === now,
+      `node ${node.id} is in ${now} after ${index}`,
+    );
+    this.#confs.set(index, conf);
   }
 
   /** The ledger of votes: as a vote leaves its node, it is durable there and the only one of its term, over all lives. */

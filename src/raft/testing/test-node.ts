@@ -4,13 +4,37 @@ import {
   type ConfState,
   EMPTY_HARD_STATE,
   type Entry,
+  EntryType,
   type HardState,
+  type LogIndex,
   MemoryStorage,
   type Message,
   type NodeId,
   RawNode,
   type Ready,
+  type SnapshotMeta,
+  type Term,
 } from "../index.ts";
+
+const MADE_UP_MAX = 100;
+/** What travels beside a snapshot: the entries that it covers, which are the whole state of the machine here. */
+const PAYLOADS: WeakMap<SnapshotMeta, readonly Entry[]> = new WeakMap();
+
+export function payloadOf(snapshot: SnapshotMeta): readonly Entry[] {
+  const payload = PAYLOADS.get(snapshot);
+  // One that a test made up covers entries that nobody wrote.
+  return payload ?? madeUp(snapshot);
+}
+
+function madeUp({ index, term }: SnapshotMeta): readonly Entry[] {
+  const length = Math.min(index, MADE_UP_MAX);
+  return Array.from({ length }, (_, i) => ({
+    index: i + 1,
+    term,
+    type: EntryType.empty,
+    data: new Uint8Array(0),
+  }));
+}
 
 export interface TestNodeOptions {
   readonly id: NodeId;
@@ -51,6 +75,15 @@ export class TestNode {
   /** The state machine: entry i is applied[i - 1]. What lies above the checkpoint is lost in a crash. */
   readonly applied: Entry[] = [];
   checkpoint = 0;
+  /** The configurations at the end of `applied` and at the checkpoint. */
+  confState: ConfState;
+  /** The configuration after each change that this life has applied. */
+  readonly confAfter: Map<LogIndex, ConfState> = new Map();
+  #checkpointConf: ConfState;
+  /** Whether a leader here can send snapshots. */
+  hasSnapshots = true;
+  /** A host's own rule: which changes of committed entries it refuses. */
+  refuses: (entry: Entry) => boolean = () => false;
   #node: RawNode | null = null;
   #lives = 0;
   /** Readys that were handed out and are not durable. */
@@ -61,6 +94,8 @@ export class TestNode {
   constructor(options: TestNodeOptions) {
     this.id = options.id;
     this.#options = options;
+    this.confState = options.confState;
+    this.#checkpointConf = options.confState;
   }
 
   get running(): boolean {
@@ -78,6 +113,8 @@ export class TestNode {
     this.#lives++;
     this.#node = new RawNode({
       ...rest,
+      confState: this.#checkpointConf,
+      latestSnapshot: () => (this.hasSnapshots ? this.#snapshot() : null),
       group: 1,
       incarnation: this.incarnation,
       storage: this.disk,
@@ -95,8 +132,15 @@ export class TestNode {
     for (const entry of ready.committedEntries) {
       assert(entry.index === this.applied.length + 1, "entries are applied in order, each once");
       this.applied.push(entry);
+      if (entry.type === EntryType.confChange) this.#applyConfChange(entry);
     }
     return ready;
+  }
+
+  /** What is applied survives crashes from here on. */
+  takeCheckpoint(): void {
+    this.checkpoint = this.applied.length;
+    this.#checkpointConf = this.confState;
   }
 
   advance(): void {
@@ -121,10 +165,15 @@ export class TestNode {
     assert(this.#node !== null, `node ${this.id} is down already`);
     for (const ready of this.inFlight.slice(0, written)) this.#write(ready);
     const torn = this.inFlight[written];
-    if (torn !== undefined) this.disk.append(torn.entries.slice(0, entries));
+    if (torn !== undefined && entries > 0) {
+      if (torn.snapshot !== undefined) this.#install(torn.snapshot);
+      this.disk.append(torn.entries.slice(0, entries));
+    }
     if (loseCommit) this.hardState = { ...this.hardState, commit: this.#syncedCommit };
     this.inFlight.length = 0;
+    this.confAfter.clear();
     this.applied.length = this.checkpoint;
+    this.confState = this.#checkpointConf;
     this.#node = null;
   }
 
@@ -136,19 +185,40 @@ export class TestNode {
     this.#syncedCommit = 0;
     this.checkpoint = 0;
     this.applied.length = 0;
+    this.confState = this.#options.confState;
+    this.#checkpointConf = this.confState;
   }
 
   /** The log as far as any Ready has carried it: durable entries, then those on their way. */
   view(): Entry[] {
-    const { disk } = this;
-    const out = this.durable();
+    let first = this.disk.firstIndex();
+    let out = this.durable();
     for (const ready of this.inFlight) {
-      const first = ready.entries[0];
-      if (first === undefined) continue;
-      out.length = first.index - disk.firstIndex();
+      if (ready.snapshot !== undefined) {
+        first = ready.snapshot.index + 1;
+        out = [];
+      }
+      const next = ready.entries[0];
+      if (next === undefined) continue;
+      out.length = next.index - first;
       out.push(...ready.entries);
     }
     return out;
+  }
+
+  /** The index at which `view` begins. */
+  viewFirst(): LogIndex {
+    const snapshot = this.#snapshotInFlight();
+    return snapshot === undefined ? this.disk.firstIndex() : snapshot.index + 1;
+  }
+
+  /** The term at an index of the view, or of the one before it. */
+  viewTerm(index: LogIndex): Term | undefined {
+    const snapshot = this.#snapshotInFlight();
+    if (index >= this.viewFirst()) return this.view()[index - this.viewFirst()]?.term;
+    if (snapshot !== undefined) return index === snapshot.index ? snapshot.term : undefined;
+    const term = this.disk.term(index);
+    return typeof term === "number" ? term : undefined;
   }
 
   /** What the disk holds. */
@@ -158,7 +228,42 @@ export class TestNode {
     return low === high ? [] : [...this.disk.entries(low, high, Number.MAX_SAFE_INTEGER)];
   }
 
+  #snapshotInFlight(): SnapshotMeta | undefined {
+    return this.inFlight.findLast((ready) => ready.snapshot !== undefined)?.snapshot;
+  }
+
+  #applyConfChange(entry: Entry): void {
+    if (this.refuses(entry)) {
+      this.node.refuseConfChange(entry);
+      this.confAfter.set(entry.index, this.confState);
+      return;
+    }
+    const outcome = this.node.applyConfChange(entry);
+    if (outcome.ok) this.confState = outcome.confState;
+    this.confAfter.set(entry.index, this.confState);
+  }
+
+  /** Of the checkpoint, as far as the log still holds its last entry. */
+  #snapshot(): SnapshotMeta | null {
+    const index = this.checkpoint;
+    const term = this.disk.term(index);
+    if (index === 0 || typeof term !== "number") return null;
+    const meta = { index, term, confState: this.#checkpointConf };
+    PAYLOADS.set(meta, this.applied.slice(0, index));
+    return meta;
+  }
+
+  /** Log and state give way to a leader's, durably. */
+  #install(snapshot: SnapshotMeta): void {
+    this.disk.restore(snapshot);
+    this.applied.splice(0, this.applied.length, ...payloadOf(snapshot));
+    this.checkpoint = snapshot.index;
+    this.confState = snapshot.confState;
+    this.#checkpointConf = snapshot.confState;
+  }
+
   #write(ready: Ready): void {
+    if (ready.snapshot !== undefined) this.#install(ready.snapshot);
     this.disk.append(ready.entries);
     if (ready.hardState !== undefined) this.hardState = ready.hardState;
     if (ready.mustSync) this.#syncedCommit = this.hardState.commit;

@@ -1,5 +1,9 @@
 /** A cluster that a golden script drives by hand. Nothing moves unless a command moves it. */
 import {
+  type ConfChangeSingle,
+  type ConfChangeTransition,
+  type ConfChangeType,
+  describeConfState,
   describeEntries,
   describeHardState,
   describeMessage,
@@ -23,7 +27,7 @@ export class Transcript {
   run(command: Command): string {
     const { name } = command;
     switch (name) {
-      // cluster voters=1,2,3 [learners=4] [preVote=off] [checkQuorum=off] [inflight=2] [messageBytes=1] ...
+      // cluster voters=1,2,3 [learners=4] [joiners=5] [preVote=off] [checkQuorum=off] [inflight=2] [messageBytes=1] ...
       case "cluster":
         return this.#cluster(command);
       // log 1 terms=1,1,4 [term=4] [vote=1] [commit=2]: what a node that is down finds on its disk
@@ -49,11 +53,50 @@ export class Transcript {
           ? `${result.index}/${result.term}`
           : `refused: ${result.reason}, leader=${result.leader}`;
       }
-      // propose-conf-change 1
+      // propose-conf-change 1 addNode(4) removeNode(1) [transition=jointExplicit]; without a change it leaves a joint one
       case "propose-conf-change": {
-        const result = this.#node(command).node.proposeConfChange();
-        return result.ok ? "taken" : `refused: ${result.reason}`;
+        const result = this.#node(command).node.proposeConfChange({
+          transition: (command.option("transition") ?? "auto") as ConfChangeTransition,
+          changes: command.plain().slice(1).map(readChange),
+          context: new Uint8Array(0),
+        });
+        return result.ok
+          ? `${result.index}/${result.term}`
+          : `refused: ${result.reason}, leader=${result.leader}`;
       }
+      // refuse 1 index=4: the host's own rule against the change in that entry
+      case "refuse": {
+        const index = command.number("index", 0);
+        this.#node(command).refuses = (entry): boolean => entry.index === index;
+        return "";
+      }
+      // transfer 1 to=2
+      case "transfer":
+        return this.#node(command).node.transferLeader(command.number("to", 0));
+      // forget-leader 2
+      case "forget-leader":
+        this.#node(command).node.forgetLeader();
+        return "";
+      // unreachable 1 id=3
+      case "unreachable":
+        this.#node(command).node.reportUnreachable(command.number("id", 0));
+        return "";
+      // snapshot-report 1 id=3 arrived=yes
+      case "snapshot-report":
+        this.#node(command).node.reportSnapshot(
+          command.number("id", 0),
+          command.option("arrived") === "yes",
+        );
+        return "";
+      // snapshots 1 are=off
+      case "snapshots":
+        this.#node(command).hasSnapshots = command.option("are") !== "off";
+        return "";
+      // conf: every node's configuration as far as it has applied
+      case "conf":
+        return [...this.#nodes.values()]
+          .map((node) => `${node.id}: ${describeConfState(node.confState)}`)
+          .join("\n");
       // read 1 77
       case "read":
         return this.#node(command).node.readIndex(Number(command.plain()[1])) ? "" : "refused";
@@ -71,6 +114,9 @@ export class Transcript {
       // hand 3 from=1 term=2 prev=1/1 entries=2/2:a,3/2:b [commit=1]: an append that nobody sent
       case "hand":
         return this.#handAppend(command);
+      // hand-snapshot 3 from=1 term=2 at=9/2 voters=1,2,3: a snapshot that nobody sent
+      case "hand-snapshot":
+        return this.#handSnapshot(command);
       // stabilize [1 2] [quiet=yes]: until nothing moves any more (among these nodes; other messages wait)
       case "stabilize":
         return this.#stabilize(command);
@@ -81,7 +127,7 @@ export class Transcript {
       // checkpoint 1 [compact=yes]: what is applied survives crashes, and the log before it may go
       case "checkpoint": {
         const node = this.#node(command);
-        node.checkpoint = node.applied.length;
+        node.takeCheckpoint();
         if (command.option("compact") === "yes") node.disk.compact(node.checkpoint);
         return "";
       }
@@ -115,7 +161,8 @@ export class Transcript {
     const voters = command.numbers("voters");
     const learners = command.numbers("learners");
     const base = DEFAULT_OPTIONS;
-    for (const id of [...voters, ...learners]) {
+    // `joiners` know the founders and take no part yet.
+    for (const id of [...voters, ...learners, ...command.numbers("joiners")]) {
       const options: TestNodeOptions = {
         ...base,
         id,
@@ -231,6 +278,23 @@ export class Transcript {
     return describeMessage(message);
   }
 
+  #handSnapshot(command: Command): string {
+    const [index = 0, term = 0] = (command.option("at") ?? "").split("/").map(Number);
+    const node = this.#node(command);
+    const message: Message = {
+      type: "snapshot",
+      group: 1,
+      incarnation: 1,
+      version: MESSAGE_VERSION,
+      from: command.number("from", 0),
+      to: node.id,
+      term: command.number("term", 0),
+      meta: { index, term, confState: simpleConf(command.numbers("voters")) },
+    };
+    node.node.step(message);
+    return describeMessage(message);
+  }
+
   #stabilize(command: Command): string {
     const ids = command.plain().map(Number);
     const among = (id: NodeId): boolean => ids.length === 0 || ids.includes(id);
@@ -268,6 +332,12 @@ export class Transcript {
     if (node === undefined) throw new Error(`no node ${command.plain()[0]}`);
     return node;
   }
+}
+
+/** `addNode(4)`. */
+function readChange(word: string): ConfChangeSingle {
+  const [type = "", nodeId = ""] = word.replace(")", "").split("(");
+  return { type: type as ConfChangeType, nodeId: Number(nodeId) };
 }
 
 /** `1->2`, `*->2` or `1->*`. */

@@ -1,31 +1,38 @@
 /**
  * What a leader knows of one member's log, and what it may send next.
  *
- *            append refused, or the member came back with less
+ *            append refused, or the member came back with less,
+ *            or it cannot be reached
  *        +---------------------------------------------------+
  *        v                                                   |
  *     probe  ---------- append accepted ---------------->  replicate
  *   one append,                                        appends are sent ahead of
  *   then wait for                                      the answers, as far as the
  *   an answer                                          window (Inflights) allows
+ *      |  ^                                                  ^
+ *      |  | it did not arrive                                |
+ *      v  |                                                  |
+ *    snapshot ------ it arrived, or the member holds --------+
+ *   nothing else is sent          enough without it
  *
- * A third state, for a member that is being sent a snapshot, joins with snapshots over the wire.
+ * It arrived means that the member's host has it, not that it is installed: the appends that follow it are on their
+ * way while the member still writes it.
  */
 import { assert } from "../../base/index.ts";
 import type { LogIndex } from "../types.ts";
 import { Inflights } from "./inflights.ts";
 
-export type ProgressState = "probe" | "replicate";
+export type ProgressState = "probe" | "replicate" | "snapshot";
 
 /**
  * Invariants: match < next. Everything up to match is durable at the member and equal to the leader's log. In state
- * `replicate` the entries from match + 1 to next - 1 are on their way.
+ * `replicate` the entries from match + 1 to next - 1 are on their way. In state `snapshot` next follows the snapshot.
  */
 export class Progress {
   match: LogIndex = 0;
   next: LogIndex;
   state: ProgressState = "probe";
-  readonly isLearner: boolean;
+  isLearner: boolean;
   readonly inflights: Inflights;
   /** The member answered anything since the last CheckQuorum. */
   recentActive = false;
@@ -37,6 +44,8 @@ export class Progress {
   pokeDue = false;
   /** It does not even hold the last entry that is compacted here, so no append can serve it. */
   needsSnapshot = false;
+  /** The index of the snapshot that is on its way; 0 when none is. */
+  pendingSnapshot: LogIndex = 0;
 
   constructor(next: LogIndex, isLearner: boolean, inflights: Inflights) {
     this.next = next;
@@ -67,7 +76,31 @@ export class Progress {
     this.#forgetWhatWasSent();
   }
 
-  /** It refused that, too. It is asked again at each heartbeat, as others may have helped it by then. */
+  becomeSnapshot(index: LogIndex): void {
+    assert(index > this.match, "a snapshot brings what the member lacks");
+    this.state = "snapshot";
+    this.next = index + 1;
+    this.#forgetWhatWasSent();
+    this.pendingSnapshot = index;
+    this.needsSnapshot = false;
+  }
+
+  /** The snapshot has arrived, or will not. False when none is on its way. */
+  snapshotReported(hasArrived: boolean): boolean {
+    if (this.state !== "snapshot") return false;
+    const { next } = this;
+    if (hasArrived) {
+      this.becomeReplicate();
+      this.next = Math.max(next, this.next);
+    } else {
+      this.becomeProbe();
+      // Not at once again: what kept it from arriving may last.
+      this.probeSent = true;
+    }
+    return true;
+  }
+
+  /** It refused that, too, and there is no snapshot yet. It is asked again at each heartbeat. */
   waitForSnapshot(): void {
     this.needsSnapshot = true;
     this.probeSent = true;
@@ -96,6 +129,7 @@ export class Progress {
    * False when the refusal answers a message that later answers have overtaken.
    */
   refused(rejected: LogIndex, hint: LogIndex): boolean {
+    if (this.state === "snapshot") return false;
     if (this.state === "replicate") {
       if (rejected <= this.match) return false;
       this.becomeProbe();
@@ -124,12 +158,14 @@ export class Progress {
 
   /** Whether entries may be sent now, if there are any. */
   mayCarryEntries(): boolean {
+    if (this.state === "snapshot") return false;
     return this.state === "probe" ? !this.probeSent : !this.inflights.full();
   }
 
   /** Whether an append is worth sending, for a log that ends at `lastIndex` and is committed up to `commit`. */
   appendDue(lastIndex: LogIndex, commit: LogIndex): boolean {
     if (this.state === "probe") return !this.probeSent;
+    if (this.state === "snapshot") return false;
     if (this.pokeDue) return true;
     if (this.next <= lastIndex && !this.inflights.full()) return true;
     return this.sentCommit < Math.min(commit, this.next - 1);
@@ -141,13 +177,22 @@ export class Progress {
       this.state === "probe" || this.sentCommit < this.next,
       "a member is told of no commit beyond what it was sent",
     );
-    assert(this.state === "replicate" || this.inflights.count === 0, "a probe uses no window");
+    assert(
+      this.state === "replicate" || this.inflights.count === 0,
+      "only a member that replicates uses the window",
+    );
+    assert(
+      (this.state === "snapshot") === this.pendingSnapshot > 0 &&
+        (this.state !== "snapshot" || this.next > this.pendingSnapshot),
+      "a snapshot is on its way exactly in the state of that name, and next follows it",
+    );
   }
 
   #forgetWhatWasSent(): void {
     this.inflights.reset();
     this.probeSent = false;
     this.pokeDue = false;
+    this.pendingSnapshot = 0;
     this.sentCommit = Math.min(this.sentCommit, this.match);
   }
 }

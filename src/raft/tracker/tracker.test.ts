@@ -107,6 +107,47 @@ describe("Progress", () => {
     progress.invariants();
   });
 
+  it("sends nothing beside a snapshot, and goes on after it when it has arrived", () => {
+    const progress = create(4);
+    progress.becomeSnapshot(7);
+    progress.invariants();
+    expect([progress.appendDue(9, 9), progress.mayCarryEntries()]).toEqual([false, false]);
+    expect(progress.refused(7, 0)).toBe(false);
+    expect(progress.snapshotReported(true)).toBe(true);
+    expect([progress.state, progress.match, progress.next]).toEqual(["replicate", 0, 8]);
+    expect(progress.appendDue(9, 7)).toBe(true);
+    progress.sent(2, 10, 7);
+    expect(progress.refused(7, 0)).toBe(true);
+    expect([progress.state, progress.next]).toEqual(["probe", 1]);
+    progress.invariants();
+  });
+
+  it("waits for a word of the member before it sends a snapshot again", () => {
+    const progress = create(4);
+    progress.becomeSnapshot(7);
+    expect(progress.snapshotReported(false)).toBe(true);
+    expect([progress.state, progress.next, progress.appendDue(9, 9)]).toEqual(["probe", 1, false]);
+    expect(progress.snapshotReported(true)).toBe(false);
+    progress.invariants();
+  });
+
+  it("goes on from what the member holds, where that is more than the snapshot", () => {
+    const progress = create(4);
+    progress.becomeSnapshot(7);
+    progress.acknowledged(8);
+    progress.snapshotReported(true);
+    expect([progress.state, progress.next]).toEqual(["replicate", 9]);
+    progress.invariants();
+  });
+
+  it("gives a snapshot up in a new life", () => {
+    const progress = create(4);
+    progress.becomeSnapshot(7);
+    progress.restart(9);
+    expect([progress.state, progress.pendingSnapshot]).toEqual(["probe", 0]);
+    progress.invariants();
+  });
+
   it("forgets in a new life what it acknowledged in the old one", () => {
     const progress = create(1);
     progress.acknowledged(7);
@@ -140,6 +181,20 @@ describe("Tracker", () => {
     tracker.recordVote(2, false);
     tracker.recordVote(2, true);
     expect(tracker.recordVote(3, false)).toBe("lost");
+  });
+
+  it("keeps in another configuration what it knows of those who stay", () => {
+    const tracker = new Tracker(simpleConf([1, 2, 3], [4]), 1, 1);
+    tracker.startLeading(9);
+    tracker.progress.get(2)?.acknowledged(7);
+    tracker.progress.get(4)?.acknowledged(8);
+    tracker.configure(simpleConf([2, 4, 5]), 9);
+    expect([...tracker.progress.keys()]).toEqual([2, 4, 5]);
+    expect([...tracker.progress.values()].map(({ match }) => match)).toEqual([7, 8, 0]);
+    expect(tracker.progress.get(4)?.isLearner).toBe(false);
+    // The newcomer counts as heard of: it could not speak yet.
+    expect([...tracker.progress.values()].map((p) => p.recentActive)).toEqual([false, false, true]);
+    expect(tracker.committedIndex()).toBe(7);
   });
 
   it("refuses a member that is voter and learner at once", () => {

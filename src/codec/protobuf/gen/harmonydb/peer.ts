@@ -94,6 +94,9 @@ export interface Raft {
   pre_vote_response?: VoteResponse | undefined;
   read_index?: ReadIndex | undefined;
   read_index_response?: ReadIndexResponse | undefined;
+  snapshot?: Snapshot | undefined;
+  transfer_leader?: TransferLeader | undefined;
+  timeout_now?: TimeoutNow | undefined;
 }
 
 export interface Entry {
@@ -130,10 +133,37 @@ export interface HeartbeatResponse {
 export interface Vote {
   last_index: bigint;
   last_term: bigint;
+  /** The leader asked for this election. */
+  is_transfer: boolean;
 }
 
 export interface VoteResponse {
   reject: boolean;
+  /** Of who refuses: the last entry that is committed there. Index 0 says nothing. */
+  committed_index: bigint;
+  committed_term: bigint;
+}
+
+/** Announces a snapshot, whose payload travels beside it. */
+export interface Snapshot {
+  index: bigint;
+  term: bigint;
+  conf_state: ConfState | undefined;
+}
+
+export interface ConfState {
+  voters: bigint[];
+  voters_outgoing: bigint[];
+  learners: bigint[];
+  learners_next: bigint[];
+  auto_leave: boolean;
+}
+
+export interface TransferLeader {
+  transferee: bigint;
+}
+
+export interface TimeoutNow {
 }
 
 export interface ReadIndex {
@@ -764,6 +794,9 @@ function createBaseRaft(): Raft {
     pre_vote_response: undefined,
     read_index: undefined,
     read_index_response: undefined,
+    snapshot: undefined,
+    transfer_leader: undefined,
+    timeout_now: undefined,
   };
 }
 
@@ -813,6 +846,15 @@ export const Raft: MessageFns<Raft> = {
     }
     if (message.read_index_response !== undefined) {
       ReadIndexResponse.encode(message.read_index_response, writer.uint32(138).fork()).join();
+    }
+    if (message.snapshot !== undefined) {
+      Snapshot.encode(message.snapshot, writer.uint32(146).fork()).join();
+    }
+    if (message.transfer_leader !== undefined) {
+      TransferLeader.encode(message.transfer_leader, writer.uint32(154).fork()).join();
+    }
+    if (message.timeout_now !== undefined) {
+      TimeoutNow.encode(message.timeout_now, writer.uint32(162).fork()).join();
     }
     return writer;
   },
@@ -932,6 +974,30 @@ export const Raft: MessageFns<Raft> = {
             }
 
             message.read_index_response = ReadIndexResponse.decode(reader, reader.uint32());
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.snapshot = Snapshot.decode(reader, reader.uint32());
+            continue;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.transfer_leader = TransferLeader.decode(reader, reader.uint32());
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.timeout_now = TimeoutNow.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -1307,7 +1373,7 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
 };
 
 function createBaseVote(): Vote {
-  return { last_index: 0n, last_term: 0n };
+  return { last_index: 0n, last_term: 0n, is_transfer: false };
 }
 
 export const Vote: MessageFns<Vote> = {
@@ -1323,6 +1389,9 @@ export const Vote: MessageFns<Vote> = {
         throw new globalThis.Error("value provided for field message.last_term of type uint64 too large");
       }
       writer.uint32(16).uint64(message.last_term);
+    }
+    if (message.is_transfer !== false) {
+      writer.uint32(24).bool(message.is_transfer);
     }
     return writer;
   },
@@ -1356,6 +1425,14 @@ export const Vote: MessageFns<Vote> = {
             message.last_term = reader.uint64() as bigint;
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.is_transfer = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1370,13 +1447,25 @@ export const Vote: MessageFns<Vote> = {
 };
 
 function createBaseVoteResponse(): VoteResponse {
-  return { reject: false };
+  return { reject: false, committed_index: 0n, committed_term: 0n };
 }
 
 export const VoteResponse: MessageFns<VoteResponse> = {
   encode(message: VoteResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.reject !== false) {
       writer.uint32(8).bool(message.reject);
+    }
+    if (message.committed_index !== 0n) {
+      if (BigInt.asUintN(64, message.committed_index) !== message.committed_index) {
+        throw new globalThis.Error("value provided for field message.committed_index of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.committed_index);
+    }
+    if (message.committed_term !== 0n) {
+      if (BigInt.asUintN(64, message.committed_term) !== message.committed_term) {
+        throw new globalThis.Error("value provided for field message.committed_term of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.committed_term);
     }
     return writer;
   },
@@ -1402,6 +1491,338 @@ export const VoteResponse: MessageFns<VoteResponse> = {
             message.reject = reader.bool();
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.committed_index = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.committed_term = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSnapshot(): Snapshot {
+  return { index: 0n, term: 0n, conf_state: undefined };
+}
+
+export const Snapshot: MessageFns<Snapshot> = {
+  encode(message: Snapshot, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.index !== 0n) {
+      if (BigInt.asUintN(64, message.index) !== message.index) {
+        throw new globalThis.Error("value provided for field message.index of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.index);
+    }
+    if (message.term !== 0n) {
+      if (BigInt.asUintN(64, message.term) !== message.term) {
+        throw new globalThis.Error("value provided for field message.term of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.term);
+    }
+    if (message.conf_state !== undefined) {
+      ConfState.encode(message.conf_state, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Snapshot {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshot();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.index = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.term = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.conf_state = ConfState.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseConfState(): ConfState {
+  return { voters: [], voters_outgoing: [], learners: [], learners_next: [], auto_leave: false };
+}
+
+export const ConfState: MessageFns<ConfState> = {
+  encode(message: ConfState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.voters.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.voters) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field voters of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.voters_outgoing.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.voters_outgoing) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field voters_outgoing of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.learners.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.learners) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field learners of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.learners_next.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.learners_next) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field learners_next of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    if (message.auto_leave !== false) {
+      writer.uint32(40).bool(message.auto_leave);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConfState {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConfState();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.voters.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.voters.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.voters_outgoing.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.voters_outgoing.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.learners.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.learners.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.learners_next.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.learners_next.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.auto_leave = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTransferLeader(): TransferLeader {
+  return { transferee: 0n };
+}
+
+export const TransferLeader: MessageFns<TransferLeader> = {
+  encode(message: TransferLeader, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transferee !== 0n) {
+      if (BigInt.asUintN(64, message.transferee) !== message.transferee) {
+        throw new globalThis.Error("value provided for field message.transferee of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.transferee);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransferLeader {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransferLeader();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.transferee = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTimeoutNow(): TimeoutNow {
+  return {};
+}
+
+export const TimeoutNow: MessageFns<TimeoutNow> = {
+  encode(_: TimeoutNow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TimeoutNow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTimeoutNow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
