@@ -3,12 +3,15 @@
  * and for a backup.
  *
  * A snapshot is written from a pinned version, so writes go on meanwhile and none of them shows. `format.ts` says where
- * the bytes stand, `writer.ts` and `reader.ts` stream them in slices, `load.ts` makes trees of them again.
+ * the bytes stand, `writer.ts` and `reader.ts` stream them in slices, `load.ts` makes trees of them again. `store.ts`
+ * keeps the files of a node, `names.ts` where; `install.ts` puts one that came from elsewhere in the place of what is here.
  *
  * Invariants:
  * - a snapshot holds exactly the state after the entry that its header names (requirements C16);
  * - nothing of it is used before all of it has been checked: checksums of header, chunks and trailer, the order of keys,
  *   the sums, and the SHA-256 over everything, header included (C36, fault-rules D28);
+ * - a record in the log never names a file that may be missing; what a crash leaves unfinished is removed (C7, D27);
+ * - an install leaves the old state or the new one, whatever ends it (D29);
  * - loaded into empty trees it gives the same trees, so that the same store opens on them;
  * - its size is a multiple of 512 and 32 bytes of SHA-256, which etcd's clients check on their own.
  *
@@ -19,6 +22,9 @@
  * `docs/internals/snapshot.md`.
  */
 export { type SnapshotDescription, type SnapshotHeader } from "./format.ts";
+export { type InstallOptions, installSnapshot, takeOver } from "./install.ts";
 export { loadSnapshot } from "./load.ts";
+export { snapshotFileName, type SnapshotName } from "./names.ts";
 export { type SnapshotInfo, verifySnapshot } from "./reader.ts";
+export { type FoundSnapshot, SnapshotStore } from "./store.ts";
 export { type SnapshotSummary, writeSnapshot } from "./writer.ts";

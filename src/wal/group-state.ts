@@ -62,9 +62,11 @@ export class GroupState {
     if (snapshot !== undefined) {
       const { index, term } = snapshot.meta;
       const { commit } = this.#submittedState;
+      // What is applied is committed, and the HardState that says so may come with a later append.
+      const last = this.#submittedLast;
       assert(
-        snapshot.installed ? index > commit : index <= commit,
-        `a snapshot at ${index} is installed above commit ${commit} or taken below it`,
+        snapshot.installed ? index > commit : index <= last,
+        `a snapshot at ${index} is installed above commit ${commit} or taken of a log that ends at ${last}`,
       );
       if (snapshot.installed) {
         this.#submittedLast = index;

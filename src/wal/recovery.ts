@@ -624,7 +624,9 @@ class Recovery {
           `the log begins at entry ${log.firstIndex()}, but the checkpoint ends at entry ${appliedIndex}`,
         );
       }
-      if (appliedIndex > 0 && log.term(appliedIndex) !== appliedTerm) {
+      // A data file that has not taken over what was installed is about to be replaced.
+      const isReplaced = installed > appliedIndex;
+      if (appliedIndex > 0 && !isReplaced && log.term(appliedIndex) !== appliedTerm) {
         refuse(
           `entry ${appliedIndex} has term ${log.term(appliedIndex)}, but term ${appliedTerm} in the checkpoint`,
         );

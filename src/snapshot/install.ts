@@ -1,0 +1,144 @@
+/**
+ * A snapshot from a leader in the place of what a replica has (fault-rules D28, D29):
+ *
+ *     file checked ─▶ file durable under its name ─▶ record durable in the log ─▶ data file swapped ─▶ older files deleted
+ *
+ * Before the record everything is as it was; from the record on the snapshot counts, and what is missing of the swap is
+ * made up for by the next start (`takeOver`), from the file that the record names. The new data file is made before the
+ * record and swapped by a rename, so there is never half of one. The old log goes with the record, and not before.
+ */
+import { assert, HarmonyError } from "../base/index.ts";
+import { BTreeEngine } from "../btree/index.ts";
+import {
+  closeFile,
+  type Env,
+  type Io,
+  openFile,
+  renameFile,
+  syncDirectory,
+  syncFile,
+  unlinkIfThere,
+} from "../env/index.ts";
+import type { GroupId, LogIndex } from "../raft/index.ts";
+import type { SnapshotRecord } from "../wal/index.ts";
+import type { SnapshotHeader } from "./format.ts";
+import { loadSnapshot } from "./load.ts";
+import { type SnapshotInfo, verifySnapshot } from "./reader.ts";
+import type { SnapshotStore } from "./store.ts";
+
+/** How a data file is made of a snapshot. */
+export interface BuildOptions {
+  readonly env: Env;
+  /** The data directory. */
+  readonly directory: string;
+  readonly group: GroupId;
+  /** Whose file it is, as the node opens it. */
+  readonly fileId: Uint8Array;
+  /** The log is durable at least to here. */
+  readonly walLsn: number;
+  /** What the checkpoint has to say of itself besides index and term. */
+  readonly payload: (header: SnapshotHeader) => Uint8Array;
+}
+
+export interface InstallOptions extends BuildOptions {
+  readonly store: SnapshotStore;
+  readonly clusterId: number;
+  /** What is committed here: a snapshot that does not pass it is refused. */
+  readonly commit: LogIndex;
+  /** How many snapshots are kept. */
+  readonly keep: number;
+  /** Makes the record durable, and with it a HardState that commits what it covers. Throws when the log has failed. */
+  readonly record: (record: SnapshotRecord) => Io<void>;
+}
+
+/**
+ * Installs the snapshot that has arrived at `temporary` under `tmp/`. The engine of the old data file must not make a
+ * checkpoint meanwhile, and is replaced by one on the new file afterwards. Throws NOT_A_SNAPSHOT, NEWER_FORMAT, CORRUPT,
+ * SNAPSHOT_MISMATCH, FileError: the old state stays, and the file that arrived is removed.
+ */
+export function* installSnapshot(temporary: string, options: InstallOptions): Io<SnapshotRecord> {
+  const { env, store, group, directory } = options;
+  const newFile = `${directory}/tmp/${group}.hdb`;
+  let record: SnapshotRecord;
+  try {
+    const { header, sizeBytes, sha256 } = yield* checkArrived(temporary, options);
+    const { index, term } = header.meta;
+    yield* buildDataFile(temporary, newFile, options);
+    const fileName = yield* store.keep(temporary, { group, index, term });
+    record = { meta: header.meta, fileName, sizeBytes, sha256, installed: true };
+  } catch (error) {
+    yield* unlinkIfThere(env.files, temporary);
+    yield* unlinkIfThere(env.files, newFile);
+    throw error;
+  }
+  yield* options.record(record);
+  yield* swapDataFile(env, directory, group);
+  yield* store.prune(group, options.keep, record.fileName);
+  return record;
+}
+
+/**
+ * At a start: the log names an installed snapshot that the data file has not taken over. Makes the data file of it. The
+ * old one must not be open. Throws CORRUPT when the snapshot is not there as the record says: then nothing is.
+ */
+export function* takeOver(
+  record: SnapshotRecord,
+  options: BuildOptions & { readonly store: SnapshotStore },
+): Io<void> {
+  const { env, store, group, directory } = options;
+  assert(record.installed, "what was taken here is in the data file or the log");
+  const { path } = yield* store.check(record, group);
+  yield* buildDataFile(path, `${directory}/tmp/${group}.hdb`, options);
+  yield* swapDataFile(env, directory, group);
+}
+
+/** Everything that may be wrong with what another node sent, before anything is made of it. */
+function* checkArrived(temporary: string, options: InstallOptions): Io<SnapshotInfo> {
+  const file = yield* openFile(options.env.files, temporary, { access: "readwrite" });
+  try {
+    const info = yield* verifySnapshot(file, options.env.sha256());
+    const { clusterId, group, meta } = info.header;
+    const refuse = (what: string): never => {
+      throw new HarmonyError("SNAPSHOT_MISMATCH", `${temporary} ${what}`);
+    };
+    if (clusterId !== options.clusterId) refuse(`is of cluster ${clusterId}`);
+    if (group !== options.group) refuse(`is of group ${group}`);
+    if (meta.index <= options.commit) {
+      refuse(`ends at entry ${meta.index}, and entry ${options.commit} is committed here`);
+    }
+    yield* syncFile(file);
+    return info;
+  } finally {
+    yield* closeFile(file);
+  }
+}
+
+/** A durable data file at `path` whose newest checkpoint is the snapshot. */
+function* buildDataFile(snapshot: string, path: string, options: BuildOptions): Io<void> {
+  const { env, fileId, walLsn, payload } = options;
+  const { files } = env;
+  // What is left of an earlier attempt may hold pages of another state.
+  yield* unlinkIfThere(files, path);
+  const { engine } = yield* BTreeEngine.open(files, path, { fileId, create: "if-missing" });
+  try {
+    const file = yield* openFile(files, snapshot, { access: "read" });
+    let header: SnapshotHeader;
+    try {
+      ({ header } = yield* loadSnapshot(file, () => env.sha256(), engine));
+    } finally {
+      yield* closeFile(file);
+    }
+    const { index, term } = header.meta;
+    const meta = { appliedIndex: index, appliedTerm: term, walLsn, payload: payload(header) };
+    yield* engine.checkpoint(meta);
+  } finally {
+    yield* engine.close();
+  }
+}
+
+function* swapDataFile(env: Env, directory: string, group: GroupId): Io<void> {
+  const { files } = env;
+  yield* renameFile(files, `${directory}/tmp/${group}.hdb`, `${directory}/db/${group}.hdb`);
+  yield* syncDirectory(files, `${directory}/db`);
+  yield* syncDirectory(files, `${directory}/tmp`);
+}
