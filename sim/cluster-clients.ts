@@ -188,7 +188,7 @@ export class Clients {
     if (pending.isOver) return;
     this.#world.note(`client ${client} hears`, id, error === null ? result : error.code);
     if (error !== null) {
-      if (error.code === "NOT_LEADER")
+      if (error.code === "LEADER_CHANGED")
         this.#world.mark(
           error.maybeApplied ? CLUSTER_MARKS.displaced : CLUSTER_MARKS.lostForCertain,
         );

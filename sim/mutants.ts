@@ -300,8 +300,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "answers-of-the-first-command-for-all",
     layer: "replica",
     file: "replica/replica.js",
-    find: "this.#settle(proposals[i], null, results[i]);",
-    replace: "this.#settle(proposals[i], null, results[0]);",
+    find: "this.#settle(proposal, null, results[at]);",
+    replace: "this.#settle(proposal, null, results[0]);",
     why: "each command of a batch has a result of its own",
   },
   {

@@ -57,6 +57,7 @@ export type ErrorCode =
   | "TOO_MANY_REQUESTS"
   | "NO_LEADER"
   | "NOT_LEADER"
+  | "LEADER_CHANGED"
   | "TIMEOUT"
   | "ABORTED"
   | "CLOSED"
@@ -110,6 +111,7 @@ const CATALOGUE: Readonly<Record<ErrorCode, readonly [string, Reaction, boolean]
   TOO_MANY_REQUESTS: ["too many requests", "retry", false],
   NO_LEADER: ["no leader", "retry", false],
   NOT_LEADER: ["not leader", "retry", false],
+  LEADER_CHANGED: ["the leader changed while the request was on its way", "retry", false],
   TIMEOUT: ["request timed out", "retry", false],
   ABORTED: ["the caller aborted the request", "retry", false],
   CLOSED: ["the database is closed", "retry", false],

@@ -10,7 +10,8 @@
  */
 import { assert, HarmonyError } from "../base/index.ts";
 import type { Env, Timer } from "../env/index.ts";
-import { EntryType, type GroupId, type Message } from "../raft/index.ts";
+import type { PeerItem } from "../codec/index.ts";
+import { EntryType, type GroupId, type Message, type NodeId } from "../raft/index.ts";
 import type { GroupAppend, VoteFile, Wal } from "../wal/index.ts";
 import type { Replica } from "./replica.ts";
 
@@ -100,6 +101,32 @@ export class ReplicaHost {
     this.wake();
   }
 
+  /** Something else has arrived from another member that is linked. */
+  deliver(item: PeerItem, from: NodeId): void {
+    if (item.kind === "raft") {
+      this.receive(item.message);
+      return;
+    }
+    if (this.#stopped !== null) return;
+    const replica = this.#replicas.find(({ group }) => group === item.group);
+    if (replica === undefined) return;
+    this.#guard(() => {
+      if (item.kind === "forward") replica.takeForward(from, item);
+      else if (item.kind === "placed") replica.takePlaced(from, item);
+      else replica.takeDeclined(from, item);
+    });
+    this.wake();
+  }
+
+  /** What this member said, or was told, in the last moments may be lost. */
+  lost(member: NodeId): void {
+    if (this.#stopped !== null) return;
+    this.#guard(() => {
+      for (const replica of this.#replicas) replica.lost(member);
+    });
+    this.wake();
+  }
+
   /** Asks for a turn. Many calls before it make one. */
   wake(): void {
     if (this.#turnIsDue || this.#stopped !== null) return;
@@ -156,6 +183,7 @@ export class ReplicaHost {
       const isDiskFull = this.#wal.space === "full";
       for (const replica of this.#replicas) {
         replica.packReads();
+        replica.forward();
         if (isDiskFull || this.#inFlight.length === 0) replica.pack(isDiskFull);
       }
       this.#write();

@@ -16,9 +16,15 @@
  * 5. Whatever is thrown in a turn or a tick ends the node through `onFatal`, never the process that it lives in, and
  *    whoever still waits is told what is known of his command.
  *
- * Left out until a second node exists: links to peers, forwarding to the leader, snapshots to followers.
+ * With other members (`peers/`, `forwarding.ts`) any of them takes a command: the leader is handed the command and says
+ * in which entry it stands, and the answer comes from the machine of the member that was asked.
+ *
+ * Left out: snapshots to followers.
  */
+export type { Forwarding } from "./forwarding.ts";
 export { GroupClock } from "./group-clock.ts";
 export { ReplicaHost, type ReplicaHostConfig } from "./host.ts";
-export { Proposal, type ProposeReply, Replica, type ReplicaConfig } from "./replica.ts";
+export { type Member, Membership, Peers, type PeerStatus, type Self } from "./peers/index.ts";
+export { Proposal, type ProposeReply } from "./proposal.ts";
+export { Replica, type ReplicaConfig } from "./replica.ts";
 export type { ApplyContext, StateMachine } from "./state-machine.ts";

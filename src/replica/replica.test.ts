@@ -188,7 +188,7 @@ describe("a replica among others", () => {
       commit: 2,
     } as never);
     one.turn();
-    expect(one.answers).toEqual(["lost: NOT_LEADER maybe=false"]);
+    expect(one.answers).toEqual(["lost: LEADER_CHANGED maybe=false"]);
   });
 
   it("does not know what became of a command whose index it fills again itself", () => {
@@ -220,9 +220,9 @@ describe("a replica among others", () => {
     one.turn();
     expect(one.rawNode.lastIndex).toBe(4);
     expect(one.answers).toEqual([
-      "first: NOT_LEADER maybe=false",
-      "second: NOT_LEADER maybe=false",
-      "third: NOT_LEADER maybe=false",
+      "first: LEADER_CHANGED maybe=false",
+      "second: LEADER_CHANGED maybe=false",
+      "third: LEADER_CHANGED maybe=false",
     ]);
   });
 
@@ -254,9 +254,9 @@ describe("a replica among others", () => {
     one.turn();
     one.turn();
     expect(one.answers).toEqual([
-      "a2: NOT_LEADER maybe=false",
-      "b3: NOT_LEADER maybe=false",
-      "c4: NOT_LEADER maybe=true",
+      "a2: LEADER_CHANGED maybe=false",
+      "b3: LEADER_CHANGED maybe=false",
+      "c4: LEADER_CHANGED maybe=true",
     ]);
     acknowledge(one, 4);
     expect(one.answers.at(-1)).toBe("d4: d4@4");

@@ -10,7 +10,7 @@
  *   that throws keeps nobody else from being answered.
  * - Messages that depend on a Ready leave only when it and all before it are persisted.
  */
-import { assert, ERRORS, HarmonyError, verify } from "../base/index.ts";
+import { assert, type ErrorCode, ERRORS, HarmonyError, verify } from "../base/index.ts";
 import {
   type Entry,
   EntryType,
@@ -18,12 +18,17 @@ import {
   type HardState,
   type LogIndex,
   type Message,
+  type NodeId,
   type RawNode,
   type Ready,
 } from "../raft/index.ts";
 import type { GroupAppend } from "../wal/index.ts";
+import type { Declined, Forward, Placed } from "../codec/index.ts";
+import type { Entropy } from "../env/index.ts";
 import { batchSizeBytes, decodeBatch, encodeBatch } from "./batch.ts";
+import { ForeignProposal, ForwardedCommands, type Forwarding, placements } from "./forwarding.ts";
 import type { GroupClock } from "./group-clock.ts";
+import { Proposal, type ProposeReply } from "./proposal.ts";
 import type { ApplyContext, StateMachine } from "./state-machine.ts";
 
 /**
@@ -45,41 +50,12 @@ const APPLY_BYTES_PER_TURN: number = 128 * 1024;
 /** A follower that hears nothing of a read from its leader for so long asks again. */
 const READ_RETRY_TICKS = 5;
 
-export type ProposeReply<Result> = (error: HarmonyError | null, result: Result | undefined) => void;
-
-/** A command on its way. */
-export class Proposal<Result> {
-  readonly command: Uint8Array;
-  /** May use the room that is kept for deletes, compaction and the like when the disk is full. */
-  readonly reserve: boolean;
-  reply: ProposeReply<Result> | null;
-  isProposed = false;
-
-  constructor(command: Uint8Array, reserve: boolean, reply: ProposeReply<Result>) {
-    this.command = command;
-    this.reserve = reserve;
-    this.reply = reply;
-  }
-
-  /**
-   * Nobody waits for the answer any more. True: it was not proposed yet and never will be. False: it may still be
-   * applied.
-   */
-  cancel(): boolean {
-    this.reply = null;
-    return !this.isProposed;
-  }
-
-  settle(error: HarmonyError | null, result: Result | undefined): void {
-    const reply = this.reply;
-    this.reply = null;
-    reply?.(error, result);
-  }
-}
-
+/** Of an entry: who waits for it here. */
 interface Proposed<Result> {
   readonly term: number;
-  readonly proposals: readonly Proposal<Result>[];
+  readonly proposals: Proposal<Result>[];
+  /** Which command of the entry each waits for; null: one for each, in order, as this member proposed it. */
+  readonly positions: number[] | null;
 }
 
 interface ReadRound {
@@ -96,6 +72,8 @@ export interface ReplicaConfig<Result> {
   readonly hardState: HardState;
   /** Asks the host for a turn. */
   readonly wake: () => void;
+  /** The way to a leader that is another member. Absent for a lone voter: there is none. */
+  readonly peers?: { readonly forwarding: Forwarding; readonly entropy: Entropy } | undefined;
 }
 
 export class Replica<Result> {
@@ -110,7 +88,9 @@ export class Replica<Result> {
   #waitingBytes = 0;
   /** Raft has no room for what waits until something of it is committed. */
   #isBlocked = false;
-  /** By index: proposals in entries that are appended and not yet applied. */
+  readonly #forwarding: Forwarding | null;
+  readonly #forwarded: ForwardedCommands<Result> | null;
+  /** By index: proposals in entries that are appended, here or at the leader, and not yet applied here. */
   readonly #proposed = new Map<LogIndex, Proposed<Result>>();
 
   #readsWaiting: ((error: HarmonyError | null) => void)[] = [];
@@ -149,6 +129,12 @@ export class Replica<Result> {
     this.clock = config.clock;
     this.#node = config.rawNode;
     this.#wake = config.wake;
+    const { peers } = config;
+    this.#forwarding = peers?.forwarding ?? null;
+    this.#forwarded =
+      peers === undefined
+        ? null
+        : new ForwardedCommands(config.group, peers.forwarding, peers.entropy);
     this.#savedTerm = config.hardState.term;
     this.#savedVote = config.hardState.vote;
   }
@@ -170,7 +156,7 @@ export class Replica<Result> {
 
   /** Commands that wait to be proposed, or are proposed and not applied. */
   get commandsPending(): number {
-    let proposed = 0;
+    let proposed = this.#forwarded?.count ?? 0;
     for (const { proposals } of this.#proposed.values()) proposed += proposals.length;
     return this.#waiting.length + proposed;
   }
@@ -195,16 +181,98 @@ export class Replica<Result> {
    */
   propose(command: Uint8Array, reserve: boolean, reply: ProposeReply<Result>): Proposal<Result> {
     const proposal = new Proposal<Result>(command, reserve, reply);
+    this.#enqueue(proposal);
+    return proposal;
+  }
+
+  #enqueue(proposal: Proposal<Result>): void {
+    const { length } = proposal.command;
     if (this.#stopped !== null) {
       proposal.settle(this.#stopped, undefined);
-    } else if (this.#waitingBytes + command.length > WAITING_BYTES_MAX) {
+    } else if (this.#waitingBytes + length > WAITING_BYTES_MAX) {
       proposal.settle(new HarmonyError("TOO_MANY_REQUESTS"), undefined);
     } else {
       this.#waiting.push(proposal);
-      this.#waitingBytes += command.length;
+      this.#waitingBytes += length;
       this.#wake();
     }
-    return proposal;
+  }
+
+  /** Another member hands over commands for this one to propose, if it leads. */
+  takeForward(from: NodeId, { ticket, commands }: Forward): void {
+    if (this.#stopped !== null) return;
+    if (this.#node.role !== "leader") {
+      this.#decline(from, ticket, commands.length, "NOT_LEADER");
+      return;
+    }
+    for (const [i, { data, reserve }] of commands.entries()) {
+      const origin = { member: from, ticket: ticket + i };
+      this.#enqueue(
+        new ForeignProposal<Result>(data, reserve, origin, (proposal, code) =>
+          this.#decline(proposal.member, proposal.ticket, 1, code),
+        ),
+      );
+    }
+  }
+
+  /** The leader says in which entry the commands stand that it was handed. */
+  takePlaced(from: NodeId, placed: Placed): void {
+    const { index, term, position } = placed;
+    const taken = this.#forwarded?.take(from, placed) ?? [];
+    for (const [i, proposal] of taken.entries()) {
+      if (proposal !== null) this.#expect(proposal, { index, term, position: position + i });
+    }
+  }
+
+  /** The leader has not proposed the commands and will not. */
+  takeDeclined(from: NodeId, declined: Declined): void {
+    const taken = this.#forwarded?.take(from, declined) ?? [];
+    const again: Proposal<Result>[] = [];
+    const code = FINAL_DECLINES.get(declined.code);
+    for (const proposal of taken) {
+      if (proposal === null || proposal.reply === null) continue;
+      proposal.isProposed = false;
+      if (code !== undefined) this.#settle(proposal, new HarmonyError(code));
+      else again.push(proposal);
+    }
+    if (again.length === 0) return;
+    this.#forwarded?.declined(from, this.#node.term);
+    for (const { command } of again) this.#waitingBytes += command.length;
+    this.#waiting = again.concat(this.#waiting);
+    this.#wake();
+  }
+
+  /** What this member said, or was told, may be lost: also where it put the commands that it was handed. */
+  lost(member: NodeId): void {
+    this.#node.reportUnreachable(member);
+    for (const proposal of this.#forwarded?.takeLost(member) ?? [])
+      this.#settle(proposal, new HarmonyError("LEADER_CHANGED", undefined, { maybeApplied: true }));
+  }
+
+  #decline(member: NodeId, ticket: number, count: number, code: string): void {
+    this.#forwarding?.answer(member, { kind: "declined", group: this.group, ticket, count, code });
+  }
+
+  /** A command of this member stands in an entry of the leader's: the answer comes when that is applied here. */
+  #expect(
+    proposal: Proposal<Result>,
+    at: { readonly index: LogIndex; readonly term: number; readonly position: number },
+  ): void {
+    const { index, term, position } = at;
+    const known = this.#proposed.get(index);
+    const isOvertaken =
+      index <= this.machine.appliedIndex ||
+      (known !== undefined && (known.term > term || known.positions === null));
+    if (isOvertaken) {
+      // The entry was applied, or replaced here, before its place was told.
+      this.#settle(proposal, new HarmonyError("LEADER_CHANGED", undefined, { maybeApplied: true }));
+    } else if (known?.term === term) {
+      known.proposals.push(proposal);
+      known.positions?.push(position);
+    } else {
+      this.#displace(index);
+      this.#proposed.set(index, { term, proposals: [proposal], positions: [position] });
+    }
   }
 
   /**
@@ -242,6 +310,31 @@ export class Replica<Result> {
     this.#askedLeader = leader;
     this.#askedTerm = term;
     this.#ticksSinceAsked = 0;
+  }
+
+  /** Hands what waits to the leader, if that is another member. Needs no disk here. */
+  forward(): void {
+    if (this.#forwarded === null || this.#waiting.length === 0) return;
+    const { role, leader, term } = this.#node;
+    if (role === "leader") return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    const own: Proposal<Result>[] = [];
+    for (const proposal of waiting) {
+      if (proposal.reply !== null && !(proposal instanceof ForeignProposal)) {
+        own.push(proposal);
+        continue;
+      }
+      this.#waitingBytes -= proposal.command.length;
+      // Who handed it over finds the leader himself: nothing goes round in circles.
+      this.#settle(proposal, new HarmonyError("NOT_LEADER"));
+    }
+    let done = 0;
+    if (leader !== 0 && this.#forwarded.mayAsk(leader, term))
+      done = this.#forwarded.forward(leader, own);
+    for (let i = 0; i < done; i++)
+      this.#waitingBytes -= (own[i] as Proposal<Result>).command.length;
+    this.#waiting = own.slice(done).concat(this.#waiting);
   }
 
   /**
@@ -299,7 +392,10 @@ export class Replica<Result> {
       room -= bytes;
       for (const proposal of proposals) proposal.isProposed = true;
       this.#displace(result.index);
-      this.#proposed.set(result.index, { term: result.term, proposals });
+      this.#proposed.set(result.index, { term: result.term, proposals, positions: null });
+      if (this.#forwarding === null) continue;
+      for (const { member, placed } of placements(this.group, proposals, result))
+        this.#forwarding.answer(member, placed);
     }
     for (const proposal of refused) this.#settle(proposal, new HarmonyError("DISK_FULL"));
   }
@@ -411,6 +507,7 @@ export class Replica<Result> {
 
   tick(): void {
     this.#ticksSinceAsked++;
+    this.#forwarded?.tick();
     this.#node.tick();
   }
 
@@ -436,6 +533,7 @@ export class Replica<Result> {
     this.#readsConfirmed = [];
     for (const { proposals } of proposed)
       for (const proposal of proposals) this.#settle(proposal, unknown);
+    for (const proposal of this.#forwarded?.takeLost(null) ?? []) this.#settle(proposal, unknown);
     for (const proposal of waiting) this.#settle(proposal, certain);
     for (const done of reads) this.#call(done, certain);
   }
@@ -450,7 +548,12 @@ export class Replica<Result> {
 
   /** Nothing waits, nothing is on its way. */
   get isIdle(): boolean {
-    return this.#waiting.length === 0 && this.#proposed.size === 0 && this.#toApply.length === 0;
+    return (
+      this.#waiting.length === 0 &&
+      this.#proposed.size === 0 &&
+      this.#toApply.length === 0 &&
+      (this.#forwarded?.count ?? 0) === 0
+    );
   }
 
   #take(ready: Ready): void {
@@ -507,22 +610,31 @@ export class Replica<Result> {
     const waiting = this.#proposed.get(entry.index);
     if (waiting === undefined) return;
     this.#proposed.delete(entry.index);
-    const { term, proposals } = waiting;
+    const { term, proposals, positions } = waiting;
     if (term !== entry.term) {
       // Another leader's entry stands where these were appended: they were not applied and never will be.
-      for (const proposal of proposals) this.#settle(proposal, new HarmonyError("NOT_LEADER"));
+      for (const proposal of proposals) this.#settle(proposal, new HarmonyError("LEADER_CHANGED"));
       return;
     }
-    assert(proposals.length === results.length, "each proposal of an entry has one result");
-    for (let i = 0; i < results.length; i++)
-      this.#settle(proposals[i] as Proposal<Result>, null, results[i] as Result);
+    if (positions === null)
+      assert(proposals.length === results.length, "each proposal of an entry has one result");
+    for (let i = 0; i < proposals.length; i++) {
+      const proposal = proposals[i] as Proposal<Result>;
+      const at = positions === null ? i : (positions[i] as number);
+      // A place that the entry does not have was told by a leader that errs: nothing is known of the command.
+      if (at < results.length) this.#settle(proposal, null, results[at] as Result);
+      else {
+        const error = new HarmonyError("LEADER_CHANGED", undefined, { maybeApplied: true });
+        this.#settle(proposal, error);
+      }
+    }
   }
 
   /** This index was another term's: its entry was cut off here, but a member that still has it may yet commit it. */
   #displace(index: LogIndex): void {
     const before = this.#proposed.get(index);
     if (before === undefined) return;
-    const error = new HarmonyError("NOT_LEADER", undefined, { maybeApplied: true });
+    const error = new HarmonyError("LEADER_CHANGED", undefined, { maybeApplied: true });
     for (const proposal of before.proposals) this.#settle(proposal, error);
   }
 
@@ -570,6 +682,12 @@ export class Replica<Result> {
     });
   }
 }
+
+/** What a leader refuses for good. After everything else that it may say the command is handed over once more. */
+const FINAL_DECLINES: ReadonlyMap<string, ErrorCode> = new Map([
+  ["DISK_FULL", "DISK_FULL"],
+  ["TOO_MANY_REQUESTS", "TOO_MANY_REQUESTS"],
+]);
 
 const NO_RESULTS: readonly never[] = Object.freeze([]);
 const NO_DEFECTS: readonly unknown[] = Object.freeze([]);

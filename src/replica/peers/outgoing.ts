@@ -121,7 +121,8 @@ export class Outgoing {
 
   /** Gives the link up and calls again. */
   reset(why: string): void {
-    this.#link?.close();
+    if (this.#link === null) return;
+    this.#link.close();
     this.#over(why);
   }
 

@@ -82,9 +82,9 @@ export class Peers {
     this.#arm();
   }
 
-  /** There is a link on which `to` can be spoken to. */
-  isOpen(to: NodeId): boolean {
-    return this.#outgoing.get(to)?.isOpen === true;
+  /** There is a link to this member and one from it. */
+  isLinked(member: NodeId): boolean {
+    return this.#outgoing.get(member)?.isOpen === true && this.#hears(member);
   }
 
   /** Takes a message of Raft, which may be lost. Its entries are copied here and now. */
@@ -118,7 +118,7 @@ export class Peers {
         name,
         peerUrls,
         clientUrls: this.#clientUrls.get(id) ?? [],
-        speaks: [...this.#incoming].some(({ from, isOpen }) => from === id && isOpen),
+        speaks: this.#hears(id),
         listens: outgoing.isOpen,
         queuedBytes: outgoing.queuedBytes,
         dropped: outgoing.dropped,
@@ -179,6 +179,11 @@ export class Peers {
     const { env, membership } = this.#config;
     const name = membership.of(taken.from)?.name ?? "";
     env.log("info", "peer", `hears ${name}`, { peer: name });
+  }
+
+  #hears(member: NodeId): boolean {
+    for (const { from, isOpen } of this.#incoming) if (isOpen && from === member) return true;
+    return false;
   }
 
   #liveBoot(from: NodeId): Uint8Array | null {

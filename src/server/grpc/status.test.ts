@@ -36,6 +36,7 @@ const EXPECTED: Readonly<Record<ErrorCode, readonly [number, string]>> = {
   TOO_MANY_REQUESTS: [8, "etcdserver: too many requests"],
   NO_LEADER: [14, "etcdserver: no leader"],
   NOT_LEADER: [9, "etcdserver: not leader"],
+  LEADER_CHANGED: [14, "etcdserver: leader changed"],
   TIMEOUT: [14, "etcdserver: request timed out"],
   ABORTED: [1, "etcdserver: request canceled"],
   CLOSED: [14, "etcdserver: server stopped"],

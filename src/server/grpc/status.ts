@@ -66,6 +66,7 @@ const STATUSES: Readonly<Record<ErrorCode, GrpcStatus>> = {
   TOO_MANY_REQUESTS: etcd(GrpcCode.resourceExhausted, "too many requests"),
   NO_LEADER: etcd(GrpcCode.unavailable, "no leader"),
   NOT_LEADER: etcd(GrpcCode.failedPrecondition, "not leader"),
+  LEADER_CHANGED: etcd(GrpcCode.unavailable, "leader changed"),
   TIMEOUT: etcd(GrpcCode.unavailable, "request timed out"),
   ABORTED: etcd(GrpcCode.cancelled, "request canceled"),
   CLOSED: etcd(GrpcCode.unavailable, "server stopped"),
