@@ -6,8 +6,15 @@ import { type Damage, hex } from "../base/index.ts";
 import { lockDataDirectory, readVersion } from "../db/index.ts";
 import { type DirectoryLock, type Env, FileError, type Io, runIo } from "../env/index.ts";
 import { nodeEnv } from "../platform/index.ts";
-import { type InspectedRecord, inspectWal, type WalItem, type WalReport } from "../wal/index.ts";
+import {
+  type InspectedRecord,
+  inspectWal,
+  verifyWal,
+  type WalItem,
+  type WalReport,
+} from "../wal/index.ts";
 import { checkDirectory, type DirectoryReport } from "./check.ts";
+import { table } from "./commands/output.ts";
 import { CommandError, Exit } from "./exit.ts";
 import type { Streams, WriteOut } from "./streams.ts";
 
@@ -39,6 +46,56 @@ export function verifyWalFiles(
     refuseDamage(report.damage, dataDir, "the log");
   });
 }
+
+/** What `stats` shows of the groups. */
+export interface StatsOptions {
+  readonly writeOut: WriteOut;
+  /** Only this one. */
+  readonly group: number | null;
+  /** A group that keeps more of the log than this lags. */
+  readonly lagBytes: number;
+}
+
+/** `harmonydb stats`: each group's place in the log, and what it keeps from going. */
+export function showStats(
+  dataDir: string,
+  { writeOut, group: wanted, lagBytes }: StatsOptions,
+  streams: Streams,
+): Promise<void> {
+  return onStoppedNode(dataDir, async (env) => {
+    const report = await drive(verifyWal(env.files, dataDir), streams);
+    const groups = report.groups
+      .filter(({ group }) => wanted === null || group === wanted)
+      .map((row) => ({ ...row, isLagging: row.backlogBytes > lagBytes }));
+    if (wanted !== null && groups.length === 0) {
+      throw new CommandError(`the log knows no group ${wanted}`, Exit.refused, [
+        `it has: ${report.groups.map(({ group }) => group).join(", ")}`,
+      ]);
+    }
+    const lagging = groups.filter(({ isLagging }) => isLagging).length;
+    const largestLagBytes = groups.reduce((most, row) => Math.max(most, row.backlogBytes), 0);
+    if (writeOut === "json") {
+      const { segments, endLsn } = report;
+      streams.out(jsonLine({ segments, endLsn, lagging, largestLagBytes, groups }));
+      return;
+    }
+    const rows = groups.map((row) => [
+      `${row.group}`,
+      `${row.lastIndex}`,
+      `${row.commit}`,
+      `${row.checkpointIndex}`,
+      row.segment === 0 ? "-" : `segment ${row.segment} at ${row.offset}`,
+      `${row.backlogBytes}${row.isLagging ? " (lags)" : ""}`,
+    ]);
+    streams.out(table(STATS_HEAD, rows));
+    streams.out(
+      `${counted(groups.length, "group")}, ${lagging} lagging, largest lag ${largestLagBytes} bytes; ` +
+        `${counted(report.segments, "segment")}, the log ends at LSN ${report.endLsn}\n`,
+    );
+  });
+}
+
+const STATS_HEAD = ["GROUP", "LAST", "COMMIT", "CHECKPOINT", "NEEDS THE LOG FROM", "LAG BYTES"];
 
 /** `harmonydb check`: data files, log, and that they agree. */
 export function checkNode(dataDir: string, writeOut: WriteOut, streams: Streams): Promise<void> {

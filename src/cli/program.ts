@@ -3,6 +3,7 @@
  * once and without the server's libraries.
  */
 import { Command, CommanderError, Option } from "commander";
+import { flagValue } from "./commands/flags.ts";
 import { addClientCommands, CLIENT_WORDS } from "./commands/index.ts";
 import { type ResolvedConfig, resolveConfig } from "./config.ts";
 import { CommandError, endingOf, Exit } from "./exit.ts";
@@ -16,7 +17,7 @@ import {
   type OptionSpec,
 } from "./options.ts";
 import type { Streams, WriteOut } from "./streams.ts";
-import { closest } from "./values.ts";
+import { byteSize, closest, wholeNumber } from "./values.ts";
 import { VERSION } from "./version.ts";
 
 /** Words that etcdctl's users type and that this version leaves to etcdctl. */
@@ -254,8 +255,46 @@ function inspectors(
     const { checkNode } = await import("./inspect.ts");
     await checkNode(options.dataDir, options.writeOut, streams);
   });
-  return [check, wal];
+
+  const stats = inherit(new Command("stats"))
+    .description(
+      "Print each group's place in the log of a stopped node: how far it came, from where on it needs the log, and how much of the log it keeps from going.",
+    )
+    .addOption(dataDir())
+    .option("--group <id>", "only this group")
+    .option("--lag-bytes <bytes>", "a group that keeps more than this lags", LAG_DEFAULT)
+    .addOption(writeOutOption())
+    .addHelpText(
+      "after",
+      "\nThe same of a running node: harmonydb_wal_backlog_bytes{group=...} in /metrics.\n\nExample:\n  harmonydb stats --data-dir ./data -w json | jq '.groups[] | select(.isLagging)'",
+    );
+  stats.action(async (options: StatsFlags) => {
+    useDataDir(options.dataDir);
+    const { showStats } = await import("./inspect.ts");
+    await showStats(
+      options.dataDir,
+      {
+        writeOut: options.writeOut,
+        group: options.group === undefined ? null : flagValue("--group", GROUP, options.group),
+        lagBytes: flagValue("--lag-bytes", LAG, options.lagBytes),
+      },
+      streams,
+    );
+  });
+  return [check, wal, stats];
 }
+
+interface StatsFlags {
+  readonly dataDir: string;
+  readonly group?: string;
+  readonly lagBytes: string;
+  readonly writeOut: WriteOut;
+}
+
+/** Three checkpoints of 256 MiB: what a node warns of unless its checkpoints are set otherwise. */
+const LAG_DEFAULT = "768MiB";
+const GROUP = wholeNumber({ min: 0, max: 0xffff_ffff });
+const LAG = byteSize({ min: 0, max: Number.MAX_SAFE_INTEGER });
 
 function writeOutOption(): Option {
   return new Option("-w, --write-out <form>", "simple for eyes, json for programs")

@@ -52,6 +52,7 @@
  * from fsync Failures?", ATC 2020, for what disks and page caches do. Byte by byte: `docs/internals/wal.md`.
  */
 export { type GroupLog } from "./group-log.ts";
+export type { GroupReport } from "./inspect-groups.ts";
 export {
   type InspectedEntry,
   type InspectedRecord,

@@ -7,6 +7,7 @@ import { closeFile, type Files, type Io, listDirectory } from "../env/index.ts";
 import type { EntryType, GroupId, HardState, LogIndex, Term } from "../raft/index.ts";
 import type { FrameHeader, FrameRow } from "./frame.ts";
 import { SECTOR_BYTES } from "./format.ts";
+import { type GroupReport, GroupReports } from "./inspect-groups.ts";
 import { readManifest } from "./manifest.ts";
 import { EntryCursor, type RecordCursor, RecordType } from "./record.ts";
 import { FOOTER_BYTES, type GroupRow, parseSegmentName } from "./segment.ts";
@@ -83,6 +84,7 @@ export interface WalReport {
   readonly tornBytes: number;
   readonly manifest: "ok" | "missing" | "damaged";
   readonly votes: "ok" | "lost";
+  readonly groups: readonly GroupReport[];
   readonly damage: readonly Damage[];
 }
 
@@ -94,8 +96,10 @@ export function* inspectWal(
 ): Io<WalReport> {
   const report = { segments: 0, frames: 0, entries: 0, endLsn: 0, durableLsn: 0, tornBytes: 0 };
   const damage: Damage[] = [];
+  const groups = new GroupReports();
   const tell = (item: WalItem): void => {
     if (item.kind === "damage") damage.push(item.damage);
+    groups.see(item);
     visit(item);
   };
   const found = yield* readManifest(files, `${directory}/MANIFEST`);
@@ -162,6 +166,7 @@ export function* inspectWal(
     ...report,
     manifest: typeof found === "string" ? found : "ok",
     votes: votes.lost ? "lost" : "ok",
+    groups: groups.reports(typeof found === "string" ? null : found, report.endLsn),
     damage,
   };
 }

@@ -106,6 +106,13 @@ describe("the pointers of groups", () => {
     expect([first / both, second / both].map((share) => Math.round(share * 12))).toEqual([7, 9]);
     for (const index of [12, 12]) lab.release(wal, 1, index);
     expect(behind()).toEqual([first, 0]);
+    // A stopped directory says the same, as of its last manifest.
+    const { groups } = lab.run(inspectWal(lab.env.files, "data", () => {}));
+    expect(groups).toMatchObject([
+      { group: 0, lastIndex: 12, commit: 11, checkpointIndex: 9, ...placeOf(lab, 0, 6) },
+      { group: 1, lastIndex: 12, commit: 11, checkpointIndex: 12, segment: 0, offset: 0 },
+    ]);
+    expect(groups.map(({ backlogBytes }) => backlogBytes)).toEqual([first, 0]);
     const { recordBytes, bytesWritten, bytesWaiting } = wal.stats;
     expect(recordBytes.entries).toBeGreaterThan(12 * 1100);
     expect(recordBytes.hardState).toBe(24 * HARD_STATE_RECORD_BYTES);

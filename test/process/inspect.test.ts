@@ -68,6 +68,24 @@ describe("inspectors", { timeout: 30_000 }, () => {
     expect(json.out + simple.out).not.toContain("secret");
   });
 
+  it("show each group's place in the log, what it keeps from going, and which lag", async () => {
+    await stoppedNode();
+    const at = ["--data-dir", bench.dataDir];
+    const json = await bench.run("stats", ...at, "-w", "json").ended;
+    const stats = JSON.parse(json.out) as { groups: readonly Record<string, number>[] };
+    expect(stats).toMatchObject({ lagging: 0, groups: [{ group: 0, isLagging: false }] });
+    const [{ lastIndex = 0, commit = 0, backlogBytes = 0 } = {}] = stats.groups;
+    expect(lastIndex).toBeGreaterThanOrEqual(6);
+    expect(commit).toBe(lastIndex);
+    expect(backlogBytes).toBeGreaterThan(5 * 512);
+    const lags = await bench.run("stats", ...at, "--lag-bytes", "1KiB", "--group", "0").ended;
+    expect(lags.out).toContain(`${backlogBytes} (lags)`);
+    expect(lags.out).toContain(`1 group, 1 lagging, largest lag ${backlogBytes} bytes; 1 segment`);
+    const none = await bench.run("stats", ...at, "--group", "3").ended;
+    expect([none.exit, none.err]).toEqual([1, expect.stringContaining("knows no group 3")]);
+    expect((await bench.run("stats", ...at, "--group", "x").ended).exit).toBe(128);
+  });
+
   it("find nothing wrong with a stopped node", async () => {
     await stoppedNode();
     const wal = await bench.run("wal", "verify", "--data-dir", bench.dataDir).ended;
