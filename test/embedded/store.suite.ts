@@ -284,6 +284,34 @@ export function storeSuite(name: string, opened: Opening): void {
         expect(await codeOf(() => read)).toBe("ABORTED");
     });
 
+    it("reads many keys as of one moment, in pieces, and lets others run between them", async () => {
+      const store = texts(await opened());
+      const names = Array.from({ length: 2000 }, (_, i) => `k${i}`);
+      const setAll = (value: string): Promise<unknown> =>
+        store.putMany(names.map((key) => [key, value] as const));
+      await setAll("old");
+      await using snapshot = await store.snapshotAt();
+      for (const reader of [store, snapshot]) {
+        let [turns, isReading] = [0, true];
+        const count = (): void => {
+          turns++;
+          if (isReading) setImmediate(count);
+        };
+        setImmediate(count);
+        const read = reader.getMany([...names, "nothing"]);
+        const set = setAll("new");
+        const values = await read;
+        isReading = false;
+        await set;
+        expect(values).toEqual([...names.map(() => "old"), undefined]);
+        expect(turns).toBeGreaterThanOrEqual(3);
+        await setAll("old");
+        await expect(reader.getMany([...names, ""])).rejects.toMatchObject({ code: "KEY_EMPTY" });
+        const signal = AbortSignal.abort();
+        await expect(reader.getMany(names, { signal })).rejects.toMatchObject({ code: "ABORTED" });
+      }
+    });
+
     it("keeps a snapshot readable after a compaction, until it is closed", async () => {
       const db = await opened();
       const store = texts(db);
@@ -433,6 +461,7 @@ export function storeSuite(name: string, opened: Opening): void {
         () => db.entry("a", no),
         () => db.getMany(["a"], no),
         () => db.has("a", no),
+        () => db.admin.checkpoint(no),
         () => db.scan(no).all(),
         () => db.scan("b/" as never).all(),
         () => db.scan({}, no).all(),

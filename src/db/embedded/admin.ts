@@ -49,14 +49,10 @@ export class NodeAdmin implements Admin {
     };
   }
 
-  checkpoint(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (this.#link.ended !== null) {
-        reject(this.#link.ended);
-        return;
-      }
-      this.#link.node.checkpoint((error) => (error === null ? resolve() : reject(error)));
-    });
+  async checkpoint(options: Call = NO_OPTIONS): Promise<void> {
+    const call = callOf(options, CALL);
+    if (this.#link.ended !== null) throw this.#link.ended;
+    await this.#link.finish(call, (done) => this.#link.node.checkpoint(done));
   }
 
   async compact(

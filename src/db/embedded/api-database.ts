@@ -105,8 +105,11 @@ export interface Settings {
 export interface Admin {
   /** What the database says of itself, now. */
   status(): Promise<DatabaseReport>;
-  /** Makes what is applied durable in the data file and lets the log go behind it. DISK_FULL leaves the old one in force. */
-  checkpoint(): Promise<void>;
+  /**
+   * Makes what is applied durable in the data file and lets the log go behind it. DISK_FULL leaves the old one in force.
+   * It takes as long as it takes: without a `timeoutMs` there is none, and whoever gives up leaves it to go on.
+   */
+  checkpoint(options?: Call): Promise<void>;
   /** Gives up all history before `rev`. `physical`: answers when it is gone from the data file. */
   compact(rev: number, options?: Call & { readonly physical?: boolean }): Promise<void>;
   /** SETTING_FIXED: history that is kept cannot be turned off. */
@@ -150,7 +153,10 @@ export interface HarmonyDB extends Store, AsyncDisposable {
   subscribe(patterns: string | readonly string[], options?: SubscribeOptions): Subscription;
   /** The present revision, after every write that was acknowledged before the call. */
   barrier(options?: Call): Promise<number>;
-  /** Resolves when every write that was asked for before is applied and synced, in every mode of durability. */
+  /**
+   * Resolves when every write that was asked for before is applied and synced, in every mode of durability. A `timeoutMs`
+   * counts for each of the two.
+   */
   flush(options?: Call): Promise<void>;
   /** Calls `listener` at each event. What it throws is logged and hurts nobody else. */
   on<E extends keyof DatabaseEvents>(event: E, listener: (what: DatabaseEvents[E]) => void): this;

@@ -98,11 +98,10 @@ export class EmbeddedDatabase extends EmbeddedStore<Uint8Array, Value> implement
 
   async flush(options: Call = NO_OPTIONS): Promise<void> {
     // Applied after all that stands before it in the log.
-    await this.#link.write(DELETE_NOTHING, callOf(options, CALL));
+    const call = callOf(options, CALL);
+    await this.#link.write(DELETE_NOTHING, call);
     if (this.#node.database.status().durability.mode !== "interval") return;
-    await new Promise<void>((resolve, reject) => {
-      this.#node.sync((error) => (error === null ? resolve() : reject(error)));
-    });
+    await this.#link.finish(call, (done) => this.#node.sync(done));
   }
 
   on<E extends keyof DatabaseEvents>(event: E, listener: (what: DatabaseEvents[E]) => void): this {

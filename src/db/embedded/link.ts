@@ -4,6 +4,7 @@
  */
 import { EMPTY_BYTES, HarmonyError } from "../../base/index.ts";
 import type { Env, Timer } from "../../env/index.ts";
+import { Calls } from "../calls.ts";
 import type { CallOptions, Reply } from "../database.ts";
 import type { KvDatabase } from "../kv-database.ts";
 import type { Node } from "../node.ts";
@@ -16,6 +17,7 @@ import type {
   RangeResponse,
   Refusal,
 } from "../requests.ts";
+import { validateRange } from "../validate.ts";
 import { Pin } from "./pin.ts";
 
 /** An AbortController of the host. */
@@ -34,6 +36,8 @@ export interface Host {
   readonly pinBytesMax: number;
 }
 
+/** Keys that are read without a pause: about a millisecond. */
+const POINTS_PER_TURN = 512;
 /** How often it is looked whether they keep too much. */
 const PIN_LOOK_MS = 1_000;
 
@@ -56,11 +60,13 @@ export class Link {
   /** Told once, at the end: who waits for something that no call of the node will answer. */
   readonly #whenEnded = new Set<(error: HarmonyError) => void>();
   #ended: HarmonyError | null = null;
+  readonly #calls: Calls;
 
   constructor(node: Node, host: Host) {
     this.node = node;
     this.host = host;
     this.#database = node.database;
+    this.#calls = new Calls(host.env, Number.POSITIVE_INFINITY);
   }
 
   get env(): Env {
@@ -93,13 +99,58 @@ export class Link {
     });
   }
 
-  /** The requests answered as of one moment: the first as it says, the others from what is applied at that moment. */
-  ranges(
+  /**
+   * Reads of single keys answered as of one moment: the first as it says, the others from what is applied at that moment.
+   * Many are read from that state in pieces, between which others have their turn.
+   */
+  async points(
+    requests: readonly RangeRequest[],
+    options: CallOptions,
+  ): Promise<readonly (KeyValue | undefined)[]> {
+    const [first] = requests;
+    if (first === undefined) return [];
+    if (requests.length <= POINTS_PER_TURN) {
+      const answers = await this.#pointsAtOnce(requests, options);
+      return answers.map(({ kvs: [kv] }) => kv);
+    }
+    for (const request of requests) {
+      const code = validateRange(request);
+      if (code !== null) throw new HarmonyError(code);
+    }
+    const { response, pin } = await this.open(first, options, true);
+    if (pin === null) throw this.#ended ?? new HarmonyError("CLOSED");
+    try {
+      return await this.pinnedPoints(
+        pin,
+        requests.map(({ key }) => key),
+        options,
+        [response.kvs[0]],
+      );
+    } finally {
+      pin.release();
+    }
+  }
+
+  /** The keys in a state that is kept, in pieces; `found` has the first of them already. */
+  async pinnedPoints(
+    pin: Pin,
+    keys: readonly Uint8Array[],
+    { signal }: CallOptions,
+    found: (KeyValue | undefined)[] = [],
+  ): Promise<readonly (KeyValue | undefined)[]> {
+    for (let i = found.length; i < keys.length; i++) {
+      if (i % POINTS_PER_TURN === 0 && i > 0) await this.breathe();
+      if (signal?.aborted === true) throw new HarmonyError("ABORTED");
+      found.push(pin.find(keys[i] as Uint8Array));
+    }
+    return found;
+  }
+
+  #pointsAtOnce(
     requests: readonly RangeRequest[],
     options: CallOptions,
   ): Promise<readonly RangeResponse[]> {
-    const [first, ...others] = requests;
-    if (first === undefined) return Promise.resolve([]);
+    const [first, ...others] = requests as readonly [RangeRequest, ...RangeRequest[]];
     return new Promise((resolve, reject) => {
       const settle = settler(resolve, reject);
       this.#database.range(first, options, (error, response) => {
@@ -204,6 +255,25 @@ export class Link {
     });
     // A serializable read is answered before the call returns.
     return answer ?? new HarmonyError("STOPPED", "a local read was not answered at once");
+  }
+
+  /**
+   * Waits for work of the node that cannot be called back: who gives up only waits no longer. Without a `timeoutMs` it
+   * may take as long as it takes.
+   */
+  finish(
+    { signal, timeoutMs = Number.POSITIVE_INFINITY }: CallOptions,
+    work: (done: (error: HarmonyError | null) => void) => void,
+  ): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const call = this.#calls.open<void>({ signal, timeoutMs }, (error) => {
+        if (error === null) resolve();
+        else reject(error);
+      });
+      if (call.isSettled) return;
+      call.withdraw = () => false;
+      work((error) => call.settle(error, undefined));
+    });
   }
 
   /** Gives the event loop a turn. */

@@ -73,8 +73,8 @@ async function* pagesOf(link: Link, plan: ScanPlan, keysOnly: boolean): Pages {
     yield* pinnedPages(link, plan.pin, { call, keysOnly, reverse, rest: bounds, left: limit });
     return;
   }
-  // An older revision cannot be read backwards without reading it forwards first.
-  const isRead = !reverse || request.revision === 0;
+  // Of an older revision a request would count the whole range, key by key, before it gave the first of them.
+  const isRead = request.revision === 0;
   const first = isRead
     ? {
         ...request,

@@ -36,9 +36,9 @@ export class StoreSnapshot<V> implements Snapshot<V> {
 
   async getMany(keys: readonly Key[], options: Call = NO_OPTIONS): Promise<(V | undefined)[]> {
     if (!Array.isArray(keys)) throw invalid("keys are an array");
-    return Array.from(keys as readonly Key[], (key) => this.#find(key, options)).map((kv) =>
-      kv === undefined ? undefined : this.#space.read(kv.value),
-    );
+    const wanted = Array.from(keys as readonly Key[], (key) => this.#key(key));
+    const found = await this.#link.pinnedPoints(this.#pin, wanted, callOf(options, CALL));
+    return found.map((kv) => (kv === undefined ? undefined : this.#space.read(kv.value)));
   }
 
   async has(key: Key, options: Call = NO_OPTIONS): Promise<boolean> {
@@ -70,8 +70,12 @@ export class StoreSnapshot<V> implements Snapshot<V> {
   #find(key: Key, options: Call): KeyValue | undefined {
     const call: CallOptions = callOf(options, CALL);
     if (call.signal?.aborted === true) throw new HarmonyError("ABORTED");
+    return this.#pin.find(this.#key(key));
+  }
+
+  #key(key: Key): Uint8Array {
     const bytes = this.#space.key(key);
     if (bytes.length === 0) throw new HarmonyError("KEY_EMPTY");
-    return this.#pin.find(bytes);
+    return bytes;
   }
 }

@@ -103,10 +103,8 @@ export class EmbeddedStore<V, I> implements Store<V, I> {
   async getMany(keys: readonly Key[], options: Read = NO_OPTIONS): Promise<(V | undefined)[]> {
     if (!Array.isArray(keys)) throw invalid("keys are an array");
     const requests = Array.from(keys as readonly Key[], (key) => this.#point(key, options));
-    const answers = await this.#link.ranges(requests, callOf(options, READ));
-    return answers.map(({ kvs: [kv] }) =>
-      kv === undefined ? undefined : this.#space.read(kv.value),
-    );
+    const found = await this.#link.points(requests, callOf(options, READ));
+    return found.map((kv) => (kv === undefined ? undefined : this.#space.read(kv.value)));
   }
 
   async has(key: Key, options: Read = NO_OPTIONS): Promise<boolean> {

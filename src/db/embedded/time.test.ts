@@ -286,6 +286,37 @@ describe("time in the door in process", () => {
     await settled(world, db.close());
   });
 
+  it("a checkpoint and a flush are waited for no longer than their caller says, and go on", async () => {
+    const { world, db } = opened({ fsyncIntervalMs: 1000 });
+    await settled(world, db.put("a", "1"));
+    const stuck = world.machine.disk.inject({
+      operation: "sync",
+      delayMs: Number.POSITIVE_INFINITY,
+      times: Number.POSITIVE_INFINITY,
+    });
+    const aborter = new AbortController();
+    const patient = db.admin.checkpoint();
+    const waiting = [
+      db.admin.checkpoint({ timeoutMs: 100 }),
+      db.admin.checkpoint({ signal: aborter.signal }),
+      db.flush({ timeoutMs: 100 }),
+      db.flush({ signal: aborter.signal }),
+    ].map((call) => call.catch((error: HarmonyError) => `${error.code} ${error.maybeApplied}`));
+    await pass(world, 150);
+    aborter.abort();
+    expect(await settled(world, Promise.all(waiting))).toEqual([
+      "TIMEOUT true",
+      "ABORTED true",
+      "TIMEOUT true",
+      "ABORTED true",
+    ]);
+    expect(await codeOf(world, db.admin.checkpoint({ signal: aborter.signal }))).toBe("ABORTED");
+    stuck.remove();
+    expect(await codeOf(world, patient)).toBe("resolved");
+    expect(world.node.stats.checkpoints).toBeGreaterThan(0);
+    await settled(world, db.close());
+  });
+
   it("flush in the interval mode syncs what was written before it", async () => {
     const { world, db } = opened({ fsyncIntervalMs: 1000 });
     await settled(world, db.put("a", "1"));
