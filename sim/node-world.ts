@@ -389,9 +389,7 @@ class NodePlay implements Play<NodeStep>, NodeView {
         this.#outstanding--;
         this.#answered++;
         inTime();
-        // The caller of a physical compaction hears of one that was made before, once its slices are done.
-        const isLate = request.kind === "compact" && request.physical;
-        if (error === null && !isLate) this.#trouble.acknowledged();
+        if (error === null) this.#trouble.acknowledged();
         if (error !== null) this.#refused(error, issued);
         this.oracle.answered(issued, error, outcome);
         if (error !== null) return;

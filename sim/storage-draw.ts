@@ -66,7 +66,7 @@ export class StorageDraw {
       // An end in good order, now and then, and what damage makes of it.
       if (this.#view.isRunning() && !this.#view.isFailing() && this.#random.percent(5)) {
         yield* this.#closing(2);
-      }
+      } else if (this.#view.isFailing() && this.#random.percent(40)) yield { do: "close" };
       yield this.#crash();
       if (this.#random.percent(DAMAGE_PERCENT)) yield* this.#damages(1);
     }

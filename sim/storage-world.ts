@@ -72,6 +72,8 @@ const LARGE_VALUE_BYTES = 2048;
 const ROOM_MS = 10_000;
 const FOREIGN_MEMBER_ID = 43;
 const STUCK_MS = 20;
+/** Longer than the closing of a file. */
+const CLOSE_MS = 5;
 const FIRST_SLOT_SECTOR_BYTES = 512;
 
 export const STORAGE_WORLD: World<StorageWorldOptions, StorageStep> = {
@@ -223,7 +225,7 @@ export class StoragePlay implements Play<StorageStep> {
       case "slow":
       case "full":
       case "room":
-        if (this.#storage !== null && this.#isOpen && !this.#isFailing)
+        if (this.#storage !== null && this.#isOpen && (!this.#isFailing || step.do === "close"))
           this.#work(step, this.#storage);
     }
   }
@@ -424,6 +426,15 @@ export class StoragePlay implements Play<StorageStep> {
     this.#isClosing = false;
     if (!this.#machine.running) return;
     this.#note("closed");
+    if (this.#isFailing) {
+      // A close that nobody waited for is on its way, if at all.
+      this.#pass(CLOSE_MS);
+      check(
+        this.#machine.disk.quiet,
+        "what has failed and is closed holds nothing",
+        () => "files are open",
+      );
+    }
     this.#isClosed = !this.#isFailing && this.#handed.length === 0;
     this.#machine.halt();
     if (this.#machine.disk.quiet) this.#storage = null;

@@ -246,6 +246,21 @@ describe("a compaction", () => {
     world.close();
   });
 
+  it("that a failure interrupts is not called finished, and goes no further", () => {
+    const world = withHistory();
+    const physical = world.write(compact(2_900, true));
+    world.until(() => world.node.database.status().compactRevision === 2_900);
+    const { revision } = world.node.database.status();
+    world.machine.disk.inject({ operation: "write", path: LOG, error: "EIO" });
+    world.put("a");
+    world.until(() => world.fatal !== null);
+    expect(outcomeOf(physical)).toBe("STOPPED maybe=true");
+    const { sizeInUseBytes } = world.node.database.status();
+    world.pass(5 * SECOND);
+    expect(world.node.database.status()).toMatchObject({ revision, sizeInUseBytes });
+    world.close();
+  });
+
   it("that its caller does not wait for goes on", () => {
     const world = withHistory();
     const physical = world.write(compact(2_900, true), { timeoutMs: 1 });

@@ -188,6 +188,7 @@ export function* replaceFile(
   // a power loss can undo the removal of that name alone.
   if (spareBytes === 0) yield* unlinkIfThere(files, temporary);
   const file = yield* openFile(files, temporary, { access: "readwrite", create: "if-missing" });
+  let isOpen = true;
   try {
     // Written before it is cut, so that a spare gives its space to it.
     yield* writeFile(file, 0, bytes);
@@ -195,10 +196,13 @@ export function* replaceFile(
     yield* syncFile(file);
   } catch (error) {
     // A failed sync ends the node: it hears of it now, and not behind a close that waits its turn.
+    isOpen = false;
     file.close(() => {});
     throw error;
+  } finally {
+    // Also when the log has failed elsewhere, and this goes no further.
+    if (isOpen) yield* closeFile(file);
   }
-  yield* closeFile(file);
   yield* renameFile(files, temporary, `${directory}/${name}`);
   yield* syncDirectory(files, directory);
   if (spareBytes > 0) yield* makeSpare(files, temporary, spareBytes);

@@ -155,12 +155,19 @@ export class Releases {
     const removed = segments.splice(0, removable);
     const beginLsn = (segments[0] as LiveSegment).firstLsn;
     for (const { log } of groups.all()) log.forgetBelow(beginLsn);
-    for (const segment of removed) {
-      yield* unlinkFile(files, segment.path);
-      // One after the other: a power loss may keep any of the names whose removal is not synced, and the log that is
-      // found must have no gap.
-      yield* syncDirectory(files, `${directory}/wal`);
-      yield* closeFile(segment.file);
+    let open: LiveSegment[] = [...removed];
+    try {
+      for (const segment of removed) {
+        yield* unlinkFile(files, segment.path);
+        // One after the other: a power loss may keep any of the names whose removal is not synced, and the log that is
+        // found must have no gap.
+        yield* syncDirectory(files, `${directory}/wal`);
+        open = open.slice(1);
+        yield* closeFile(segment.file);
+      }
+    } finally {
+      // The log knows them no more, so nobody else would close them.
+      for (const segment of open) yield* closeFile(segment.file);
     }
   }
 

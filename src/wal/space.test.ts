@@ -276,6 +276,38 @@ describe("a start on a full disk", () => {
   });
 });
 
+describe("a log that fails, at whichever operation of its appends and rolls", () => {
+  for (const operation of ["write", "rename", "syncDir"] as const) {
+    it(`holds no file once it is closed: ${operation}`, () => {
+      let failures = 0;
+      for (let skip = 0; ; skip++) {
+        const lab = new Lab(27, { segmentSizeBytes: 4096 });
+        const wal = lab.create();
+        const fault = lab.machine.disk.inject({
+          operation,
+          path: (name) => /\.wal$|\/wal$/.test(name),
+          error: "EIO",
+          skip,
+        });
+        for (let i = 1; i <= 14; i++) {
+          wal.append([batch(0, 1, i, i, null, 600)], () => {});
+          if (i % 3 === 0) lab.idle(20);
+          // So much is on its way at once that a failure meets all of it at any place.
+          if (i === 9)
+            wal.release(0, { appliedIndex: 8, appliedTerm: 1, olderAppliedIndex: 8 }, () => {});
+          if (i === 9) lab.idle((skip % 7) / 10);
+        }
+        lab.idle(100);
+        if (fault.struck === 0) break;
+        if (wal.failed !== null) failures++;
+        lab.run(wal.close());
+        expect(lab.machine.disk.quiet, `${operation} after ${skip} others`).toBe(true);
+      }
+      expect(failures).toBeGreaterThan(2);
+    });
+  }
+});
+
 describe("a refused start", () => {
   it("closes every file that it opened, whichever segment's header is damaged, and however", () => {
     const lab = new Lab(30, { segmentSizeBytes: 4096 });

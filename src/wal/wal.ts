@@ -565,9 +565,8 @@ export class Wal {
       endLsn: firstLsn,
       chainCrc: this.#chain,
     };
-    yield* this.#syncFrames(old);
-    yield* this.#writeSynced(old.file, this.#offset, encodeFooter(footer));
     const sequence = old.sequence + 1;
+    const path = `${directory}/wal/${segmentName(sequence, firstLsn)}`;
     const header = encodeSegmentHeader({
       identity: this.identity,
       sequence,
@@ -578,11 +577,19 @@ export class Wal {
       damagedToLsn: 0,
       groups,
     });
-    yield* this.#writeSynced(file, 0, header);
-    const path = `${directory}/wal/${segmentName(sequence, firstLsn)}`;
-    yield* renameFile(files, `${directory}/tmp/${NEXT_SEGMENT}`, path);
-    yield* syncDirectory(files, `${directory}/wal`);
-    yield* syncDirectory(files, `${directory}/tmp`);
+    let isNamed = false;
+    try {
+      yield* this.#syncFrames(old);
+      yield* this.#writeSynced(old.file, this.#offset, encodeFooter(footer));
+      yield* this.#writeSynced(file, 0, header);
+      yield* renameFile(files, `${directory}/tmp/${NEXT_SEGMENT}`, path);
+      yield* syncDirectory(files, `${directory}/wal`);
+      yield* syncDirectory(files, `${directory}/tmp`);
+      isNamed = true;
+    } finally {
+      // It is no segment of the log yet, so nobody else would close it.
+      if (!isNamed) yield* closeFile(file);
+    }
     const segment = newSegment(sequence, firstLsn, path, file, header);
     this.#segments.push(segment);
     this.#segment = segment;
@@ -644,6 +651,8 @@ export class Wal {
         if (this.#failed === null || ended) step = io.next(value);
         else {
           ended = true;
+          // It was about to get a file, and will not close what it never got.
+          if (isFile(value)) yield* closeFile(value);
           step = io.return(undefined);
         }
       } catch (error) {
@@ -655,7 +664,10 @@ export class Wal {
 
   /** A write or sync has failed: what it may or may not have left is unknown, so nothing follows it. */
   #fail(cause: unknown): void {
-    if (this.#failed !== null) return;
+    if (this.#failed !== null) {
+      this.#checkSettled();
+      return;
+    }
     if (!(cause instanceof FileError)) throw cause as Error;
     const failed = stopped(cause);
     this.#failed = failed;
@@ -724,4 +736,9 @@ export class Wal {
     this.#settling = this.#settling.filter((waiter) => !ready.includes(waiter));
     for (const { done } of ready) done();
   }
+}
+
+/** Whether an operation gave a file: of all that they give only files can be closed. */
+function isFile(value: unknown): value is File {
+  return typeof value === "object" && value !== null && "close" in value;
 }
