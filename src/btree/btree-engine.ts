@@ -45,7 +45,7 @@ import { type Root, TreeReader } from "./reader.ts";
 import { SpaceMap } from "./space-map.ts";
 import { LiveTree } from "./tree.ts";
 
-/** How many retired pages are freed between two I/O steps. */
+/** How many retired pages are freed, and how many free ones at the end of the file forgotten, between two I/O steps. */
 const FREED_PER_TURN = 8192;
 /** Free pages that stay at the end of a file, so that a checkpoint of deletes finds room on a full disk. */
 const RESERVE_MIN = 64;
@@ -393,7 +393,8 @@ export class BTreeEngine implements Engine {
   /** Gives the free end of the file back to the file system, all but a reserve. */
   *#returnTail(written: number): Io<void> {
     const { freelist } = this.#pager;
-    freelist.shrink(Math.min(RESERVE_MAX, Math.max(RESERVE_MIN, written)));
+    const reserve = Math.min(RESERVE_MAX, Math.max(RESERVE_MIN, written));
+    while (!freelist.shrinkSome(reserve, FREED_PER_TURN)) yield* breathe(this.#file);
     const sizeBytes = freelist.pageCount * PAGE_SIZE;
     if (this.#fileSizeBytes <= sizeBytes) return;
     try {

@@ -168,12 +168,21 @@ export class Freelist {
     return true;
   }
 
-  /** Forgets the free ids at the end of the file, all but `reserve` of them. */
-  shrink(reserve: number): void {
-    let end = this.pageCount;
-    while (end > FIRST_PAGE_ID && this.free.has(end - 1)) end--;
-    for (let id = end + reserve; id < this.pageCount; id++) this.free.delete(id);
-    this.pageCount = Math.min(this.pageCount, end + reserve);
+  /**
+   * Forgets the free ids at the end of the file, all but `reserve` of them, and at most `budget` of them in one call; true
+   * when done. Ids may be given out between two calls.
+   */
+  shrinkSome(reserve: number, budget: number): boolean {
+    const reserved = Math.max(FIRST_PAGE_ID, this.pageCount - reserve);
+    for (let id = this.pageCount - 1; id >= reserved; id--) if (!this.free.has(id)) return true;
+    // With a whole reserve behind it, a free id means that the last one is not needed.
+    for (let forgotten = 0; ; forgotten++) {
+      const before = this.pageCount - 1 - reserve;
+      if (before < FIRST_PAGE_ID || !this.free.has(before)) return true;
+      if (forgotten === budget) return false;
+      this.pageCount--;
+      this.free.delete(this.pageCount);
+    }
   }
 
   #use(id: number): void {
