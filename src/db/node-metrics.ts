@@ -19,8 +19,10 @@ export interface MetricSample {
   readonly value: number;
 }
 
+const MS_PER_SECOND = 1000;
+
 export function metricFamilies(node: Node): readonly MetricFamily[] {
-  const { activity } = node;
+  const { activity, snapshotStats: snapshots } = node;
   const { store, watch, wal } = activity;
   return [
     counter("harmonydb_store_put_total", "Keys set, replayed ones included.", store.puts),
@@ -48,6 +50,19 @@ export function metricFamilies(node: Node): readonly MetricFamily[] {
       "Pages that only scans and snapshots keep.",
       activity.pinnedBytes,
     ),
+    counter("harmonydb_snapshot_made_total", "Snapshots made.", snapshots.made),
+    counter("harmonydb_snapshot_failed_total", "Snapshots that were not made.", snapshots.failed),
+    counter(
+      "harmonydb_snapshot_make_seconds_total",
+      "Time that all snapshots took to be made.",
+      snapshots.durationMs / MS_PER_SECOND,
+    ),
+    gauge(
+      "harmonydb_snapshot_last_make_seconds",
+      "Time that the last snapshot took to be made.",
+      snapshots.lastDurationMs / MS_PER_SECOND,
+    ),
+    gauge("harmonydb_snapshot_last_bytes", "Size of the last snapshot.", snapshots.lastSizeBytes),
     gauge(
       "harmonydb_raft_ready_pending",
       "Readys on their way to the log.",

@@ -24,6 +24,8 @@ export interface NodeOptions {
   /** "disk" (default). "none": everything stays in memory and is gone with the process; no directory is touched. */
   readonly persistence?: "disk" | "none" | undefined;
   readonly checkpoints?: CheckpointTriggers | undefined;
+  /** How many snapshots are kept, from 1; 3 by default. */
+  readonly snapshotsKept?: number | undefined;
   readonly retention?: RetentionSettings | undefined;
   /** Bytes in use at which puts are refused; 0 for none. */
   readonly quotaBytes?: number | undefined;
@@ -38,6 +40,7 @@ export const SEGMENT_DEFAULT_BYTES: number = 64 * 1024 * 1024;
 export const QUOTA_DEFAULT_BYTES: number = 2 * 1024 * 1024 * 1024;
 export const REQUEST_DEFAULT_BYTES: number = 1536 * 1024;
 export const TXN_OPS_DEFAULT = 128;
+export const SNAPSHOTS_KEPT_DEFAULT = 3;
 
 const FSYNC_INTERVAL_MS_MAX = 1000;
 
@@ -52,6 +55,7 @@ export function assertOptions(options: NodeOptions): void {
     maxRequestBytes: options.maxRequestBytes,
     maxTxnOps: options.maxTxnOps,
     requestTimeoutMs: options.requestTimeoutMs,
+    snapshotsKept: options.snapshotsKept,
     ...checkpoints,
     ...retention,
   };
@@ -61,6 +65,7 @@ export function assertOptions(options: NodeOptions): void {
   }
   if (options.heartbeatIntervalMs === 0 || options.electionTimeoutMs === 0)
     throw invalid("heartbeatIntervalMs and electionTimeoutMs are more than 0");
+  if (options.snapshotsKept === 0) throw invalid("snapshotsKept is more than 0");
   if (segmentBytes !== undefined && !(segmentBytes >= 4096 && segmentBytes % 512 === 0))
     throw invalid(`walSegmentBytes is a multiple of 512 from 4096, not ${segmentBytes}`);
   const { fsyncIntervalMs = 0 } = options;

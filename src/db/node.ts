@@ -19,6 +19,7 @@ import type { Durability } from "./database.ts";
 import { endRun } from "./durability.ts";
 import type { DatabaseActivity, KvDatabase } from "./kv-database.ts";
 import type { Outcome } from "./requests.ts";
+import type { SnapshotDone, SnapshotReader, Snapshots, SnapshotStats } from "./snapshots.ts";
 
 /** What a start found and did (requirements S4-50). */
 export interface RecoveryStats {
@@ -79,6 +80,7 @@ export interface NodeParts {
   readonly host: ReplicaHost;
   readonly replica: Replica<Outcome>;
   readonly chores: Chores;
+  readonly snapshots: Snapshots;
   readonly failure: Failure;
 }
 
@@ -147,6 +149,20 @@ export class Node {
     };
   }
 
+  get snapshotStats(): SnapshotStats {
+    return this.#parts.snapshots.stats;
+  }
+
+  /** Makes a snapshot of what is applied now, under `snap/`. */
+  snapshot(done: SnapshotDone): void {
+    this.#parts.snapshots.make(done);
+  }
+
+  /** As `snapshot`, and opens it for reading. */
+  openSnapshot(done: (error: HarmonyError | null, reader: SnapshotReader | null) => void): void {
+    this.#parts.snapshots.open(done);
+  }
+
   /** Makes a checkpoint now. */
   checkpoint(done: (error: HarmonyError | null) => void): void {
     this.#parts.chores.checkpoint(done);
@@ -189,12 +205,13 @@ export class Node {
   }
 
   *#closeSteps(): Io<void> {
-    const { host, chores, wal, engine, votes, lock, env, failure } = this.#parts;
+    const { host, chores, snapshots, wal, engine, votes, lock, env, failure } = this.#parts;
     const { identity, dataDir, durability } = this.#parts;
     const failedBefore = failure.error;
     const closed = new HarmonyError("CLOSED");
     this.database.close(closed);
     chores.stop();
+    snapshots.stop();
     // In a turn of its own: who closes because of a failure may do so from within the write that failed.
     yield callback((done) => env.timers.soon(done));
     yield callback((done) => whenIdle(env, host, done));
@@ -202,6 +219,7 @@ export class Node {
     host.stop(closed);
     this.database.end();
     yield callback((done) => chores.whenQuiet(done));
+    yield callback((done) => snapshots.whenQuiet(done));
     // Not waited for: on a full disk the log drops it at its close, and a commit is found out again anyway.
     if (unsaved.length > 0 && wal.failed === null) wal.append(unsaved, () => {}, { reserve: true });
     let failed: unknown = null;

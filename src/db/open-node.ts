@@ -27,11 +27,13 @@ import {
   type NodeOptions,
   QUOTA_DEFAULT_BYTES,
   REQUEST_DEFAULT_BYTES,
+  SNAPSHOTS_KEPT_DEFAULT,
   TICK_DEFAULT_MS,
   TXN_OPS_DEFAULT,
 } from "./node-options.ts";
 import { GROUP, openStorage, type Storage } from "./open-storage.ts";
 import type { Outcome } from "./requests.ts";
+import { Snapshots } from "./snapshots.ts";
 
 const SECONDS_MS = 1000;
 
@@ -207,6 +209,17 @@ function* startGroup(
     retention: machine.settings,
     onFatal,
   });
+  const snapshots = new Snapshots({
+    env,
+    store: storage.snapshots,
+    engine,
+    machine,
+    replica,
+    wal,
+    clusterId: identity.clusterId,
+    // Without persistence a snapshot is memory, too.
+    keep: durability.mode === "memory" ? 1 : (options.snapshotsKept ?? SNAPSHOTS_KEPT_DEFAULT),
+  });
   host.start();
   chores.start();
   const recovery: RecoveryStats = {
@@ -234,6 +247,7 @@ function* startGroup(
     host,
     replica,
     chores,
+    snapshots,
     failure,
   };
   return new Node(parts, database, recovery, storage.log);

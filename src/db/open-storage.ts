@@ -6,7 +6,15 @@ import { CorruptionError, HarmonyError, writeU64 } from "../base/index.ts";
 import { BTreeEngine, type Engine } from "../btree/index.ts";
 import { type Env, FileError, type Io, listDirectory } from "../env/index.ts";
 import type { ConfState, HardState } from "../raft/index.ts";
-import { decideVote, VoteFile, Wal, type WalIdentity, type WalRecovery } from "../wal/index.ts";
+import { SnapshotStore, takeOver } from "../snapshot/index.ts";
+import {
+  decideVote,
+  type GroupStart,
+  VoteFile,
+  Wal,
+  type WalIdentity,
+  type WalRecovery,
+} from "../wal/index.ts";
 import { decodeCheckpointPayload, encodeCheckpointPayload } from "./checkpoint-payload.ts";
 import {
   assertOursOrEmpty,
@@ -36,6 +44,7 @@ export interface Storage {
   readonly wal: Wal;
   readonly votes: VoteFile;
   readonly engine: Engine;
+  readonly snapshots: SnapshotStore;
   /** As of the newest checkpoint. */
   readonly machine: KvStateMachine;
   /** What the log looked like; null for a new one. */
@@ -84,14 +93,40 @@ export function* openStorage(
     votes = yield* VoteFile.create(env, walOptions, walIdentity);
     opened.push(closeVotes);
   }
-  const { engine, usedOlderMeta } = yield* orMissing(
-    BTreeEngine.open(env.files, dataFile, {
-      fileId: identity.walId,
-      create: isNew ? "if-missing" : "no",
-    }),
-  );
-  opened.push(() => engine.close());
-  const { newest, older } = engine.checkpoints;
+  const snapshots = yield* orMissing(SnapshotStore.open(env, dataDir));
+  let data = yield* openTrees(env, dataFile, identity, isNew);
+  let isDataOpen = true;
+  opened.push(function* () {
+    if (isDataOpen) yield* data.engine.close();
+  });
+  if (wal === null || votes === null) {
+    const start = startOf(data.engine);
+    const found = yield* orMissing(Wal.open(env, walOptions, walIdentity, [start]));
+    opened.push(() => found.wal.close());
+    wal = found.wal;
+    log = found.recovery;
+    const named = wal.snapshot(GROUP);
+    if (named?.installed === true && named.meta.index > start.appliedIndex) {
+      isDataOpen = false;
+      yield* data.engine.close();
+      yield* takeOver(named, {
+        env,
+        store: snapshots,
+        directory: dataDir,
+        group: GROUP,
+        fileId: identity.walId,
+        walLsn: wal.durableLsn,
+        payload: ({ meta, machine }) =>
+          encodeCheckpointPayload({ incarnation: 1, confState: meta.confState, machine }),
+      });
+      data = yield* openTrees(env, dataFile, identity, false);
+      isDataOpen = true;
+    }
+    votes = yield* VoteFile.open(env, walOptions, walIdentity);
+    opened.push(closeVotes);
+  }
+  const { engine, usedOlderMeta } = data;
+  const { newest } = engine.checkpoints;
   const payload =
     newest === null || newest.payload.length === 0
       ? null
@@ -124,20 +159,7 @@ export function* openStorage(
     autoLeave: false,
   };
   assertAlone(durability, confState);
-  const start = {
-    group: GROUP,
-    appliedIndex: newest?.appliedIndex ?? 0,
-    appliedTerm: newest?.appliedTerm ?? 0,
-    olderAppliedIndex: older?.appliedIndex ?? 0,
-  };
-  if (wal === null || votes === null) {
-    const found = yield* orMissing(Wal.open(env, walOptions, walIdentity, [start]));
-    opened.push(() => found.wal.close());
-    wal = found.wal;
-    log = found.recovery;
-    votes = yield* VoteFile.open(env, walOptions, walIdentity);
-    opened.push(closeVotes);
-  }
+  const start = startOf(engine);
   if (isNew) {
     // The settings of a new database are data from its first moment: a later start with other flags must not replay
     // its entries under other rules. VERSION is written last: with it the directory counts as one.
@@ -194,12 +216,37 @@ export function* openStorage(
     wal,
     votes: voteFile,
     engine,
+    snapshots,
     machine,
     log,
     hardState,
     confState,
     incarnation,
     snapshotEntries,
+  };
+}
+
+function* openTrees(
+  env: Env,
+  dataFile: string,
+  identity: Identity,
+  isNew: boolean,
+): Io<{ readonly engine: BTreeEngine; readonly usedOlderMeta: boolean }> {
+  return yield* orMissing(
+    BTreeEngine.open(env.files, dataFile, {
+      fileId: identity.walId,
+      create: isNew ? "if-missing" : "no",
+    }),
+  );
+}
+
+/** What the checkpoints in the data file let the log forget. */
+function startOf({ checkpoints: { newest, older } }: Engine): GroupStart {
+  return {
+    group: GROUP,
+    appliedIndex: newest?.appliedIndex ?? 0,
+    appliedTerm: newest?.appliedTerm ?? 0,
+    olderAppliedIndex: older?.appliedIndex ?? 0,
   };
 }
 

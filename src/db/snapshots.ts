@@ -1,0 +1,295 @@
+/**
+ * Snapshots of a running node: taken at once from a pinned version, written in slices while writes go on, named by a
+ * record in the log, and the oldest ones deleted. One at a time; who asks while one is being made gets the next one,
+ * which is no older than the asking.
+ *
+ *     pin ──▶ file durable ──▶ record durable ──▶ older ones deleted ──▶ done
+ *
+ * A snapshot that fails costs nothing: no room on the disk, a damaged page that was read on the way, the node's end. Only
+ * a record that cannot be written ends the node, for then the log cannot be written.
+ */
+import { assert, HarmonyError } from "../base/index.ts";
+import type { Engine, Version } from "../btree/index.ts";
+import {
+  closeFile,
+  type Env,
+  type File,
+  FileError,
+  type Io,
+  openFile,
+  readFile,
+  runIo,
+} from "../env/index.ts";
+import type { Replica } from "../replica/index.ts";
+import type { SnapshotDescription, SnapshotStore } from "../snapshot/index.ts";
+import type { SnapshotRecord, Wal } from "../wal/index.ts";
+import type { Outcome } from "./requests.ts";
+import type { KvStateMachine } from "./state-machine.ts";
+
+/** A snapshot that was made here, as who asked for it sees it. */
+export interface MadeSnapshot {
+  readonly record: SnapshotRecord;
+  /** Of the state in it. */
+  readonly revision: number;
+}
+
+/** Since the start of the node. */
+export interface SnapshotStats {
+  readonly made: number;
+  readonly failed: number;
+  /** Of the last one. */
+  readonly lastDurationMs: number;
+  readonly lastSizeBytes: number;
+  /** Of all together. */
+  readonly durationMs: number;
+}
+
+export type SnapshotDone = (error: HarmonyError | null, made: MadeSnapshot | null) => void;
+
+interface SnapshotsConfig {
+  readonly env: Env;
+  readonly store: SnapshotStore;
+  readonly engine: Engine;
+  readonly machine: KvStateMachine;
+  readonly replica: Replica<Outcome>;
+  readonly wal: Wal;
+  readonly clusterId: number;
+  /** How many are kept, at least 1. */
+  readonly keep: number;
+}
+
+export class Snapshots {
+  readonly #config: SnapshotsConfig;
+  #isMaking = false;
+  #isStopped = false;
+  #waiting: SnapshotDone[] = [];
+  #whenQuiet: (() => void)[] = [];
+  #stats: SnapshotStats = {
+    made: 0,
+    failed: 0,
+    lastDurationMs: 0,
+    lastSizeBytes: 0,
+    durationMs: 0,
+  };
+
+  constructor(config: SnapshotsConfig) {
+    assert(config.keep >= 1, "the newest snapshot is kept");
+    this.#config = config;
+  }
+
+  get stats(): SnapshotStats {
+    return this.#stats;
+  }
+
+  /** Makes a snapshot of what is applied in this moment. `done` is called once, not in the call itself. */
+  make(done: SnapshotDone): void {
+    if (this.#isOver) {
+      this.#config.env.timers.soon(() => done(this.#over(), null));
+      return;
+    }
+    this.#waiting.push(done);
+    if (!this.#isMaking) this.#next();
+  }
+
+  /** The newest one that the log names; null when there is none. */
+  get latest(): SnapshotRecord | null {
+    return this.#config.wal.snapshot(this.#config.replica.group);
+  }
+
+  /** Makes a snapshot and opens it for reading, before another one can take its place. */
+  open(done: (error: HarmonyError | null, reader: SnapshotReader | null) => void): void {
+    this.make((error, made) => {
+      if (made === null) {
+        done(error, null);
+        return;
+      }
+      const { env, store } = this.#config;
+      runIo(SnapshotReader.open(env, store, made), (failure, reader) => {
+        if (reader === undefined) done(failureOf(failure), null);
+        else done(null, reader);
+      });
+    });
+  }
+
+  /** Ends what is under way; see `whenQuiet`. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** Calls `done` when nothing is under way any more. After `stop`. */
+  whenQuiet(done: () => void): void {
+    assert(this.#isStopped, "only what has been stopped becomes quiet");
+    if (this.#isMaking) this.#whenQuiet.push(done);
+    else done();
+  }
+
+  get #isOver(): boolean {
+    return this.#isStopped || this.#config.replica.stopped !== null;
+  }
+
+  #over(): HarmonyError {
+    return this.#config.replica.stopped ?? new HarmonyError("CLOSED");
+  }
+
+  /** One snapshot for all who wait by now. */
+  #next(): void {
+    const { env, engine, machine, clusterId, replica } = this.#config;
+    const { confState } = replica.raft;
+    const asked = this.#waiting;
+    this.#waiting = [];
+    this.#isMaking = true;
+    const startedAtMs = env.clock.monotonicMs();
+    // In one go: the trees, the index and what the machine says of itself belong together (requirements C16).
+    const version = engine.pin();
+    const description: SnapshotDescription = {
+      clusterId,
+      group: replica.group,
+      meta: { index: machine.appliedIndex, term: machine.appliedTerm, confState },
+      revision: machine.revision,
+      compactRevision: machine.compactRevision,
+      clockMs: machine.clockMs,
+      stateHash: machine.stateHash,
+      createdMs: Math.max(0, Math.floor(env.clock.wallMs())),
+      machine: machine.payload(),
+    };
+    runIo(this.#steps(version, description), (error, record) => {
+      version.release();
+      const durationMs = env.clock.monotonicMs() - startedAtMs;
+      if (record === undefined) {
+        const failure = failureOf(error);
+        this.#stats = { ...this.#stats, failed: this.#stats.failed + 1 };
+        env.log("warn", "snapshot", "a snapshot was not made", { error: failure.message });
+        for (const done of asked) done(failure, null);
+      } else {
+        this.#stats = {
+          made: this.#stats.made + 1,
+          failed: this.#stats.failed,
+          lastDurationMs: durationMs,
+          lastSizeBytes: record.sizeBytes,
+          durationMs: this.#stats.durationMs + durationMs,
+        };
+        const made = { record, revision: description.revision };
+        for (const done of asked) done(null, made);
+      }
+      this.#ended();
+    });
+  }
+
+  #ended(): void {
+    this.#isMaking = false;
+    if (!this.#isOver && this.#waiting.length > 0) {
+      this.#next();
+      return;
+    }
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const done of waiting) done(this.#over(), null);
+    for (const done of this.#whenQuiet.splice(0)) done();
+  }
+
+  *#steps(version: Version, description: SnapshotDescription): Io<SnapshotRecord> {
+    const { store, keep, replica } = this.#config;
+    const { group } = replica;
+    const record = yield* this.#unlessOver(store.create(version, description));
+    yield* this.#record(record);
+    try {
+      yield* store.prune(group, keep, record.fileName);
+    } catch (error) {
+      // The snapshot is made; what should have gone goes with the next one.
+      if (!(error instanceof FileError)) throw error;
+      this.#config.env.log("warn", "snapshot", "an older snapshot could not be deleted", {
+        error: error.message,
+      });
+    }
+    return record;
+  }
+
+  /** Drives `io` until the node ends: then it is told so at its next step, and cleans up after itself. */
+  *#unlessOver<T>(io: Io<T>): Io<T> {
+    let isTold = false;
+    let step = io.next();
+    while (step.done !== true) {
+      try {
+        const value = yield step.value;
+        if (this.#isOver && !isTold) {
+          isTold = true;
+          step = io.throw(this.#over());
+        } else step = io.next(value);
+      } catch (error) {
+        step = io.throw(error);
+      }
+    }
+    return step.value;
+  }
+
+  *#record(snapshot: SnapshotRecord): Io<void> {
+    const { wal, replica } = this.#config;
+    if (this.#isOver) throw this.#over();
+    yield (done) => {
+      wal.append(
+        [{ group: replica.group, entries: [], hardState: null, snapshot }],
+        // Errors of the log travel through an Io as they are; the type of the channel is the file's.
+        (error) => done(error as unknown as FileError | null, undefined),
+        { sync: true, reserve: true },
+      );
+    };
+  }
+}
+
+function failureOf(error: unknown): HarmonyError {
+  if (error instanceof HarmonyError) return error;
+  assert(error instanceof FileError, "making a snapshot fails by files or by what they hold");
+  return new HarmonyError(error.isFull ? "DISK_FULL" : "IO", error.message, { cause: error });
+}
+
+/** A snapshot as bytes that somebody reads at their own pace. Its file may be deleted meanwhile; the bytes stay. */
+export class SnapshotReader {
+  readonly made: MadeSnapshot;
+  readonly #file: File;
+  #offset = 0;
+  #isReading = false;
+  #isClosed = false;
+
+  private constructor(file: File, made: MadeSnapshot) {
+    this.#file = file;
+    this.made = made;
+  }
+
+  static *open(env: Env, store: SnapshotStore, made: MadeSnapshot): Io<SnapshotReader> {
+    const path = store.path(made.record.fileName);
+    return new SnapshotReader(yield* openFile(env.files, path, { access: "read" }), made);
+  }
+
+  /** How many bytes have not been read. */
+  get remaining(): number {
+    return this.made.record.sizeBytes - this.#offset;
+  }
+
+  /** The next bytes, at most `bytesMax`; null at the end. One at a time. */
+  read(
+    bytesMax: number,
+    done: (error: HarmonyError | null, bytes: Uint8Array | null) => void,
+  ): void {
+    assert(!this.#isReading && !this.#isClosed, "one reads at a time, and not after the close");
+    this.#isReading = true;
+    const into = new Uint8Array(Math.min(bytesMax, this.remaining));
+    runIo(readFile(this.#file, this.#offset, into), (error, got = 0) => {
+      this.#isReading = false;
+      if (this.#isClosed) this.#file.close(() => {});
+      if (error !== null) done(failureOf(error), null);
+      else if (got < into.length)
+        done(new HarmonyError("CORRUPT", "a snapshot became shorter"), null);
+      else {
+        this.#offset += got;
+        done(null, got === 0 ? null : into);
+      }
+    });
+  }
+
+  /** Lets go of the file. Again: nothing happens. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    if (!this.#isReading) runIo(closeFile(this.#file), () => {});
+  }
+}
