@@ -23,6 +23,7 @@ export const CLUSTER_MARKS = {
   twoLeaders: "a read is asked of a leader that was deposed",
   followerRead: "a follower answers a read",
   durable: "the durable bytes are looked up",
+  handedOver: "the lead goes to whom it was handed",
 } as const;
 
 export type ClusterMark = (typeof CLUSTER_MARKS)[keyof typeof CLUSTER_MARKS];

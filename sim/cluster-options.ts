@@ -19,6 +19,8 @@ export type ClusterFaults = {
   readonly clockJumps: boolean;
   /** Somebody campaigns although there is a leader. */
   readonly campaigns: boolean;
+  /** Somebody is told to hand over, that its leader is gone, or that a member cannot be reached, be it true or not. */
+  readonly orders: boolean;
 };
 
 export type ClusterOptions = {
@@ -61,6 +63,7 @@ const ALL_FAULTS: ClusterFaults = {
   pauses: true,
   clockJumps: true,
   campaigns: true,
+  orders: true,
 };
 
 const NO_FAULTS: ClusterFaults = {
@@ -74,6 +77,7 @@ const NO_FAULTS: ClusterFaults = {
   pauses: false,
   clockJumps: false,
   campaigns: false,
+  orders: false,
 };
 
 /** Nothing goes wrong: everything has to work, and exactly. */

@@ -46,6 +46,14 @@ export type ClusterStep = { readonly ms: number } & (
       readonly skip: number;
     }
   | { readonly do: "campaign"; readonly node: number; readonly group: number }
+  | {
+      readonly do: "order";
+      readonly node: number;
+      readonly group: number;
+      readonly order: "transfer" | "forget" | "unreachable";
+      /** To whom, or who. */
+      readonly member: number;
+    }
   /** Faults end, and everything must work again. */
   | { readonly do: "heal" }
 );
@@ -220,6 +228,7 @@ export class StepSource {
     if (faults.pauses) kinds.push("pause");
     if (faults.clockJumps) kinds.push("skew");
     if (faults.campaigns) kinds.push("campaign");
+    if (faults.orders && nodes > 1) kinds.push("order");
     if (kinds.length === 0) return { do: "run", ms: this.#anyMs() };
     const ms = this.#shortMs();
     const kind = random.pick(kinds);
@@ -276,6 +285,15 @@ export class StepSource {
         };
       case "campaign":
         return { do: kind, node, group: random.below(groups), ms };
+      case "order":
+        return {
+          do: kind,
+          node,
+          group: random.below(groups),
+          order: random.pick(["transfer", "transfer", "forget", "unreachable"] as const),
+          member: random.between(1, nodes),
+          ms,
+        };
       case "mend":
       case "run":
       case "start":

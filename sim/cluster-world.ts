@@ -65,6 +65,8 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
   #looks = 0;
   #promises = 0;
   #isCut = false;
+  /** To whom each group's lead is being handed, until somebody is elected. */
+  readonly #successors = new Map<number, number>();
   /** After the first step of a calm run; null where a shrunk one begins otherwise. */
   #electionsBefore: number | null = null;
   #healing: { readonly group: number; done: boolean }[] = [];
@@ -249,6 +251,17 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
         });
         return;
       }
+      case "order": {
+        const { group, order, member } = step;
+        this.node(step.node).input((host) => {
+          const raft = this.node(step.node).groups[group]?.raft;
+          if (order === "forget") raft?.forgetLeader();
+          else if (order === "unreachable") raft?.reportUnreachable(member);
+          else if (raft?.transferLeader(member) === "started") this.#successors.set(group, member);
+          host.wake();
+        });
+        return;
+      }
       case "heal":
         this.#heal();
         return;
@@ -382,6 +395,8 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
   }
 
   elected(node: ClusterNode, group: GroupReplica): void {
+    if (this.#successors.get(group.group) === node.id) this.mark(CLUSTER_MARKS.handedOver);
+    this.#successors.delete(group.group);
     this.note(`node ${node.id} leads`, group.term, { group: group.group });
     if (this.#nodes.some((other) => other.isPaused)) this.mark(CLUSTER_MARKS.pausedElection);
   }

@@ -27,8 +27,7 @@ export function plant({ name: bug, file, find, replace }: Mutant, name: string =
   // What a mutant does not run stays out of it.
   const isRun = (path: string): boolean =>
     !/\.(?:d\.ts|map|tsbuildinfo)$/.test(path) &&
-    !/\/src\/(?:server|cli|platform)(?:\/|$)/.test(path) &&
-    !/\/codec\/(?:protobuf|http2)(?:\/|$)/.test(path);
+    !/\/src\/(?:server|cli|platform)(?:\/|$)/.test(path);
   for (const part of ["src", "sim"])
     cpSync(join(DIST, part), join(directory, part), { recursive: true, filter: isRun });
   const path = join(directory, "src", file);

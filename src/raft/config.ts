@@ -27,9 +27,9 @@ export interface RaftConfig {
   /** What the state machine holds already. Entries after it are handed out again. */
   readonly appliedIndex: LogIndex;
   /**
-   * Asked by a leader whose log does not reach a member any more: the newest snapshot that the host can send. It ends
-   * within the log, so that appends can follow it. Null, or absent: there is none now. Then, and when it is
-   * older than the membership of the member, the member shows `needsSnapshot` and is asked again at each heartbeat.
+   * Asked by a leader whose log does not reach a member any more: the newest snapshot that the host can send. Null, or
+   * absent: there is none now. Then, and when it ends before the log begins or is older than the membership of the
+   * member, the member shows `needsSnapshot` and is asked again at each heartbeat.
    */
   readonly latestSnapshot?: (() => SnapshotMeta | null) | undefined;
   /** A follower campaigns after one to two times this many ticks without a leader. */

@@ -577,14 +577,15 @@ export class Raft {
   /** The member does not hold even the last entry that is gone here. */
   #sendSnapshot(to: NodeId, progress: Progress): void {
     const meta = this.#config.latestSnapshot?.() ?? null;
-    // One from before the member joined would leave it outside (and it would refuse that).
-    if (meta === null || !isMemberOf(meta.confState, to)) {
+    // One that ends before the log begins helps nobody. One from before the member joined would leave it outside, and
+    // it would refuse that.
+    if (meta === null || meta.index + 1 < this.log.firstIndex || !isMemberOf(meta.confState, to)) {
       progress.waitForSnapshot();
       return;
     }
     assert(
       meta.index <= this.log.commit && this.log.holds(meta.index, meta.term),
-      "a snapshot is of what is committed here and ends within the log",
+      "a snapshot is of what is committed here",
     );
     this.outbox.snapshot(to, this.#term, meta);
     progress.becomeSnapshot(meta.index);

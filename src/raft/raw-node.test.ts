@@ -288,8 +288,9 @@ describe("snapshots in the contract of a Ready", () => {
     };
     expect(config({ index: 4, term: 1, confState: simpleConf([1]) })).toEqual([]);
     expect(config({ index: 4, term: 1, confState: simpleConf([1, 2]) })).toHaveLength(1);
-    expect(() => config({ index: 3, term: 1, confState: simpleConf([1, 2]) })).toThrow(
-      "ends within the log",
+    expect(config({ index: 3, term: 1, confState: simpleConf([1, 2]) })).toEqual([]);
+    expect(() => config({ index: 5, term: 2, confState: simpleConf([1, 2]) })).toThrow(
+      "committed here",
     );
   });
 });

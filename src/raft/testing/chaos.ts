@@ -313,6 +313,7 @@ export class Chaos {
       for (const node of this.#nodes) {
         // An operator stops who was removed: a node that does not know it may campaign for ever.
         if (isMemberOf(this.#newestConf(), node.id)) node.node.tick();
+        node.advance();
         const { progress } = node.node.status();
         if (progress.some(({ needsSnapshot }) => needsSnapshot)) node.takeCheckpoint();
         for (let readys = 0; node.node.hasReady(); readys++) {
@@ -451,6 +452,7 @@ export class Chaos {
       const conf = node.confAfter.get(entry.index);
       if (conf !== undefined) this.#judgeConf(node, entry.index, conf);
     }
+    assert(ready.mustSync || ready.snapshot === undefined, "a snapshot is synced");
     assert(
       ready.mustSync || ready.messagesAfterPersist.every((m) => m.type !== "vote"),
       "a candidate's own vote is synced",
