@@ -47,6 +47,14 @@ describe("an answer", () => {
     expect(fieldsText(RESPONSE, false)).toContain('"CreateRevision" : 2\n');
   });
 
+  it("of an answer without anything but a header is a table of the header", () => {
+    const header = { cluster_id: 1n, member_id: 2n, revision: 3n, raft_term: 4n };
+    expect(tableText({ header, prev_kv: undefined }, false)).toContain(
+      "| CLUSTER ID | MEMBER ID | REVISION | RAFT TERM |\n",
+    );
+    expect(tableText({ header, deleted: 1n, prev_kvs: [] }, false)).toContain("| DELETED |\n");
+  });
+
   it("is a table whose columns line up", () => {
     expect(
       table(

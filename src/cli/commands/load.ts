@@ -284,8 +284,9 @@ class Load {
   /** A line that is wrong ends the load, unless such lines are to be skipped. */
   #bad(line: number, reason: string): Promise<void> {
     if (this.#flags.skipBadLines !== true) {
+      const goOn = this.#source.state === null ? `--from-line ${line}` : "--resume";
       throw new CommandError(`line ${line} of ${this.#source.path}: ${reason}`, Exit.badInput, [
-        "mend the line and go on with --resume, or pass over lines like it with --skip-bad-lines",
+        `mend the line and go on with ${goOn}, or pass over lines like it with --skip-bad-lines`,
       ]);
     }
     this.#skipped++;

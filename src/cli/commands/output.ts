@@ -69,13 +69,18 @@ function label(name: string): string {
   return JSON.stringify(words.join(""));
 }
 
-/** The rows of the message's list if it has one, or the message itself as one row. */
+/** The rows of the message's list if it has one, or the message itself as one row; its header where it says no more. */
 export function tableText(message: Message, hex: boolean): string {
   const fields = fieldsOf(message);
   const list = fields.find(
     ([, value]) => Array.isArray(value) && value.length > 0 && typeof value[0] === "object",
   );
-  const rows = list === undefined ? [message] : (list[1] as readonly object[]);
+  const header = fields.find(([name]) => name === "header")?.[1] as object | undefined;
+  const says = fields.some(([name, value]) => name !== "header" && value !== undefined);
+  const rows =
+    list !== undefined
+      ? (list[1] as readonly object[])
+      : [says || header === undefined ? message : header];
   const cellsOf = (row: object): readonly Field[] =>
     (row instanceof Uint8Array ? [["key", row] as const] : fieldsOf(row)).filter(
       ([, value]) =>

@@ -1,6 +1,6 @@
 /** Counts the calls of a method, how they end, and how long they take. */
 import type { Metrics, MethodMetrics } from "../http/metrics.ts";
-import type { Method, StreamCall } from "./method.ts";
+import type { Method, StreamCall, StreamHandler, StreamListener } from "./method.ts";
 import { GrpcCode, type GrpcStatus } from "./status.ts";
 
 /** gRPC's names of the codes, as its own libraries label them. */
@@ -29,7 +29,7 @@ export function measured(method: Method, metrics: Metrics): Method {
   const [, service = "", name = ""] = method.path.split("/");
   const counts = metrics.method(service, name, TYPES[method.kind]);
   if (method.kind !== "unary")
-    return { ...method, open: (call) => method.open(measuredStream(call, counts)) };
+    return { ...method, open: (call) => measuredStream(method.open, call, counts) };
   return {
     ...method,
     handle: (request, call, reply) => {
@@ -43,11 +43,20 @@ export function measured(method: Method, metrics: Metrics): Method {
   };
 }
 
-function measuredStream(call: StreamCall, counts: MethodMetrics): StreamCall {
+/** A stream ends with what its service says, or with its client's leaving: that is heard from the listener. */
+function measuredStream(
+  open: StreamHandler,
+  call: StreamCall,
+  counts: MethodMetrics,
+): StreamListener {
   counts.started++;
   const startedMs = performance.now();
   let isOver = false;
-  return {
+  const over = (name: string): void => {
+    if (!isOver) counts.end(name, (performance.now() - startedMs) / 1000);
+    isOver = true;
+  };
+  const listener = open({
     timeoutMs: call.timeoutMs,
     signal: call.signal,
     metadata: (name) => call.metadata(name),
@@ -57,9 +66,16 @@ function measuredStream(call: StreamCall, counts: MethodMetrics): StreamCall {
     },
     whenWritable: (next) => call.whenWritable(next),
     end: (status) => {
-      if (!isOver) counts.end(nameOf(status), (performance.now() - startedMs) / 1000);
-      isOver = true;
+      over(nameOf(status));
       call.end(status);
+    },
+  });
+  return {
+    message: (request, done) => listener.message(request, done),
+    halfClosed: () => listener.halfClosed(),
+    closed: () => {
+      over("Canceled");
+      listener.closed();
     },
   };
 }

@@ -5,7 +5,7 @@ import { HarmonyError } from "../../base/index.ts";
 import type { DatabaseStatus, MetricFamily } from "../../db/index.ts";
 import { FakeDatabase } from "../grpc/fake-database.suite.ts";
 import { measured } from "../grpc/measured.ts";
-import type { Call } from "../grpc/method.ts";
+import type { Call, StreamCall } from "../grpc/method.ts";
 import { GrpcCode } from "../grpc/status.ts";
 import { type HttpListener, listenHttp } from "./http-server.ts";
 import { Metrics } from "./metrics.ts";
@@ -242,6 +242,43 @@ describe("the HTTP listener", () => {
     expect(body).toContain(`grpc_server_handled_total{${of},grpc_code="OK"} 2\n`);
     expect(body).toContain(`grpc_server_handled_total{${of},grpc_code="NotFound"} 1\n`);
     expect(body).toContain(`grpc_server_handling_seconds_count{${of}} 3\n`);
+  });
+
+  it("counts streams that are open, and the leaving of a client as an end", async () => {
+    const { url, metrics } = await start();
+    const ended: string[] = [];
+    const method = measured(
+      {
+        kind: "bidi",
+        path: "/etcdserverpb.Watch/Watch",
+        open: (call) => ({
+          message: (_, done) => done(),
+          halfClosed: () => call.end(null),
+          closed: () => ended.push("closed"),
+        }),
+      },
+      metrics,
+    );
+    if (method.kind !== "bidi") throw new Error("it stays what it is");
+    const call: StreamCall = {
+      metadata: () => undefined,
+      send: () => {},
+      isWritable: true,
+      whenWritable: (next) => next(),
+      end: () => {},
+    };
+    const [leaves, ends, stays] = [method.open(call), method.open(call), method.open(call)];
+    stays.message(new Uint8Array(), () => ended.push("taken"));
+    leaves.closed();
+    ends.halfClosed();
+    ends.closed();
+    expect(ended).toEqual(["taken", "closed", "closed"]);
+    const { body } = await get(`${url}/metrics`);
+    const of =
+      'grpc_service="etcdserverpb.Watch",grpc_method="Watch",grpc_type="bidi_stream",grpc_code';
+    expect(body).toContain("harmonydb_watch_streams 1\n");
+    expect(body).toContain(`grpc_server_handled_total{${of}="Canceled"} 1\n`);
+    expect(body).toContain(`grpc_server_handled_total{${of}="OK"} 1\n`);
   });
 
   it("only reads: other methods are refused, and HEAD has no body", async () => {
