@@ -23,6 +23,8 @@ const ROUND: readonly ProfileName[] = [
   "raft",
   "cluster",
 ];
+/** Said first. A copy that does not even start has found nothing. */
+export const HUNT_BEGINS = "the hunt begins";
 /** The tries are as far apart as this, so that no two of them play the same seed. */
 const SEEDS_PER_TRY = 10_000_000;
 

@@ -19,7 +19,7 @@ import {
 import { SCENARIOS } from "./enumerate.ts";
 import { runExhaustive } from "./exhaustive.ts";
 import { decodeFixture } from "./fixture.ts";
-import { hunt } from "./hunt.ts";
+import { hunt, HUNT_BEGINS } from "./hunt.ts";
 import { keep, noteFailures } from "./keep.ts";
 import { type AnyWorld, playScript } from "./play.ts";
 import { PROFILES, type ProfileName, RARE_PATHS, WORLDS } from "./profiles.ts";
@@ -53,6 +53,7 @@ async function main(command: Command): Promise<number> {
       print(USAGE);
       return 0;
     case "hunt":
+      print(HUNT_BEGINS);
       hunt(command.seconds, command.first, command.tries, (found) => print(JSON.stringify(found)));
       return 0;
     case "exhaustive":

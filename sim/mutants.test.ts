@@ -1,6 +1,8 @@
+import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { MUTANTS, REVERTED } from "./mutants.ts";
+import { type Mutant, MUTANTS, REVERTED } from "./mutants.ts";
+import { plant } from "./plant.ts";
 
 /** `npm test` builds first, so this is the code that `npm run sim:mutations` changes. */
 const BUILT = new URL("../dist/src/", import.meta.url);
@@ -13,6 +15,14 @@ describe("planted bugs", () => {
     });
     expect(places.filter(({ count }) => count !== 1)).toEqual([]);
   });
+
+  it("leave a copy that starts: one that does not would count as found", () => {
+    const planted = plant(MUTANTS[0] as Mutant, "does-it-start");
+    const args = [planted.main, "--profile", "storage", "--seeds", "0"];
+    const { status, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+    planted.remove();
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+  }, 60_000);
 
   it("have names of their own and really change something", () => {
     expect(new Set(MUTANTS.map(({ name }) => name)).size).toBe(MUTANTS.length);

@@ -1,10 +1,10 @@
 /**
  * `npm run sim:mutations`: plants each bug of `mutants.ts` in a copy of the built code and lets the simulator look for
- * it with its general checks, several times with seeds of its own. Prints the table; `--write` puts it into
- * docs/reliability.md.
+ * it with its general checks, several times with seeds of its own. Prints a line for each; `--write` puts each into the
+ * table of docs/reliability.md as soon as it is known, and leaves the rows of bugs that were not looked for as they are.
  *
  *     --only name      one of them
- *     --layer layer    those of one layer
+ *     --layer layers   those of one layer, or of several with commas
  *     --tries N        how often each is looked for (default 20)
  *     --seconds N      how long at most in one try (default 300)
  *     --budget N       no new try of a bug after so many seconds (default 600)
@@ -16,8 +16,9 @@ import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
-import type { HuntResult } from "./hunt.ts";
+import { HUNT_BEGINS, type HuntResult } from "./hunt.ts";
 import { type Mutant, MUTANTS } from "./mutants.ts";
+import { withRows } from "./mutation-table.ts";
 import { plant, projectPath } from "./plant.ts";
 import { YOUNG_MEMORY_FLAG } from "./threads.ts";
 
@@ -27,8 +28,6 @@ interface Row {
 }
 
 const DOCUMENT = projectPath("docs", "reliability.md");
-const BEGIN = "<!-- begin: npm run sim:mutations -- --write -->";
-const END = "<!-- end -->";
 /** On top of the time for a try: starting, and the seed that is under way. */
 const GRACE_MS = 30_000;
 
@@ -50,7 +49,7 @@ const [triesMax, secondsMax, budgetSeconds] = [values.tries, values.seconds, val
 const chosen = MUTANTS.filter(
   ({ name, layer }) =>
     (values.only === undefined || name === values.only) &&
-    (values.layer === undefined || layer === values.layer),
+    (values.layer === undefined || values.layer.split(",").includes(layer)),
 );
 
 // Whoever reads the table may stop reading.
@@ -62,6 +61,7 @@ await Promise.all(
     for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
       const row = { mutant, tries: await lookFor(mutant) };
       rows.push(row);
+      if (values.write === true) writeRow(row);
       if (values.json !== true) process.stdout.write(`${line(row)}\n`);
     }
   }),
@@ -73,7 +73,6 @@ else
   process.stdout.write(
     `${rows.length} planted, ${rows.length - missed.length} found in every try${missed.length === 0 ? "" : `, not always: ${missed.map(({ mutant }) => mutant.name).join(", ")}`}\n`,
   );
-if (values.write === true) writeTable();
 process.exitCode = missed.length === 0 && rows.length > 0 ? 0 : 1;
 
 async function lookFor(mutant: Mutant): Promise<HuntResult[]> {
@@ -95,11 +94,12 @@ function hunt(main: string, first: number, spentMs: number): Promise<HuntResult[
     const results: HuntResult[] = [];
     const args = [YOUNG_MEMORY_FLAG, main, "--hunt", String(secondsMax), "--first", String(first)];
     const child = spawn(process.execPath, [...args, "--tries", String(triesMax - first)], {
-      stdio: ["ignore", "pipe", "ignore"],
+      stdio: ["ignore", "pipe", "inherit"],
     });
     const startedMs = performance.now();
     let heardMs = startedMs;
     let isOver = false;
+    let hasBegun = false;
     const watch = setInterval(() => {
       const nowMs = performance.now();
       if (nowMs - heardMs > secondsMax * 1000 + GRACE_MS) child.kill("SIGKILL");
@@ -110,11 +110,16 @@ function hunt(main: string, first: number, spentMs: number): Promise<HuntResult[
     }, 500);
     createInterface({ input: child.stdout }).on("line", (text) => {
       heardMs = performance.now();
-      results.push(JSON.parse(text) as HuntResult);
+      if (text === HUNT_BEGINS) hasBegun = true;
+      else results.push(JSON.parse(text) as HuntResult);
     });
     child.on("error", reject);
     child.on("close", () => {
       clearInterval(watch);
+      if (!hasBegun) {
+        reject(new Error(`${main} does not start`));
+        return;
+      }
       if (!isOver && first + results.length < triesMax)
         results.push({
           caught: true,
@@ -167,19 +172,12 @@ function line(row: Row): string {
   return `${row.mutant.layer.padEnd(8)} ${row.mutant.name.padEnd(48)} found in ${found}, median ${cost}, by ${by}: ${check.slice(0, 90)}`;
 }
 
-function writeTable(): void {
-  const table = [
-    "| layer | planted bug | what it breaks | found | mostly by | check that found it | median cost |",
-    "|---|---|---|---|---|---|---|",
-    ...rows.map((row) => {
-      const { found, by, check, median: cost } = summary(row);
-      const { layer, name, why } = row.mutant;
-      return `| ${layer} | ${name} | ${why} | ${found} | ${by} | ${check.replaceAll("|", "\\|").replaceAll("\n", " ").slice(0, 90)} | ${cost} |`;
-    }),
-  ].join("\n");
+/** After each bug, so that a run that is stopped keeps what it has found out. */
+function writeRow(row: Row): void {
+  const { layer, name, why } = row.mutant;
+  const { found, by, check, median: cost } = summary(row);
+  const names = MUTANTS.map((mutant) => mutant.name);
   const text = readFileSync(DOCUMENT, "utf8");
-  const from = text.indexOf(BEGIN);
-  const to = text.indexOf(END, from);
-  if (from < 0 || to < 0) throw new Error(`${DOCUMENT} has no place for the table`);
-  writeFileSync(DOCUMENT, `${text.slice(0, from + BEGIN.length)}\n\n${table}\n\n${text.slice(to)}`);
+  const rows = [{ layer, name, why, found, by, check, cost }];
+  writeFileSync(DOCUMENT, withRows(text, rows, names));
 }
