@@ -56,11 +56,13 @@ function readKeys(store: Store, request: RangeRequest): RangeResponse {
   const { key } = request;
   const end = upperEnd(request);
   const at = revisionOf(request);
-  const count = view.count(key, end, at);
-  if (count === 0 || request.countOnly)
+  const isCounted = request.uncounted !== true || request.countOnly;
+  const count = isCounted ? view.count(key, end, at) : 0;
+  if (isCounted && (count === 0 || request.countOnly))
     return { kind: "range", revision, kvs: [], more: false, count };
 
-  const limit = request.limit > 0 ? Math.min(request.limit, count) : count;
+  const most = isCounted ? count : Number.MAX_SAFE_INTEGER;
+  const limit = request.limit > 0 ? Math.min(request.limit, most) : most;
   const isByKey = request.sortTarget === "key";
   const isDescending = request.sortOrder === "descend";
   // History has no way backwards, so an old revision is read forwards and turned round.

@@ -50,6 +50,11 @@ export interface RangeRequest extends KeyRange {
   readonly serializable: boolean;
   readonly keysOnly: boolean;
   readonly countOnly: boolean;
+  /**
+   * Nobody asks how many keys there are, and `count` of the answer is 0. At an older revision, and only there, to count
+   * costs a look at all that has happened since, for each page again.
+   */
+  readonly uncounted?: boolean;
   /** 0 turns each of these filters off. */
   readonly minModRevision: number;
   readonly maxModRevision: number;
@@ -140,7 +145,7 @@ export interface RangeResponse {
   readonly kvs: readonly KeyValue[];
   /** The limit cut something. */
   readonly more: boolean;
-  /** All keys in the range at that revision, whatever limit and filters say. */
+  /** All keys in the range at that revision, whatever limit and filters say; 0 when it is `uncounted`. */
   readonly count: number;
 }
 

@@ -296,6 +296,7 @@ describe("harmonydb.v1.Native", () => {
       limit: 1000,
       revision: 3,
       serializable: false,
+      uncounted: true,
     });
     const page = wire.ScanResponse.decode((answer as Answer).response);
     expect(page.kvs.map(({ key }) => key[0])).toEqual([1, 2, 3, 4]);

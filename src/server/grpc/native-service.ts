@@ -224,6 +224,8 @@ export function nativeService(
           rangeEnd: range_end,
           limit: Math.min(Number(limit), SCAN_KEYS_MAX),
           revision: Number(revision),
+          // Who goes on with a scan knows from its first page how much there is.
+          uncounted: revision > 0n,
         },
         call,
         context.answer<RangeResponse | Refusal>(reply, (page) => scanResponse(page, clockMs())),

@@ -233,7 +233,10 @@ export interface ScanResponse {
   kvs: KeyValue[];
   /** Keys are left beyond the last one. */
   more: boolean;
-  /** All keys in the range at that revision. */
+  /**
+   * All keys in the range; 0 where the request names a revision, since to count
+   * an older one takes as long as all that has happened since.
+   */
   count: bigint;
 }
 
