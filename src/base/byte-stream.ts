@@ -7,6 +7,7 @@
  */
 import { assert } from "./assert.ts";
 import { EMPTY_BYTES } from "./bytes.ts";
+import { ownBytes } from "./own-bytes.ts";
 
 const TWO_31 = 0x8000_0000;
 /** The longest varint of a safe integer: 53 bits in groups of seven. */
@@ -70,7 +71,7 @@ export class ByteWriter {
   }
 
   copy(): Uint8Array {
-    return this.#buffer.slice(0, this.#length);
+    return ownBytes(this.view());
   }
 
   #reserve(moreBytes: number): void {

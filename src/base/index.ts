@@ -32,4 +32,5 @@ export {
   HarmonyError,
   type Reaction,
 } from "./errors.ts";
+export { ownBytes, setChunkMaker } from "./own-bytes.ts";
 export { hash32, Random } from "./random.ts";

@@ -56,6 +56,8 @@ const MOVE_FREE_MIN = 256;
 const MOVE_LEAVES = 1024;
 const MOVE_LEAVES_PER_TURN = 32;
 const SLAB_SIZE_BYTES: number = 4 * 1024 * 1024;
+/** Places in memory that stay free: one for so many pages, and at least a slab. */
+const SPARE_SLOTS_SHIFT = 6;
 
 export interface BTreeOptions {
   /** Whose file it is: cluster, member and group, at most 32 bytes. A file with another identity is refused. */
@@ -204,6 +206,7 @@ export class BTreeEngine implements Engine {
       bytesTotal: this.#fileSizeBytes,
       dirtyBytes: dirty.size * PAGE_SIZE,
       pinnedBytes: (freelist.heldCount - held) * PAGE_SIZE,
+      memoryBytes: this.#pager.memoryBytes,
     };
   }
 
@@ -227,15 +230,14 @@ export class BTreeEngine implements Engine {
       throw new HarmonyError("STOPPED", what, { cause: this.#failure });
     }
     this.#checkpointing = true;
-    // Branches wait for the CRCs of their children: as with a reader, no page may leave the memory meanwhile.
-    pager.versions++;
+    pager.beginWriting();
     try {
       yield* this.#writeCheckpoint({ ...meta, payload: meta.payload.slice() });
     } catch (error) {
       if (!(error instanceof FileError && error.isFull)) this.#failure = error;
       throw error;
     } finally {
-      pager.versions--;
+      pager.endWriting();
       this.#checkpointing = false;
     }
   }
@@ -272,6 +274,7 @@ export class BTreeEngine implements Engine {
     yield* this.#succeed({ meta, pin: captured.pin });
     yield* this.#returnTail(captured.dirty.size);
     yield* this.#moveDown();
+    yield* this.#returnMemory();
   }
 
   *#wipeTornMeta(): Io<void> {
@@ -368,10 +371,10 @@ export class BTreeEngine implements Engine {
       epoch: pin.epoch,
       pageCount,
       checkpoint,
-      // A root in memory was written just now or before: its header has the CRC.
+      // A root that was written just now has another CRC than it had at the capture.
       trees: roots.map((root) => ({
         ...root,
-        crc: root.id !== 0 && pager.slotOf[root.id] !== 0 ? pager.crcOf(root.id) : root.crc,
+        crc: root.id === 0 ? root.crc : pager.crcNow(root.id, root.crc),
       })),
       map,
     };
@@ -403,6 +406,21 @@ export class BTreeEngine implements Engine {
     } catch (error) {
       // The checkpoint is complete; a file system that needs room to give room back is asked again next time.
       if (!(error instanceof FileError && error.isFull)) throw error;
+    }
+  }
+
+  /**
+   * While a checkpoint is written, pages that change before their turn have two places in memory. What was not needed
+   * since the checkpoint before is given back, and some of it kept for the next pages.
+   */
+  *#returnMemory(): Io<void> {
+    const pager = this.#pager;
+    const needed = pager.takePeak() - pager.inMemory;
+    const spare = Math.max(needed, pager.slabMask + 1, pager.inMemory >>> SPARE_SLOTS_SHIFT);
+    while (pager.releaseSlab(spare)) {
+      // Whoever still had a place in a tree has to look for it again.
+      for (const root of this.#roots) root.changes++;
+      yield* breathe(this.#file);
     }
   }
 

@@ -10,20 +10,19 @@ import { type File, type FileError, fileSize, type Io, writeFully } from "../env
 import {
   cellCount,
   PAGE_SIZE,
-  pageCrc,
   pageId,
   pageLevel,
   pageType,
   TYPE_BRANCH,
   TYPE_LEAF,
 } from "./layout.ts";
-import { cellAt, childId, setChildCrc } from "./node.ts";
+import { cellAt, childCrc, childId, setChildCrc } from "./node.ts";
 import type { PageSet } from "./page-set.ts";
 import type { Pager } from "./pager.ts";
 
 const PAGES_PER_WRITE = 64;
 
-/** Writes every page of `dirty`, which is pinned: none of them changes or goes meanwhile. Does not sync. */
+/** Writes every page of `dirty`, which is pinned: none of them changes, or goes before it is written. Does not sync. */
 export function* writePages(file: File, pager: Pager, dirty: PageSet): Io<void> {
   const batch = new Batch(pager, Math.min(PAGES_PER_WRITE, dirty.size));
   const branches: number[][] = [];
@@ -61,7 +60,7 @@ export function* breathe(file: File): Io<void> {
   yield* fileSize(file);
 }
 
-/** Each child in memory has its CRC in its header, as of its last write or read; of the others the cell knows it. */
+/** The pager knows the CRCs of children that were written or read since the branch was; of the others the cell does. */
 function fillChildCrcs(pager: Pager, id: number): void {
   const slot = pager.slotOfLoaded(id);
   const b = pager.slab(slot);
@@ -69,8 +68,7 @@ function fillChildCrcs(pager: Pager, id: number): void {
   const count = cellCount(b, base);
   for (let i = 0; i < count; i++) {
     const cell = cellAt(b, base, i);
-    const child = pager.slotOf[childId(b, cell)] as number;
-    if (child !== 0) setChildCrc(b, cell, pageCrc(pager.slab(child), pager.base(child)));
+    setChildCrc(b, cell, pager.crcNow(childId(b, cell), childCrc(b, cell)));
   }
 }
 
@@ -98,6 +96,7 @@ class Batch {
     assert(pageId(b, base) === id, "a page goes to the place that it names");
     this.#buffer.set(b.subarray(base, base + PAGE_SIZE), this.#ids.length * PAGE_SIZE);
     this.#ids.push(id);
+    this.#pager.wrote(id);
   }
 
   /** Writes all runs at the same time and waits for all of them; the first error counts. */

@@ -73,6 +73,8 @@ export interface EngineStats {
    * checkpoint's until two more have come.
    */
   readonly pinnedBytes: number;
+  /** What pages take in memory, with the places that are free. */
+  readonly memoryBytes: number;
 }
 
 export interface Engine {

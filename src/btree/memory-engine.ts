@@ -223,7 +223,13 @@ export class MemoryEngine implements Engine {
       for (const key of entries.keys) bytes += key.length;
       for (const value of entries.values) bytes += value.length;
     }
-    return { bytesInUse: bytes, bytesTotal: bytes, dirtyBytes: 0, pinnedBytes: 0 };
+    return {
+      bytesInUse: bytes,
+      bytesTotal: bytes,
+      dirtyBytes: 0,
+      pinnedBytes: 0,
+      memoryBytes: bytes,
+    };
   }
 
   get checkpoints(): {

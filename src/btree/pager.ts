@@ -6,9 +6,10 @@
  *
  * A page is addressed as (bytes, base): the slab and the offset in it. Both stay good until the page is retired.
  *
- * Invariants: a page that is not in memory is on disk as its parent knows it; a page born after the last checkpoint
- * is in `dirty` and in memory; while a reader holds a version no page leaves the memory, for the reader may hold a
- * view into it.
+ * Invariants: a page that is not in memory is on disk as its parent knows it, or as `crcNow` says while a checkpoint
+ * is being written; a page born after the last checkpoint is in `dirty` and in memory, or belongs to the checkpoint
+ * being written and leaves the memory no earlier than it has gone into a write; while a reader holds a version no page
+ * leaves the memory, for the reader may hold a view into it.
  */
 import { assert, CorruptionError, readU32 } from "../base/index.ts";
 import type { File } from "../env/index.ts";
@@ -22,6 +23,7 @@ import {
   PAGE_SIZE,
   pageCrc,
   pageEpoch,
+  pageId,
   type PageExpectation,
   pageProblem,
   sealPage,
@@ -55,6 +57,10 @@ export class Pager {
   durableEpoch = -1;
   /** How many versions are held by readers. */
   versions = 0;
+  /** Of the checkpoint being written: pages that have gone into a write, whose memory it needs no more. */
+  #written: PageSet = new PageSet();
+  /** Of pages that left the memory while a checkpoint is being written: its branches may not know their CRCs yet. */
+  #leftCrcs: Map<number, number> | null = null;
   /** Set while trees are being changed. Found set at the next call, it says that a change was cut off by an error. */
   changing = false;
   closed = false;
@@ -74,6 +80,8 @@ export class Pager {
   readonly #smallSlabs: number;
   #freeSlots: Uint32Array = new Uint32Array(16);
   #freeSlotCount = 0;
+  /** The most pages that were in memory at one time since the last call of `takePeak`. */
+  #peak = 0;
 
   constructor(file: File, tag: number, slabSizeBytes: number) {
     const pages = slabSizeBytes >>> PAGE_SHIFT;
@@ -176,8 +184,8 @@ export class Pager {
 
   /** A new page in the present epoch, its body zeros. Returns its id. */
   newPage(type: number, level: number): number {
-    const id = this.#allocate();
-    const slot = this.slotOf[id] as number;
+    const slot = this.#takeSlot();
+    const id = this.#allocate(slot);
     const b = this.slab(slot);
     const base = this.base(slot);
     b.fill(0, base, base + PAGE_SIZE);
@@ -185,28 +193,43 @@ export class Pager {
     return id;
   }
 
-  /** A copy of a page in the present epoch; the original is retired. Returns the id of the copy. */
+  /**
+   * A copy of a page in the present epoch; the original is retired. Returns the id of the copy. When nobody needs the
+   * original in memory, its place becomes that of the copy and no byte is moved.
+   */
   copyPage(id: number): number {
     const source = this.slotOfLoaded(id);
-    const copy = this.#allocate();
-    const slot = this.slotOf[copy] as number;
-    const b = this.slab(slot);
-    const base = this.base(slot);
-    const from = this.base(source);
-    b.set(this.slab(source).subarray(from, from + PAGE_SIZE), base);
-    setPageId(b, base, copy);
-    this.retire(id);
+    const birth = this.epochOf[source] as number;
+    if (this.#isNeeded(id, birth)) {
+      const copy = this.#allocate(this.#takeSlot());
+      const slot = this.slotOf[copy] as number;
+      const from = this.base(source);
+      const base = this.base(slot);
+      this.slab(slot).set(this.slab(source).subarray(from, from + PAGE_SIZE), base);
+      setPageId(this.slab(slot), base, copy);
+      this.retire(id);
+      return copy;
+    }
+    this.#left(id, source);
+    const copy = this.#allocate(source);
+    setPageId(this.slab(source), this.base(source), copy);
+    this.freelist.retire(id, birth);
     return copy;
   }
 
-  #allocate(): number {
+  /** Whether a page that the present state gives up must stay in memory: for a reader, or until it is written. */
+  #isNeeded(id: number, birth: number): boolean {
+    return this.versions > 0 || (birth > this.durableEpoch && !this.#written.has(id));
+  }
+
+  /** A new id for what is, or will be, in `slot`. */
+  #allocate(slot: number): number {
     const id = this.freelist.allocate();
     if (id >= this.slotOf.length) {
       const grown = new Uint32Array(Math.max(id + 1, this.slotOf.length * 2));
       grown.set(this.slotOf);
       this.slotOf = grown;
     }
-    const slot = this.#takeSlot();
     this.slotOf[id] = slot;
     this.epochOf[slot] = this.epoch;
     this.dirty.add(id);
@@ -226,8 +249,26 @@ export class Pager {
     const birth = slot === 0 ? 0 : (this.epochOf[slot] as number);
     this.dirty.delete(id);
     if (this.freelist.retire(id, birth)) return;
-    // Only the metas see it, and on disk: its memory is of no more use.
-    if (slot !== 0 && this.versions === 0 && birth <= this.durableEpoch) this.#forget(id);
+    // Only checkpoints see it, and on disk: its memory is of no more use.
+    if (slot !== 0 && !this.#isNeeded(id, birth)) this.#forget(id);
+  }
+
+  get memoryBytes(): number {
+    let sizeBytes = 0;
+    for (const { length } of this.slabs) sizeBytes += length;
+    return sizeBytes;
+  }
+
+  /** How many pages are in memory. */
+  get inMemory(): number {
+    return this.#slotCount - this.#freeSlotCount;
+  }
+
+  /** The most pages that were in memory at one time since the last call. */
+  takePeak(): number {
+    const peak = this.#peak;
+    this.#peak = this.inMemory;
+    return peak;
   }
 
   /** For a walk over a whole file: the page is read again when it is needed again. */
@@ -248,6 +289,28 @@ export class Pager {
     return pageCrc(this.slab(slot), this.base(slot));
   }
 
+  /** From now on a checkpoint is being written. */
+  beginWriting(): void {
+    this.#leftCrcs = new Map();
+  }
+
+  /** The page has gone into a write: where the present state has given it up already, so does the memory. */
+  wrote(id: number): void {
+    this.#written.add(id);
+    if (this.versions === 0 && !this.freelist.used.has(id)) this.#forget(id);
+  }
+
+  /** It is written, or has failed. */
+  endWriting(): void {
+    this.#leftCrcs = null;
+    this.#written = new PageSet();
+  }
+
+  /** The CRC of a page as of its last `seal` or read; `known` is that of its parent, which counts for one on disk. */
+  crcNow(id: number, known: number): number {
+    return this.slotOf[id] === 0 ? (this.#leftCrcs?.get(id) ?? known) : this.crcOf(id);
+  }
+
   /** Finishes a page that will not change before it is written. Returns its CRC. */
   seal(id: number): number {
     const slot = this.slotOfLoaded(id);
@@ -257,11 +320,17 @@ export class Pager {
   #forget(id: number): void {
     const slot = this.slotOf[id] as number;
     if (slot === 0) return;
-    this.slotOf[id] = 0;
+    this.#left(id, slot);
     this.#giveSlot(slot);
   }
 
+  #left(id: number, slot: number): void {
+    this.#leftCrcs?.set(id, pageCrc(this.slab(slot), this.base(slot)));
+    this.slotOf[id] = 0;
+  }
+
   #takeSlot(): number {
+    if (this.inMemory >= this.#peak) this.#peak = this.inMemory + 1;
     if (this.#freeSlotCount > 0) return this.#freeSlots[--this.#freeSlotCount] as number;
     if (this.#nextSlot >= this.#slotsEnd) this.#addSlab();
     this.#slotCount++;
@@ -284,9 +353,47 @@ export class Pager {
     this.#slotsEnd = index * whole + pages;
   }
 
+  /**
+   * Gives the last slab back when its pages find room in the others and `spare` slots stay free. True: it is gone.
+   * Pages move, so nobody may hold a view or a cursor.
+   */
+  releaseSlab(spare: number): boolean {
+    const last = this.slabs.length - 1;
+    const first = last * (this.slabMask + 1);
+    const isKept = this.versions > 0 || last < this.#smallSlabs;
+    if (isKept || this.#freeSlotCount < spare) return false;
+    const free = this.#freeSlots.subarray(0, this.#freeSlotCount);
+    const isFree = new Uint8Array(this.#nextSlot - first);
+    for (const slot of free) if (slot >= first) isFree[slot - first] = 1;
+    const staying = free.filter((slot) => slot < first);
+    const moving = this.#nextSlot - first - (free.length - staying.length);
+    if (staying.length < moving + spare) return false;
+    let left = staying.length;
+    for (let slot = first; slot < this.#nextSlot; slot++) {
+      if (isFree[slot - first] === 0) this.#movePage(slot, staying[--left] as number);
+    }
+    this.#slotCount -= this.#nextSlot - first;
+    this.#freeSlots = staying.slice();
+    this.#freeSlotCount = left;
+    this.slabs.pop();
+    this.#nextSlot = first;
+    this.#slotsEnd = first;
+    return true;
+  }
+
+  #movePage(from: number, to: number): void {
+    const source = this.slab(from);
+    const at = this.base(from);
+    const id = pageId(source, at);
+    assert(this.slotOf[id] === from, "a slot holds the page whose id it names");
+    this.slab(to).set(source.subarray(at, at + PAGE_SIZE), this.base(to));
+    this.epochOf[to] = this.epochOf[from] as number;
+    this.slotOf[id] = to;
+  }
+
   #giveSlot(slot: number): void {
     if (this.#freeSlotCount === this.#freeSlots.length) {
-      const grown = new Uint32Array(this.#freeSlots.length * 2);
+      const grown = new Uint32Array(Math.max(16, this.#freeSlots.length * 2));
       grown.set(this.#freeSlots);
       this.#freeSlots = grown;
     }

@@ -71,6 +71,33 @@ describe("the space of a data file", () => {
     expect(Math.max(...sizes.slice(12))).toBeLessThanOrEqual(1.3 * Math.max(...sizes.slice(6, 12)));
   });
 
+  it("takes in memory what is in use, and no more after a checkpoint that all pages changed under", () => {
+    const bench = new Bench();
+    const tree = bench.engine.tree(0);
+    const write = (round: number): void => {
+      for (let i = 0; i < 6000; i++) tree.put(utf8(`key ${(i * 7919) % 6000}`), filled(700, round));
+    };
+    write(0);
+    bench.checkpoint();
+    // Read by somebody else, so that every page that changes takes a place of its own.
+    const version = bench.engine.pin();
+    write(1);
+    version.release();
+    const { memoryBytes, bytesInUse } = bench.engine.stats;
+    expect(memoryBytes).toBeGreaterThan(1.8 * bytesInUse);
+    // What the next one may need is known after it; what it did not need goes with the one behind it.
+    for (let round = 0; round < 3; round++) bench.checkpoint();
+    const spare = 2 * OPTIONS.slabSizeBytes;
+    expect(bench.engine.stats.memoryBytes).toBeLessThan(1.1 * bytesInUse + spare);
+    bench.engine.invariants();
+    const before = bench.engine.stats.memoryBytes;
+    write(2);
+    // On disk and seen by nobody: each page keeps its place.
+    expect(bench.engine.stats.memoryBytes).toBe(before);
+    bench.reopen();
+    expect(bench.engine.tree(0).count).toBe(6000);
+  });
+
   it("is given back when most keys are deleted, though the rest is spread over the file", () => {
     const bench = new Bench();
     const tree = bench.engine.tree(0);

@@ -22,7 +22,7 @@ import type {
   TxnRequest,
 } from "./requests.ts";
 import type { KvStateMachine } from "./state-machine.ts";
-import { withoutRepeats } from "./validate-native.ts";
+import { validateKey, withoutRepeats } from "./validate-native.ts";
 import { isReadOnlyTxn, validateRange, validateWrite, type RequestLimits } from "./validate.ts";
 import { type Watch, WatchHub, type WatchRequest, type WatchStats } from "./watch/index.ts";
 
@@ -189,6 +189,16 @@ export class KvDatabase implements Database {
     this.#read(request.serializable, options, reply, () => this.#machine.range(request));
   }
 
+  /**
+   * The value of a key as it is applied here and now, a copy; undefined when the key is not there. Without request,
+   * answer and promise: for a read that is done within the call and has nothing else to say.
+   */
+  valueNow(key: Uint8Array): Uint8Array | undefined {
+    const refused = validateKey(key);
+    if (refused !== null) throw new HarmonyError(refused);
+    return this.readNow(() => this.#machine.value(key));
+  }
+
   /** The trees as they are now, kept until they are released: for readers that come back to the same state. */
   pin(): Version {
     return this.#config.engine.pin();
@@ -199,8 +209,8 @@ export class KvDatabase implements Database {
     return this.#config.engine.stats.pinnedBytes;
   }
 
-  /** Reads from pinned trees. What it throws ends the node, as with every read. */
-  readPinned<T>(read: () => T): T {
+  /** Reads within the call, from pinned trees or from those of now. What it throws ends the node, as with every read. */
+  readNow<T>(read: () => T): T {
     if (this.#ended !== null) throw this.#ended;
     try {
       return read();

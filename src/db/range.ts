@@ -6,7 +6,7 @@
  * are returned; the count from the tree's own counts. A sort by something else than the key has to see every key of
  * the range, but holds no more versions than twice the limit.
  */
-import { compareBytes, EMPTY_BYTES } from "../base/index.ts";
+import { compareBytes, EMPTY_BYTES, ownBytes } from "../base/index.ts";
 import { LATEST, readLeaseId, type RecordView, type Store } from "../mvcc/index.ts";
 import type { KeyRange, KeyValue, RangeRequest, RangeResponse, SortTarget } from "./requests.ts";
 
@@ -23,8 +23,8 @@ export function isSingleKey(range: KeyRange): boolean {
 export function toKeyValue(key: Uint8Array, record: RecordView, keysOnly: boolean): KeyValue {
   const { deadlineMs, isLock } = record;
   const plain: KeyValue = {
-    key: key.slice(),
-    value: keysOnly ? EMPTY_BYTES : record.value.slice(),
+    key: ownBytes(key),
+    value: keysOnly ? EMPTY_BYTES : ownBytes(record.value),
     createRevision: record.createRevision,
     modRevision: record.modRevision,
     version: record.version,

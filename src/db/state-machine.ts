@@ -7,12 +7,13 @@
  *
  * Reads may come at any time between two entries. Whether the state is new enough for them is the caller's business.
  */
-import { assert, type ErrorCode, HarmonyError, verify } from "../base/index.ts";
+import { assert, type ErrorCode, HarmonyError, ownBytes, verify } from "../base/index.ts";
 import type { Engine } from "../btree/index.ts";
 import {
   type ChangeListener,
   byEnd,
   describeStore,
+  LATEST,
   leaseIdBytes,
   readLeaseId,
   SESSIONS_MAX,
@@ -166,6 +167,12 @@ export class KvStateMachine implements StateMachine<Outcome> {
   range(request: RangeRequest): RangeResponse | Refusal {
     const refused = this.#store.revisionError(request.revision);
     return refused === null ? readRange(this.#store, request) : this.#refuse(refused);
+  }
+
+  /** A copy of the key's present value, or undefined. */
+  value(key: Uint8Array): Uint8Array | undefined {
+    const record = this.#store.view.find(key, LATEST);
+    return record === undefined ? undefined : ownBytes(record.value);
   }
 
   /** Answers a transaction for which `isReadOnlyTxn` holds. */

@@ -1,5 +1,7 @@
 /** Time, chance and digests of the host. */
 import { createHash, type Hash, randomFillSync } from "node:crypto";
+import { markAsUntransferable } from "node:worker_threads";
+import { setChunkMaker } from "../base/index.ts";
 import type { Clock, Digest, Entropy, Env, LogSink, Timer, Timers } from "../env/index.ts";
 import { NodeFiles, type OnDurable } from "./node-files.ts";
 
@@ -14,6 +16,7 @@ export interface NodeEnvOptions {
 
 /** The real world on Node.js. */
 export function nodeEnv(options: NodeEnvOptions): Env {
+  setChunkMaker(newSharedChunk);
   return {
     files: new NodeFiles(options.onDurable),
     clock,
@@ -22,6 +25,13 @@ export function nodeEnv(options: NodeEnvOptions): Env {
     log: options.log,
     sha256: () => new NodeDigest(),
   };
+}
+
+/** Short values share its buffer: one that is posted to a worker must not take the others along. */
+function newSharedChunk(sizeBytes: number): Uint8Array {
+  const chunk = new Uint8Array(sizeBytes);
+  markAsUntransferable(chunk.buffer);
+  return chunk;
 }
 
 const clock: Clock = {

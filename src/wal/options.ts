@@ -6,7 +6,7 @@ import type { WalOptions } from "./types.ts";
 const SEGMENT_BYTES = 64 * 1024 * 1024;
 const SEGMENT_BYTES_MIN = 4096;
 const RESERVE_BYTES = 512 * 1024;
-const CACHE_BYTES = 32 * 1024 * 1024;
+const CACHE_BYTES = 4 * 1024 * 1024;
 const MARK_AFTER_MS = 1000;
 const SPACE_RETRY_MS = 1000;
 /** Whoever can bear to lose more than a second needs no log. */

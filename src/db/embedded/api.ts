@@ -84,7 +84,7 @@ export interface Range {
 export interface Entry<V = Uint8Array> {
   /** The key as text, without the scope's prefix; bytes that are not UTF-8 show as U+FFFD. */
   readonly key: string;
-  /** The key without the scope's prefix. Belongs to the caller, like the value. */
+  /** The key without the scope's prefix. Its bytes are the caller's, like the value's; others may share the buffer. */
   readonly rawKey: Uint8Array;
   /** By the codec of the store; plain bytes at the root. */
   readonly value: V;

@@ -2,7 +2,7 @@
  * What callers hand in is read once and checked here: behind this door a wrong value is a defect and stops the node.
  * Everything that is wrong is thrown as INVALID_ARGUMENT.
  */
-import { HarmonyError, utf8 } from "../../base/index.ts";
+import { assert, HarmonyError, utf8 } from "../../base/index.ts";
 import type { CallOptions } from "../database.ts";
 import type { RequestId } from "../requests.ts";
 import type { Call, Repeatable, Value } from "./api.ts";
@@ -133,13 +133,18 @@ export function readNow<T>(read: () => T): () => T {
 const OF_TYPED_ARRAYS: PropertyDescriptorMap = Object.getOwnPropertyDescriptors(
   Object.getPrototypeOf(Uint8Array.prototype) as object,
 );
-const KIND: PropertyDescriptor | undefined = OF_TYPED_ARRAYS[Symbol.toStringTag];
-const LENGTH: PropertyDescriptor | undefined = OF_TYPED_ARRAYS["length"];
-const BUFFER: PropertyDescriptor | undefined = OF_TYPED_ARRAYS["buffer"];
-const OFFSET: PropertyDescriptor | undefined = OF_TYPED_ARRAYS["byteOffset"];
+// Each getter stands in a constant of its own, so that its call is compiled to a look at the array.
+const kindOf = getter<string | undefined>(Symbol.toStringTag);
+const lengthOf = getter<number>("length");
+const bufferOf = getter<ArrayBuffer>("buffer");
+const offsetOf = getter<number>("byteOffset");
 
-function trait<T>(descriptor: PropertyDescriptor | undefined, value: unknown): T {
-  return descriptor?.get?.call(value) as T;
+function getter<T>(name: string | symbol): (this: Value) => T {
+  const descriptor = OF_TYPED_ARRAYS[name as string] as
+    | { readonly get: (this: Value) => T }
+    | undefined;
+  assert(descriptor !== undefined, "typed arrays have the getters of the language");
+  return descriptor.get;
 }
 
 /** With the flag for code points, only a surrogate without its other half is one. */
@@ -152,15 +157,14 @@ export function bytesOf(value: Value): Uint8Array {
     if (LONE_SURROGATE.test(value)) throw invalid("text with a lone surrogate has no UTF-8");
     return utf8(value);
   }
-  if (trait<string | undefined>(KIND, value) !== "Uint8Array")
-    throw invalid("keys and values are strings or bytes");
-  const length = trait<number>(LENGTH, value);
+  if (kindOf.call(value) !== "Uint8Array") throw invalid("keys and values are strings or bytes");
+  const length = lengthOf.call(value);
   if (Object.hasOwn(value, "length") || (length === 0 && isDetached(value)))
     throw invalid("bytes of a key or value are not there");
   // A subclass, Buffer among them, may have methods of its own: from here on there are none.
   return Object.getPrototypeOf(value) === Uint8Array.prototype
     ? value
-    : new Uint8Array(trait<ArrayBuffer>(BUFFER, value), trait<number>(OFFSET, value), length);
+    : new Uint8Array(bufferOf.call(value), offsetOf.call(value), length);
 }
 
 /** An empty view says nothing of its memory, but the methods of a typed array refuse what was given away. */

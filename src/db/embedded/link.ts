@@ -83,10 +83,19 @@ export class Link {
     request: AnyWriteRequest & { readonly kind: K },
     options: CallOptions,
   ): Promise<OutcomeOf<K>> {
+    return this.writeAs<K, OutcomeOf<K>>(request, options, itself);
+  }
+
+  /** As `write`, for what `read` makes of the outcome: one promise where there would be two. */
+  writeAs<K extends AnyWriteRequest["kind"], T>(
+    request: AnyWriteRequest & { readonly kind: K },
+    options: CallOptions,
+    read: (outcome: OutcomeOf<K>) => T,
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#database.write(request, options, (error, outcome) => {
         if (error !== null) reject(error);
-        else if (outcome.kind === request.kind) resolve(outcome as OutcomeOf<K>);
+        else if (outcome.kind === request.kind) resolve(read(outcome as OutcomeOf<K>));
         else if (outcome.kind === "error") reject(refused(outcome));
         else reject(forgotten(outcome.revision));
       });
@@ -358,6 +367,10 @@ export const POINT: RangeRequest = Object.freeze({
   minCreateRevision: 0,
   maxCreateRevision: 0,
 });
+
+function itself<T>(outcome: T): T {
+  return outcome;
+}
 
 function refused({ code, detail }: Refusal): HarmonyError {
   return new HarmonyError(code, detail ?? undefined);

@@ -105,7 +105,7 @@ export class Pin {
 
   #read<T>(read: (view: ReadView) => T): T {
     if (this.#lost !== null) throw this.#lost;
-    return this.#database.readPinned(() => read(this.#view));
+    return this.#database.readNow(() => read(this.#view));
   }
 }
 

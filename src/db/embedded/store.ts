@@ -114,8 +114,8 @@ export class EmbeddedStore<V, I> implements Store<V, I> {
 
   getSync(key: Key): V | undefined {
     if (this.#link.ended !== null) throw this.#link.ended;
-    const kv = this.#link.peek(this.#space.key(key));
-    return kv === undefined ? undefined : this.#space.read(kv.value);
+    const value = this.#link.node.database.valueNow(this.#space.keyView(key));
+    return value === undefined ? undefined : this.#space.read(value);
   }
 
   scan(range: Range = NO_OPTIONS, options: Read = NO_OPTIONS): Scan<V> {
@@ -131,33 +131,45 @@ export class EmbeddedStore<V, I> implements Store<V, I> {
     );
   }
 
-  async put(key: Key, value: I, options: Write & Condition<I> = NO_OPTIONS): Promise<Done> {
-    const call = repeatableOf(options, PUT);
-    const bytes = this.#space.keyView(key);
-    const valueBytes = this.#space.value(value);
-    const expiry = expiryOf(this.#space, options.ttlMs);
-    const condition = conditionOf(this.#space, options);
-    const lease = leaseOf(options);
-    if (condition === null && expiry === NO_END) {
-      const { revision } = await this.#link.write(
-        {
-          kind: "put",
-          key: bytes,
-          value: valueBytes,
-          lease,
-          prevKv: false,
-          ignoreValue: false,
-          ignoreLease: false,
-        },
-        call,
-      );
-      return { rev: revision, ok: true };
+  // One promise for each put: an `async` method would add its own.
+  put(key: Key, value: I, options: Write & Condition<I> = NO_OPTIONS): Promise<Done> {
+    try {
+      const call = repeatableOf(options, PUT);
+      const bytes = this.#space.keyView(key);
+      const valueBytes = this.#space.value(value);
+      const expiry = expiryOf(this.#space, options.ttlMs);
+      const condition = conditionOf(this.#space, options);
+      const lease = leaseOf(options);
+      return condition === null && expiry === NO_END
+        ? this.#link.writeAs(
+            {
+              kind: "put",
+              key: bytes,
+              value: valueBytes,
+              lease,
+              prevKv: false,
+              ignoreValue: false,
+              ignoreLease: false,
+            },
+            call,
+            allDone,
+          )
+        : this.#link.writeAs(
+            {
+              kind: "set",
+              key: bytes,
+              value: valueBytes,
+              condition,
+              lease,
+              expiry,
+              prevKv: false,
+            },
+            call,
+            done,
+          );
+    } catch (thrown) {
+      return Promise.reject(thrown as Error);
     }
-    const { revision, succeeded } = await this.#link.write(
-      { kind: "set", key: bytes, value: valueBytes, condition, lease, expiry, prevKv: false },
-      call,
-    );
-    return { rev: revision, ok: succeeded };
   }
 
   async putMany(
@@ -341,6 +353,20 @@ export class EmbeddedStore<V, I> implements Store<V, I> {
     const request = options === NO_OPTIONS ? POINT : readRequest(options);
     return { ...request, key: this.#space.key(key) };
   }
+}
+
+function allDone({ revision }: { readonly revision: number }): Done {
+  return { rev: revision, ok: true };
+}
+
+function done({
+  revision,
+  succeeded,
+}: {
+  readonly revision: number;
+  readonly succeeded: boolean;
+}): Done {
+  return { rev: revision, ok: succeeded };
 }
 
 const ANY_KEY: Uint8Array = new Uint8Array(1);
