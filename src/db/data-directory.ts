@@ -74,6 +74,8 @@ export interface Bootstrap {
   readonly peerUrls: readonly string[];
   /** Undefined: the default, and no check against an existing directory. */
   readonly clusterToken: string | undefined;
+  /** The digest of the snapshot that the directory begins with: then the ids are none that anybody had before. */
+  readonly restoredFrom?: Uint8Array;
 }
 
 const DEFAULT_TOKEN = "harmonydb-cluster";
@@ -82,9 +84,11 @@ const DEFAULT_TOKEN = "harmonydb-cluster";
 export function bootstrapIdentity(env: Env, bootstrap: Bootstrap): Identity {
   const token = bootstrap.clusterToken ?? DEFAULT_TOKEN;
   const member = `${bootstrap.name}=${[...bootstrap.peerUrls].sort().join(",")}`;
+  const { restoredFrom } = bootstrap;
+  const origin = restoredFrom === undefined ? "" : `\0restored\0${hex(restoredFrom)}`;
   return {
-    clusterId: digestId(env, `cluster\0${token}\0${member}`),
-    memberId: digestId(env, `member\0${token}\0${member}`),
+    clusterId: digestId(env, `cluster\0${token}\0${member}${origin}`),
+    memberId: digestId(env, `member\0${token}\0${member}${origin}`),
     walId: env.entropy.bytes(16),
     tokenDigest: hex(env.sha256().update(utf8(token)).finish().subarray(0, 8)),
   };

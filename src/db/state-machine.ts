@@ -236,6 +236,17 @@ export class KvStateMachine implements StateMachine<Outcome> {
     return isLeft;
   }
 
+  /**
+   * For a copy that lives on by itself: it goes on at `revision`, and with `compacted` nothing before can be read or
+   * watched any more. No entry says so, so it is for a machine that no other replica is compared with.
+   */
+  continueFrom(revision: number, compacted: boolean): void {
+    assert(revision >= this.#store.revision, "revisions do not go back");
+    this.#store.raiseRevision(revision);
+    // Without history nothing before can be read anyway, and the answer is that it is compacted.
+    if (compacted) this.#store.compact(revision);
+  }
+
   /** What a checkpoint of the trees as they are now must remember, at most 64 bytes. */
   payload(): Uint8Array {
     return this.#store.payload();
