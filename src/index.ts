@@ -18,6 +18,7 @@ export type { LogLevel, LogSink } from "./env/index.ts";
 export { codecs, CompactedError } from "./db/embedded/index.ts";
 export type {
   Admin,
+  Backup,
   Batch,
   Call,
   Codec,

@@ -38,9 +38,11 @@ export {
   encodeAlarms,
   decodeMemberListRequest,
   encodeMemberListResponse,
+  encodeSnapshotResponse,
   encodeStatusResponse,
   type WireAlarmRequest,
   type WireMember,
+  type WireSnapshot,
   type WireStatus,
 } from "./protobuf/admin-messages.ts";
 export {

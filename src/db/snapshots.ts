@@ -265,12 +265,16 @@ export class SnapshotReader {
     return this.made.record.sizeBytes - this.#offset;
   }
 
-  /** The next bytes, at most `bytesMax`; null at the end. One at a time. */
+  /** The next bytes, at most `bytesMax`; null at the end, CLOSED after the close. One at a time. */
   read(
     bytesMax: number,
     done: (error: HarmonyError | null, bytes: Uint8Array | null) => void,
   ): void {
-    assert(!this.#isReading && !this.#isClosed, "one reads at a time, and not after the close");
+    assert(!this.#isReading, "one reads at a time");
+    if (this.#isClosed) {
+      done(new HarmonyError("CLOSED", "the snapshot is closed"), null);
+      return;
+    }
     this.#isReading = true;
     const into = new Uint8Array(Math.min(bytesMax, this.remaining));
     runIo(readFile(this.#file, this.#offset, into), (error, got = 0) => {

@@ -112,3 +112,20 @@ export function encodeAlarms(memberId: bigint, alarms: readonly "NOSPACE"[]): Ui
   }
   return writer.finish();
 }
+
+/** A piece of a snapshot's stream. */
+export interface WireSnapshot {
+  /** How many bytes follow after these. */
+  readonly remainingBytes: number;
+  readonly blob: Uint8Array;
+  readonly version: string;
+}
+
+/** Without a header, as etcd sends it. */
+export function encodeSnapshotResponse(snapshot: WireSnapshot): Uint8Array {
+  const writer = responseWriter.begin();
+  writer.string(4, snapshot.version);
+  writer.bytes(3, snapshot.blob);
+  writer.counter(2, snapshot.remainingBytes);
+  return writer.finish();
+}

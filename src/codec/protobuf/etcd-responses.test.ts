@@ -12,6 +12,7 @@ import {
   encodeMemberListResponse,
   encodePutResponse,
   encodeRangeResponse,
+  encodeSnapshotResponse,
   encodeStatusResponse,
   encodeTxnResponse,
   responderId,
@@ -307,6 +308,16 @@ describe("encoders write what the generated encoders write", () => {
               dbSizeQuota: BigInt(s.quotaBytes),
             }).finish(),
           ),
+        );
+      }),
+    );
+    const piece = fc.record({ remainingBytes: counter(), blob: bytes(), version: word });
+    fc.assert(
+      fc.property(piece, (given) => {
+        const { remainingBytes, blob, version } = given;
+        const expected = { remaining_bytes: BigInt(remainingBytes), blob, version };
+        expect(plain(encodeSnapshotResponse(given))).toEqual(
+          plain(pb.SnapshotResponse.encode({ header: undefined, ...expected }).finish()),
         );
       }),
     );

@@ -1,7 +1,7 @@
 /** What those who run the database ask of it. */
 import { metricFamilies, type MetricFamily } from "../node-metrics.ts";
 import type { Call } from "./api.ts";
-import type { Admin, DatabaseReport, Settings } from "./api-database.ts";
+import type { Admin, Backup, DatabaseReport, Settings } from "./api-database.ts";
 import {
   assertNames,
   CALL,
@@ -13,6 +13,7 @@ import {
   type Names,
   NO_OPTIONS,
 } from "./arguments.ts";
+import { SnapshotBackup } from "./backup.ts";
 import type { Link } from "./link.ts";
 
 const COMPACT: Names = names(CALL, "physical");
@@ -53,6 +54,28 @@ export class NodeAdmin implements Admin {
     const call = callOf(options, CALL);
     if (this.#link.ended !== null) throw this.#link.ended;
     await this.#link.finish(call, (done) => this.#link.node.checkpoint(done));
+  }
+
+  async snapshot(options: Call = NO_OPTIONS): Promise<Backup> {
+    const call = callOf(options, CALL);
+    if (this.#link.ended !== null) throw this.#link.ended;
+    let backup: SnapshotBackup | null = null;
+    let isWaited = true;
+    try {
+      await this.#link.finish(call, (done) =>
+        this.#link.node.openSnapshot((error, reader) => {
+          if (reader !== null) {
+            // Who has given up will not let go of it.
+            if (isWaited) backup = new SnapshotBackup(reader, this.#link);
+            else reader.close();
+          }
+          done(error);
+        }),
+      );
+    } finally {
+      isWaited = false;
+    }
+    return backup as unknown as SnapshotBackup;
   }
 
   async compact(

@@ -102,6 +102,18 @@ export interface Settings {
 }
 
 /** For those who run the database. */
+/**
+ * A snapshot of the whole database as bytes, for a backup: read it once, in order, into a file, which `harmonydb snapshot
+ * restore` makes a database of again. Leaving the loop or disposing of it lets go of the file that it is read from.
+ */
+export interface Backup extends AsyncIterable<Uint8Array>, AsyncDisposable {
+  /** Of the state in it. */
+  readonly rev: number;
+  readonly sizeBytes: number;
+  /** The last 32 bytes: the SHA-256 of all before them. */
+  readonly sha256: Uint8Array;
+}
+
 export interface Admin {
   /** What the database says of itself, now. */
   status(): Promise<DatabaseReport>;
@@ -110,6 +122,11 @@ export interface Admin {
    * It takes as long as it takes: without a `timeoutMs` there is none, and whoever gives up leaves it to go on.
    */
   checkpoint(options?: Call): Promise<void>;
+  /**
+   * Makes a snapshot of what is applied now, while writes go on. It stays in the directory until newer ones have taken
+   * its place. DISK_FULL leaves nothing behind. It takes as long as it takes, as a checkpoint does.
+   */
+  snapshot(options?: Call): Promise<Backup>;
   /** Gives up all history before `rev`. `physical`: answers when it is gone from the data file. */
   compact(rev: number, options?: Call & { readonly physical?: boolean }): Promise<void>;
   /** SETTING_FIXED: history that is kept cannot be turned off. */

@@ -49,6 +49,7 @@ export type {
 } from "./api.ts";
 export type {
   Admin,
+  Backup,
   DatabaseEvents,
   DatabaseReport,
   HarmonyDB,
