@@ -9,6 +9,7 @@ import { embeddedPut } from "./embedded-put.ts";
 import { etcdApi } from "./etcd-api.ts";
 import { expiry } from "./expiry.ts";
 import { type Row, table } from "./measure.ts";
+import { snapshot } from "./snapshot.ts";
 import { turns } from "./turns.ts";
 import { walLatency } from "./wal-latency.ts";
 
@@ -17,6 +18,7 @@ const BENCHES: Readonly<Record<string, (directory: string) => Promise<Row[]>>> =
   "wal-latency": walLatency,
   "etcd-api": etcdApi,
   expiry,
+  snapshot,
   turns,
 };
 

@@ -9,7 +9,7 @@
  * option that nothing answers to is refused, never taken in silence. Nothing here deletes or repairs data. Whatever
  * ends the process says what happened, where, and what to do.
  *
- * Left out: TLS and users, whose options are known and refused; members, snapshots, elections, which are etcdctl's.
+ * Left out: TLS and users, whose options are known and refused; members, elections, which are etcdctl's.
  */
 import { run } from "./program.ts";
 

@@ -44,6 +44,7 @@ export interface ServeConfig {
   readonly checkpointWalBytes: number;
   readonly checkpointIntervalMs: number;
   readonly checkpointOperations: number;
+  readonly snapshotsKept: number;
   readonly autoCompactionMode: "periodic" | "revision";
   /** As written: its unit depends on the mode. `retentionOf` reads it. */
   readonly autoCompactionRetention: string;
@@ -205,6 +206,14 @@ export const OPTIONS: { readonly [K in keyof ServeConfig]: OptionSpec<ServeConfi
     help: "checkpoint when this many commands were applied since the last one",
     fallback: "100000",
     read: wholeNumber({ min: 1, max: 1_000_000_000 }),
+  },
+  snapshotsKept: {
+    flag: "snapshot-keep",
+    value: "count",
+    group: STORAGE,
+    help: "how many snapshots stay in the data directory",
+    fallback: "3",
+    read: wholeNumber({ min: 1, max: 1000 }),
   },
   autoCompactionMode: {
     flag: "auto-compaction-mode",
@@ -375,7 +384,6 @@ const LATER: ReadonlySet<string> = new Set([
   "max-learners",
   "pre-vote",
   "snapshot-count",
-  "snapshot-keep",
   "snapshot-rate-bytes",
   "strict-reconfig-check",
   "trusted-ca-file",

@@ -29,7 +29,6 @@ const LEFT_TO_ETCDCTL: readonly string[] = [
   "member",
   "move-leader",
   "role",
-  "snapshot",
   "user",
 ];
 

@@ -44,6 +44,7 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
             intervalMs: config.checkpointIntervalMs,
             operations: config.checkpointOperations,
           },
+          snapshotsKept: config.snapshotsKept,
           retention: retentionSettings(config, origins.autoCompactionRetention === "default"),
           quotaBytes: quotaBytes(config),
           maxRequestBytes: config.maxRequestBytes,
@@ -75,6 +76,7 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
             checkpoint: (done) => node.checkpoint(done),
             clockMs: () => node.database.clockMs,
           },
+          snapshots: { openSnapshot: (done) => node.openSnapshot(done) },
           log,
         });
         observer.serves(node);

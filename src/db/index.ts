@@ -20,7 +20,13 @@ export { Node, type NodeStats, type RecoveryStats, stopNode } from "./node.ts";
 export type { NodeOptions } from "./node-options.ts";
 export { openNode, startNode } from "./open-node.ts";
 export type * from "./requests.ts";
-export { type Restored, type RestoreOptions, restoreSnapshot } from "./restore.ts";
+export {
+  inspectSnapshot,
+  type Restored,
+  type RestoreOptions,
+  restoreSnapshot,
+  type SnapshotReport,
+} from "./restore.ts";
 export type { RetentionSettings } from "./retention.ts";
 export type { MadeSnapshot, SnapshotReader, SnapshotStats } from "./snapshots.ts";
 export type { Watch, WatchEvent, WatchNews, WatchRequest } from "./watch/index.ts";

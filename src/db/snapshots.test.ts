@@ -130,6 +130,20 @@ describe("a node", () => {
     expect(world.node.snapshotStats.lastSizeBytes).toBe(second.made?.record.sizeBytes);
   });
 
+  it("gives the same file as long as nothing has happened, and another one when that is damaged", () => {
+    const world = new World().open();
+    world.putNow("k", "1".repeat(2_000));
+    const first = snapshot(world);
+    world.pass(5_000);
+    expect(snapshot(world)).toEqual(first);
+    world.machine.disk.flipBit(`${DATA}/snap/${first.record.fileName}`, 1_000, 1);
+    world.pass(5_000);
+    const second = snapshot(world);
+    expect(second.record.fileName).toBe(first.record.fileName);
+    expect(hex(second.record.sha256)).not.toBe(hex(first.record.sha256));
+    expect(machineOf(world, second).keyCount).toBe(1);
+  });
+
   it("reads one as bytes that end with their SHA-256, also when its file has gone meanwhile", () => {
     const world = new World().open();
     world.putNow("k", "1".repeat(3_000));

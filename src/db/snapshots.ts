@@ -190,6 +190,8 @@ export class Snapshots {
   *#steps(version: Version, description: SnapshotDescription): Io<SnapshotRecord> {
     const { store, keep, replica } = this.#config;
     const { group } = replica;
+    const present = yield* this.#unlessOver(this.#present(description));
+    if (present !== null) return present;
     const record = yield* this.#unlessOver(store.create(version, description));
     yield* this.#record(record);
     try {
@@ -202,6 +204,25 @@ export class Snapshots {
       });
     }
     return record;
+  }
+
+  /**
+   * The snapshot of this very index that the log names, if it is whole. Another file in its place would not be the one
+   * that the record means, should the node end before the next record.
+   */
+  *#present({ meta, group }: SnapshotDescription): Io<SnapshotRecord | null> {
+    const { latest } = this;
+    if (latest?.meta.index !== meta.index || latest.meta.term !== meta.term) return null;
+    try {
+      yield* this.#config.store.check(latest, group);
+      return latest;
+    } catch (error) {
+      if (!(error instanceof HarmonyError || error instanceof FileError)) throw error;
+      this.#config.env.log("warn", "snapshot", "the last snapshot is not whole: it is made anew", {
+        error: error.message,
+      });
+      return null;
+    }
   }
 
   /** Drives `io` until the node ends: then it is told so at its next step, and cleans up after itself. */

@@ -12,7 +12,7 @@
  * 2. Nothing that a client sends, and no defect of a handler, ends the process or another client's call.
  * 3. Calls of a stream are answered in their order; a stream whose client does not read is not read.
  *
- * Left out until their issues: Auth, Lock, Election, the members' changes, snapshots, TLS, Unix sockets, the
+ * Left out until their issues: Auth, Lock, Election, the members' changes, TLS, Unix sockets, the
  * JSON gateway; a stream that asked for a leader is refused at its start only. Papers: etcd-api, security T7 and T8.
  */
 import { type Database, FORMAT_MAJOR, FORMAT_MINOR } from "../db/index.ts";
@@ -20,6 +20,7 @@ import type { LogSink } from "../env/index.ts";
 import { etcdMethods } from "./grpc/etcd-methods.ts";
 import { measured } from "./grpc/measured.ts";
 import type { NativeSupport } from "./grpc/native-service.ts";
+import type { SnapshotSupport } from "./grpc/snapshot-service.ts";
 import type { Metrics } from "./http/metrics.ts";
 import { listenGrpc } from "./grpc/transport.ts";
 
@@ -50,6 +51,8 @@ export interface EtcdOptions {
   readonly emulatedEtcdVersion?: string | undefined;
   /** What our own service (harmonydb.v1.Native) needs of the node; without it that service makes no checkpoints. */
   readonly native?: NativeSupport | undefined;
+  /** What Maintenance.Snapshot needs of the node; without it there are no snapshots. */
+  readonly snapshots?: SnapshotSupport | undefined;
 }
 
 export interface EtcdServer {
@@ -88,6 +91,7 @@ export async function serveEtcd(options: EtcdOptions): Promise<EtcdServer> {
       fragmentBytes: maxMessageBytes,
     },
     options.native,
+    options.snapshots,
   );
   const transport = await listenGrpc(
     metrics === undefined ? methods : methods.map((method) => measured(method, metrics)),

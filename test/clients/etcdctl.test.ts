@@ -2,6 +2,7 @@
  * etcdctl at work on a served node: what it prints is what its users' scripts read. Needs the Debian package
  * etcd-client (3.4); run by `npm run test:clients`.
  */
+import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Bench, type ReadyLine } from "../process/harmonydb.ts";
 import { Etcdctl, lastLine } from "./etcdctl.ts";
@@ -495,4 +496,17 @@ describe("kill -9", () => {
       }
     },
   );
+});
+
+describe("snapshot save", () => {
+  serveNode();
+
+  it("writes a file that harmonydb restores", async () => {
+    for (let i = 0; i < 50; i++) await etcdctl.run("put", `s${i}`, `${i}`);
+    const file = join(bench.root, "by-etcdctl.snap");
+    await etcdctl.run("snapshot", "save", file);
+    const { exit, out } = await bench.run("snapshot", "status", file, "-w", "json").ended;
+    expect(exit).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({ keys: 50 });
+  });
 });

@@ -8,6 +8,7 @@ import { connect } from "node:net";
 import {
   Client as GrpcClient,
   type ClientDuplexStream,
+  type ClientReadableStream,
   credentials,
   Metadata,
   type ServiceError,
@@ -92,6 +93,19 @@ export class Client {
       (message: Request) => Buffer.from(rpc.request.encode(message).finish()),
       (bytes: Buffer) => rpc.response.decode(bytes),
       new Metadata(),
+    );
+  }
+
+  /** The answers to one request, as fast as they are taken. Errors of it arrive as what `endingOf` takes. */
+  download<Request, Response>(
+    rpc: Rpc<Request, Response>,
+    request: Request,
+  ): ClientReadableStream<Response> {
+    return this.#grpc.makeServerStreamRequest(
+      rpc.path,
+      (message: Request) => Buffer.from(rpc.request.encode(message).finish()),
+      (bytes: Buffer) => rpc.response.decode(bytes),
+      request,
     );
   }
 

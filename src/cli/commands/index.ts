@@ -4,7 +4,7 @@
  *
  * Words, flags and simple output are etcdctl's where etcdctl has the command; exit codes too (exit.ts). A result goes to
  * stdout, everything said to a person to stderr. A write is sent once: what may have been applied is never repeated
- * behind the caller's back. Left out: users, roles, members, snapshots, elections, `watch` with a command of its own,
+ * behind the caller's back. Left out: users, roles, members, elections, `watch` with a command of its own,
  * transactions typed at a prompt.
  */
 import { Command, Option } from "commander";
@@ -16,6 +16,7 @@ import { delOptions, getOptions, putOptions, rangeOptions } from "./key-flags.ts
 import type { LoadFlags } from "./load.ts";
 import type { LockFlags } from "./lock.ts";
 import type { Session } from "./session.ts";
+import type { RestoreFlags } from "./snapshot.ts";
 
 interface Spec {
   readonly name: string;
@@ -100,6 +101,50 @@ const GROUPS: readonly {
         summary: "Whether each endpoint answers a linearizable read. Exit 5 if one does not.",
         examples: ["harmonydb endpoint health --endpoints 127.0.0.1:2379,127.0.0.1:3379"],
         run: async (session) => (await import("./status.ts")).health(session),
+      },
+    ],
+  },
+  {
+    name: "snapshot",
+    summary: "Backups: the whole state of a node as one file, and a node from it again.",
+    specs: [
+      {
+        name: "save",
+        arguments: ["<file>"],
+        summary:
+          "Have the node make a snapshot and write it to a file, which appears whole or not at all.",
+        examples: ["harmonydb snapshot save backup.snap"],
+        run: async (session, args) => (await import("./snapshot.ts")).save(session, args),
+      },
+      {
+        name: "status",
+        arguments: ["<file>"],
+        summary: "Check every byte of a snapshot and say what it is. No node is needed.",
+        examples: ["harmonydb snapshot status backup.snap -w table"],
+        run: async (session, args) => (await import("./snapshot.ts")).status(session, args),
+      },
+      {
+        name: "restore",
+        arguments: ["<file>"],
+        summary:
+          "Make a new data directory of a snapshot: a node of its own, in a cluster of its own. Members of the old cluster are not asked and not joined.",
+        examples: [
+          "harmonydb snapshot restore backup.snap --data-dir ./restored",
+          "harmonydb snapshot restore backup.snap --data-dir d --bump-revision 1000000 --mark-compacted",
+        ],
+        options: (command) =>
+          command
+            .requiredOption("--data-dir <dir>", "the directory to make; it must not exist")
+            .option("--name <name>", "of the new member", "default")
+            .option("--initial-advertise-peer-urls <urls>", "as the member will be served with")
+            .option("--initial-cluster-token <token>", "of the new cluster")
+            .option("--bump-revision <count>", "go on so many revisions later", "0")
+            .option(
+              "--mark-compacted",
+              "let nobody read or watch from a revision before: who still knows the old cluster is told",
+            ),
+        run: async (session, args, flags) =>
+          (await import("./snapshot.ts")).restore(session, args, flags as RestoreFlags),
       },
     ],
   },

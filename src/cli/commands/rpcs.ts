@@ -76,6 +76,11 @@ export const ALARM: Rpc<etcd.AlarmRequest, etcd.AlarmResponse> = rpc(
   etcd.AlarmRequest,
   etcd.AlarmResponse,
 );
+export const SNAPSHOT: Rpc<etcd.SnapshotRequest, etcd.SnapshotResponse> = rpc(
+  "/etcdserverpb.Maintenance/Snapshot",
+  etcd.SnapshotRequest,
+  etcd.SnapshotResponse,
+);
 export const INCR: Rpc<native.IncrRequest, native.IncrResponse> = rpc(
   `${NATIVE}Incr`,
   native.IncrRequest,

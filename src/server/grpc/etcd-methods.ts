@@ -9,6 +9,7 @@ import { kvService } from "./kv-service.ts";
 import { leaseService } from "./lease-service.ts";
 import type { Method } from "./method.ts";
 import { type NativeSupport, nativeService } from "./native-service.ts";
+import { snapshotService, type SnapshotSupport } from "./snapshot-service.ts";
 import { type WatchOptions, watchService } from "./watch-service.ts";
 
 export interface EtcdMethods {
@@ -23,6 +24,7 @@ export function etcdMethods(
   log: LogSink,
   watches: WatchOptions,
   native?: NativeSupport,
+  snapshots?: SnapshotSupport,
 ): EtcdMethods {
   const context = new ServiceContext(database, log);
   const services = [
@@ -31,6 +33,7 @@ export function etcdMethods(
     ...leaseService(context),
     ...clusterService(context),
     ...maintenanceService(context, versions),
+    ...snapshotService(snapshots, versions.storage),
     ...nativeService(context, native),
   ];
   const health = new HealthService(services.map((method) => method.path.split("/")[1] as string));
