@@ -58,6 +58,8 @@ export interface ChoresConfig {
   readonly incarnation: number;
   readonly checkpoints: CheckpointTriggers;
   readonly retention: RetentionSettings;
+  /** As long as the log takes less, nothing of it goes: others may still need it. */
+  readonly keepLogBytes: number;
   readonly onFatal: (error: HarmonyError) => void;
 }
 
@@ -325,7 +327,12 @@ export class Chores {
   }
 
   #release(done: () => void): void {
-    const { engine, wal, replica } = this.#config;
+    const { engine, wal, replica, keepLogBytes } = this.#config;
+    // On a full disk the room is needed here.
+    if (wal.stats.bytesOnDisk < keepLogBytes && wal.space === "ok") {
+      done();
+      return;
+    }
     const { newest, older } = engine.checkpoints;
     assert(newest !== null, "a checkpoint has just been made");
     const checkpoint = {

@@ -1,35 +1,27 @@
 /**
  * The data directory: who owns it, what it is, and its first start.
  *
- *     LOCK  VERSION  MANIFEST  VOTE  wal/  db/  tmp/
+ *     LOCK  VERSION  MEMBERS  MANIFEST  VOTE  wal/  db/  tmp/
  *
  * VERSION is a line of JSON: format, ids, who created it. It is written last in the very first start, after
  * everything else is synced, so a directory without it has never acknowledged anything and its first start begins
  * again, unless its log holds entries: then somebody removed VERSION, and guessing would lose data. Later only the
  * interval mode replaces it, when a run begins and when it ends in order (durability.ts).
  */
-import { assert, CorruptionError, crc32c, HarmonyError, hex, text, utf8 } from "../base/index.ts";
+import { assert, CorruptionError, HarmonyError, hex, utf8 } from "../base/index.ts";
 import {
-  closeFile,
   type DirectoryLock,
   type Env,
-  type File,
   FileError,
   type Files,
-  fileSize,
   type Io,
   listDirectory,
   lockDirectory,
   makeDirectory,
-  openFile,
-  readFile,
-  renameFile,
   syncDirectory,
-  syncFile,
   unlinkFile,
-  unlinkIfThere,
-  writeFile,
 } from "../env/index.ts";
+import { readSmallFile, replaceFile, seal, unseal } from "./sealed-file.ts";
 
 /** A directory of a higher major format is refused; the same major must always open. */
 export const FORMAT_MAJOR = 1;
@@ -38,6 +30,7 @@ const CREATED_BY = "harmonydb 0.1.0";
 const OWN_NAMES: ReadonlySet<string> = new Set([
   "LOCK",
   "VERSION",
+  "MEMBERS",
   "MANIFEST",
   "VOTE",
   "wal",
@@ -69,9 +62,15 @@ export interface Version extends Identity {
   readonly unsynced: UnsyncedRun | null;
 }
 
-export interface Bootstrap {
+/** A member as the operator names it at the first start. */
+export interface InitialMember {
   readonly name: string;
   readonly peerUrls: readonly string[];
+}
+
+export interface Bootstrap extends InitialMember {
+  /** The first members, this one among them; absent: this one alone. */
+  readonly members?: readonly InitialMember[] | undefined;
   /** Undefined: the default, and no check against an existing directory. */
   readonly clusterToken: string | undefined;
   /** The digest of the snapshot that the directory begins with: then the ids are none that anybody had before. */
@@ -83,15 +82,28 @@ const DEFAULT_TOKEN = "harmonydb-cluster";
 /** Ids are digests of token, names and peer URLs, so that all members compute the same ones. */
 export function bootstrapIdentity(env: Env, bootstrap: Bootstrap): Identity {
   const token = bootstrap.clusterToken ?? DEFAULT_TOKEN;
-  const member = `${bootstrap.name}=${[...bootstrap.peerUrls].sort().join(",")}`;
+  const members = (bootstrap.members ?? [bootstrap]).map(memberText).sort();
   const { restoredFrom } = bootstrap;
   const origin = restoredFrom === undefined ? "" : `\0restored\0${hex(restoredFrom)}`;
   return {
-    clusterId: digestId(env, `cluster\0${token}\0${member}${origin}`),
-    memberId: digestId(env, `member\0${token}\0${member}${origin}`),
+    clusterId: digestId(env, `cluster\0${token}\0${members.join("\0")}${origin}`),
+    memberId: digestId(env, `member\0${token}\0${memberText(bootstrap)}${origin}`),
     walId: env.entropy.bytes(16),
     tokenDigest: hex(env.sha256().update(utf8(token)).finish().subarray(0, 8)),
   };
+}
+
+/** As every member computes it for every other, at a first start that begins with nothing. */
+export function initialMemberId(
+  env: Env,
+  member: InitialMember,
+  clusterToken: string | undefined,
+): number {
+  return digestId(env, `member\0${clusterToken ?? DEFAULT_TOKEN}\0${memberText(member)}`);
+}
+
+function memberText({ name, peerUrls }: InitialMember): string {
+  return `${name}=${[...peerUrls].sort().join(",")}`;
 }
 
 /** 53 bits of a digest, never 0. */
@@ -158,21 +170,8 @@ export function* lockDataDirectory(files: Files, directory: string): Io<Director
 /** What VERSION says, or null when there is none. */
 export function* readVersion(files: Files, directory: string): Io<Version | null> {
   const path = `${directory}/VERSION`;
-  let file: File;
-  try {
-    file = yield* openFile(files, path, { access: "read" });
-  } catch (error) {
-    if (error instanceof FileError && error.code === "ENOENT") return null;
-    throw error;
-  }
-  let bytes: Uint8Array;
-  try {
-    bytes = new Uint8Array(Math.min(yield* fileSize(file), VERSION_BYTES_MAX));
-    yield* readFile(file, 0, bytes);
-  } finally {
-    yield* closeFile(file);
-  }
-  return parseVersion(path, text(bytes));
+  const content = yield* readSmallFile(files, path, VERSION_BYTES_MAX);
+  return content === null ? null : parseVersion(path, content);
 }
 
 interface VersionFile {
@@ -186,18 +185,9 @@ interface VersionFile {
   readonly unsynced?: UnsyncedRun;
 }
 
-/** The checksum stands last in the line and covers all before it, so that no flipped bit is taken for a setting. */
-const SEALED = /^(\{.*),"checksum":"([0-9a-f]{8})"\}\n?$/;
-
-function seal(json: string): string {
-  const checksum = crc32c(utf8(json)).toString(16).padStart(8, "0");
-  return `${json.slice(0, -1)},"checksum":"${checksum}"}\n`;
-}
-
 function parseVersion(path: string, content: string): Version {
-  const [, body, checksum] = SEALED.exec(content) ?? [];
-  const isSealed = body !== undefined && seal(`${body}}`).includes(`"checksum":"${checksum}"`);
-  if (body !== undefined && !isSealed) {
+  const { body, isSealed } = unseal(content);
+  if (body !== null && !isSealed) {
     const what = "VERSION does not match its checksum";
     throw new CorruptionError({ file: path, offset: 0, what });
   }
@@ -252,7 +242,6 @@ function isId(value: unknown): value is number {
   return typeof value === "number" && Number.isSafeInteger(value) && value > 0;
 }
 
-/** Written under another name, synced, renamed, and the directory synced: there or not there. */
 export function* writeVersion(
   files: Files,
   directory: string,
@@ -269,16 +258,7 @@ export function* writeVersion(
     createdBy: CREATED_BY,
     ...(unsynced === null ? {} : { unsynced }),
   };
-  const temporary = `${directory}/tmp/VERSION`;
-  // What is there may be VERSION itself, under the name that it was made with and that a power loss brought back.
-  yield* unlinkIfThere(files, temporary);
-  const file = yield* openFile(files, temporary, { access: "readwrite", create: "exclusive" });
-  const bytes = utf8(seal(JSON.stringify(version)));
-  yield* writeFile(file, 0, bytes);
-  yield* syncFile(file);
-  yield* closeFile(file);
-  yield* renameFile(files, temporary, `${directory}/VERSION`);
-  yield* syncDirectory(files, directory);
+  yield* replaceFile(files, directory, "VERSION", seal(JSON.stringify(version)));
 }
 
 /** Refuses a directory that holds anything but ours: a wrong path must not end in a mixture. */

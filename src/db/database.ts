@@ -31,12 +31,25 @@ export interface Durability {
   readonly fsyncIntervalMs: number;
 }
 
+/** A member of the cluster as this one knows it. */
+export interface MemberInfo {
+  readonly id: bigint;
+  readonly name: string;
+  readonly peerUrls: readonly string[];
+  /** Empty until it was met since the start of this process. */
+  readonly clientUrls: readonly string[];
+  readonly isLearner: boolean;
+}
+
 export interface DatabaseStatus {
   readonly clusterId: bigint;
   readonly memberId: bigint;
   readonly name: string;
   readonly clientUrls: readonly string[];
   readonly peerUrls: readonly string[];
+  /** This one first. */
+  readonly members: readonly MemberInfo[];
+  /** 0 when nobody is known. */
   readonly leader: bigint;
   readonly raftTerm: number;
   readonly raftIndex: number;

@@ -6,7 +6,7 @@ import { HarmonyError } from "../base/index.ts";
 import type { Engine, Version } from "../btree/index.ts";
 import type { Env } from "../env/index.ts";
 import type { StoreCounts } from "../mvcc/index.ts";
-import type { Replica } from "../replica/index.ts";
+import type { PeerStatus, Replica } from "../replica/index.ts";
 import { type Call, Calls } from "./calls.ts";
 import { encodeCommand, encodeOnce, fingerprintOf } from "./command.ts";
 import type { Identity } from "./data-directory.ts";
@@ -35,6 +35,8 @@ export interface KvDatabaseConfig {
   readonly name: string;
   readonly clientUrls: readonly string[];
   readonly peerUrls: readonly string[];
+  /** How it stands with the other members. */
+  readonly peers: () => readonly PeerStatus[];
   readonly limits: RequestLimits;
   /** 0 means none. */
   readonly quotaBytes: number;
@@ -251,6 +253,7 @@ export class KvDatabase implements Database {
       name,
       clientUrls,
       peerUrls,
+      members: this.#members(),
       leader: BigInt(raft.leader),
       raftTerm: raft.term,
       raftIndex: raft.lastIndex,
@@ -265,6 +268,12 @@ export class KvDatabase implements Database {
       alarms,
       errors,
     };
+  }
+
+  #members(): DatabaseStatus["members"] {
+    const { name, clientUrls, peerUrls, peers } = this.#config;
+    const self = { id: this.memberId, name, peerUrls, clientUrls, isLearner: false };
+    return [self, ...peers().map((peer) => ({ ...peer, id: BigInt(peer.id), isLearner: false }))];
   }
 
   /** Called when a slice of compaction has been done: those who wait for the end of it are answered. */

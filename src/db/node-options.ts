@@ -1,6 +1,7 @@
 /** How a node is opened: every option has a default, and what cannot be is refused before anything is made of it. */
 import { HarmonyError } from "../base/index.ts";
 import type { CheckpointTriggers } from "./chores.ts";
+import type { InitialMember } from "./data-directory.ts";
 import type { RetentionSettings } from "./retention.ts";
 
 export interface NodeOptions {
@@ -10,6 +11,11 @@ export interface NodeOptions {
   /** What the node tells others to use; it listens on nothing by itself. */
   readonly clientUrls?: readonly string[] | undefined;
   readonly peerUrls?: readonly string[] | undefined;
+  /**
+   * The first members of the cluster, this one among them with the same name and URLs; the same on all of them. Of
+   * meaning at the first start; later it is only compared. Absent, or this one: alone.
+   */
+  readonly initialCluster?: readonly InitialMember[] | undefined;
   /** Given: a directory that was created with another token is refused. */
   readonly clusterToken?: string | undefined;
   readonly heartbeatIntervalMs?: number | undefined;
@@ -75,6 +81,32 @@ export function assertOptions(options: NodeOptions): void {
     throw invalid(`persistence is "disk" or "none", not ${String(persistence)}`);
   if (persistence === "none" && fsyncIntervalMs > 0)
     throw invalid("without persistence nothing is synced: leave fsyncIntervalMs out");
+  assertInitialCluster(options);
+}
+
+/** Refuses first members that could not be told apart, or would not find this one among them. */
+function assertInitialCluster({ initialCluster = [], name, peerUrls = [] }: NodeOptions): void {
+  if (initialCluster.length < 2) return;
+  const names = new Set<string>();
+  const urls = new Set<string>();
+  for (const member of initialCluster) {
+    if (member.peerUrls.length === 0)
+      throw invalid(`initialCluster: ${member.name} has no peer URL`);
+    if (names.has(member.name)) throw invalid(`initialCluster names ${member.name} twice`);
+    names.add(member.name);
+    for (const url of member.peerUrls) {
+      if (urls.has(url)) throw invalid(`initialCluster has ${url} twice: each member has its own`);
+      urls.add(url);
+    }
+  }
+  const self = initialCluster.find((member) => member.name === name);
+  if (self === undefined)
+    throw invalid(`initialCluster does not name this member, ${name ?? "default"}`);
+  const text = (list: readonly string[]): string => [...list].sort().join(",");
+  if (text(self.peerUrls) !== text(peerUrls))
+    throw invalid(
+      `initialCluster gives ${self.name} the URLs ${text(self.peerUrls)}, and it says itself ${text(peerUrls)}`,
+    );
 }
 
 function invalid(what: string): HarmonyError {

@@ -14,6 +14,7 @@ import {
 import type { Replica, ReplicaHost } from "../replica/index.ts";
 import type { GroupLogStats, VoteFile, Wal, WalRecovery, WalStats } from "../wal/index.ts";
 import type { Chores } from "./chores.ts";
+import type { ClusterLinks } from "./cluster.ts";
 import type { Identity } from "./data-directory.ts";
 import type { Durability } from "./database.ts";
 import { endRun } from "./durability.ts";
@@ -81,6 +82,8 @@ export interface NodeParts {
   readonly replica: Replica<Outcome>;
   readonly chores: Chores;
   readonly snapshots: Snapshots;
+  /** Null: alone. */
+  readonly links: ClusterLinks | null;
   readonly failure: Failure;
 }
 
@@ -205,18 +208,21 @@ export class Node {
   }
 
   *#closeSteps(): Io<void> {
-    const { host, chores, snapshots, wal, engine, votes, lock, env, failure } = this.#parts;
+    const { host, chores, snapshots, wal, engine, votes, lock, env, failure, links } = this.#parts;
     const { identity, dataDir, durability } = this.#parts;
     const failedBefore = failure.error;
     const closed = new HarmonyError("CLOSED");
     this.database.close(closed);
     chores.stop();
     snapshots.stop();
+    if (links !== null && failure.error === null)
+      yield callback((done) => handOver(this.#parts, done));
     // In a turn of its own: who closes because of a failure may do so from within the write that failed.
     yield callback((done) => env.timers.soon(done));
     yield callback((done) => whenIdle(env, host, done));
     const unsaved = failure.error === null ? host.takeUnsaved() : [];
     host.stop(closed);
+    links?.end();
     this.database.end();
     yield callback((done) => chores.whenQuiet(done));
     yield callback((done) => snapshots.whenQuiet(done));
@@ -268,6 +274,33 @@ const IDLE_POLL_MS = 1;
 const IDLE_WAIT_MS = 4_000;
 /** A large checkpoint may take its time; a disk that is silent for so long is stuck. */
 const CLOSE_WAIT_MS = 30_000;
+
+/** What a hand-over may take: after it the others find a leader by themselves. */
+const HAND_OVER_MS = 1_000;
+
+/** A leader that goes lets another lead first: otherwise everybody waits for an election timeout (fault-rules O10). */
+function handOver({ env, host, replica, identity }: NodeParts, done: () => void): void {
+  const { raft } = replica;
+  const [best] = raft
+    .status()
+    .progress.filter(
+      ({ id, isLearner, recentActive }) => id !== identity.memberId && !isLearner && recentActive,
+    )
+    .toSorted((a, b) => b.match - a.match);
+  if (raft.role !== "leader" || best === undefined || host.stopped !== null) {
+    done();
+    return;
+  }
+  raft.transferLeader(best.id);
+  host.wake();
+  const untilMs = env.clock.monotonicMs() + HAND_OVER_MS;
+  const look = (): void => {
+    const isOver = raft.role !== "leader" || host.stopped !== null;
+    if (isOver || env.clock.monotonicMs() > untilMs) done();
+    else env.timers.after(IDLE_POLL_MS, look);
+  };
+  look();
+}
 
 /** Waits until nothing is on its way, but not for ever: a stuck disk must not keep the process from ending. */
 function whenIdle(env: Env, host: ReplicaHost, done: () => void): void {

@@ -9,6 +9,7 @@ import { MemoryFiles } from "../env/sim/index.ts";
 import { RawNode } from "../raft/index.ts";
 import { GroupClock, Replica, ReplicaHost } from "../replica/index.ts";
 import { Chores, DEFAULT_CHECKPOINTS } from "./chores.ts";
+import { ClusterLinks } from "./cluster.ts";
 import { lockDataDirectory, makeDataDirectory } from "./data-directory.ts";
 import type { Durability } from "./database.ts";
 import { beginRun, durabilityOf, warnOfDurability } from "./durability.ts";
@@ -36,6 +37,10 @@ import type { Outcome } from "./requests.ts";
 import { Snapshots } from "./snapshots.ts";
 
 const SECONDS_MS = 1000;
+/** What of the log a member keeps for others that are behind (architecture section 5, GC). */
+const KEEP_LOG_BYTES: number = 1024 * 1024 * 1024;
+/** On its way to one member: less than its link holds, so that entries are not dropped there only to be asked for again. */
+const CLUSTER_INFLIGHT_BYTES: number = 16 * 1024 * 1024;
 
 /** Opens a node on its directory; creates both at the first start. Throws HarmonyError, CorruptionError among them. */
 export function* openNode(env: Env, options: NodeOptions): Io<Node> {
@@ -112,7 +117,7 @@ function* startGroup(
     seed: env.entropy.u32(),
     maxEntriesBytesPerMessage: 1024 * 1024,
     maxInflightMessages: 256,
-    maxInflightBytes: 64 * 1024 * 1024,
+    maxInflightBytes: CLUSTER_INFLIGHT_BYTES,
     maxUncommittedBytes: 64 * 1024 * 1024,
     maxCommittedBytesPerReady: 4 * 1024 * 1024,
     preVote: true,
@@ -120,11 +125,18 @@ function* startGroup(
   });
 
   const failure: Failure = { error: null, listeners: [] };
+  const clientUrls = options.clientUrls ?? [];
+  const { members } = storage;
+  const links: ClusterLinks | null =
+    members === null
+      ? null
+      : new ClusterLinks({ env, identity, members, clientUrls, host: () => host });
   let database: KvDatabase | null = null;
   const onFatal = (error: HarmonyError): void => {
     if (failure.error !== null) return;
     failure.error = error;
     host.stop(error);
+    links?.end();
     database?.close(replica.stopped ?? error);
     for (const listener of failure.listeners.splice(0)) {
       try {
@@ -143,7 +155,11 @@ function* startGroup(
     votes,
     tickMs,
     onFatal,
-    afterTurn: () => waiting.ready?.(),
+    send: links === null ? undefined : (message) => links.send(message),
+    afterTurn: () => {
+      links?.flush();
+      waiting.ready?.();
+    },
   });
   const clock = new GroupClock(env.clock, machine.clockMs);
   const replica = new Replica<Outcome>({
@@ -153,10 +169,17 @@ function* startGroup(
     clock,
     hardState,
     wake: () => host.wake(),
+    peers: links === null ? undefined : { forwarding: links.forwarding, entropy: env.entropy },
   });
   host.add(replica, incarnation);
 
-  rawNode.campaign();
+  // A node alone has nobody to ask: it leads, and what it finds in its log is committed by that. One of several has
+  // recovered when all is applied that it knows to be committed; the others tell it the rest.
+  if (links === null) rawNode.campaign();
+  const isRecovered = (): boolean =>
+    links === null
+      ? rawNode.leadsForSure && machine.appliedIndex >= rawNode.commit
+      : machine.appliedIndex >= hardState.commit;
   host.wake();
   yield (done) => {
     failure.listeners.push((error) => {
@@ -166,16 +189,18 @@ function* startGroup(
       env.timers.soon(() => done(asFileError(error), undefined));
     });
     waiting.ready = () => {
-      if (!rawNode.leadsForSure || machine.appliedIndex < rawNode.commit) return;
+      if (!isRecovered()) return;
       waiting.ready = null;
       done(null, undefined);
     };
   };
   const walEntriesReplayed = replica.commandsApplied;
-  // No running member kept time, so the group's clock goes on from the wall clock, never backwards.
-  clock.adoptWallClock();
-  const found = storage.unsynced;
-  yield* beginRun({ env, dataDir, identity, found, durability, machine, replica, wal });
+  if (links === null) {
+    // No running member kept time, so the group's clock goes on from the wall clock, never backwards.
+    clock.adoptWallClock();
+    const found = storage.unsynced;
+    yield* beginRun({ env, dataDir, identity, found, durability, machine, replica, wal });
+  }
 
   database = new KvDatabase({
     env,
@@ -183,9 +208,10 @@ function* startGroup(
     machine,
     engine,
     identity,
-    name: options.name ?? "default",
-    clientUrls: options.clientUrls ?? [],
+    name: links?.name ?? options.name ?? "default",
+    clientUrls,
     peerUrls: options.peerUrls ?? [],
+    peers: () => links?.status() ?? [],
     limits: {
       maxRequestBytes: options.maxRequestBytes ?? REQUEST_DEFAULT_BYTES,
       maxTxnOps: options.maxTxnOps ?? TXN_OPS_DEFAULT,
@@ -207,6 +233,7 @@ function* startGroup(
     incarnation,
     checkpoints: options.checkpoints ?? DEFAULT_CHECKPOINTS,
     retention: machine.settings,
+    keepLogBytes: links === null ? 0 : KEEP_LOG_BYTES,
     onFatal,
   });
   const snapshots = new Snapshots({
@@ -221,6 +248,7 @@ function* startGroup(
     keep: durability.mode === "memory" ? 1 : (options.snapshotsKept ?? SNAPSHOTS_KEPT_DEFAULT),
   });
   host.start();
+  links?.start();
   chores.start();
   const recovery: RecoveryStats = {
     snapshotLoaded: snapshotIndex > 0,
@@ -248,6 +276,7 @@ function* startGroup(
     replica,
     chores,
     snapshots,
+    links,
     failure,
   };
   return new Node(parts, database, recovery, storage.log);

@@ -6,6 +6,7 @@ import { CorruptionError, HarmonyError, writeU64 } from "../base/index.ts";
 import { BTreeEngine, type Engine } from "../btree/index.ts";
 import { type Env, FileError, type Io, listDirectory } from "../env/index.ts";
 import type { ConfState, HardState } from "../raft/index.ts";
+import type { Member } from "../replica/index.ts";
 import { SnapshotStore, takeOver } from "../snapshot/index.ts";
 import {
   decideVote,
@@ -20,6 +21,7 @@ import {
   assertOursOrEmpty,
   bootstrapIdentity,
   type Identity,
+  initialMemberId,
   makeInnerDirectories,
   makePathDurable,
   readVersion,
@@ -29,6 +31,7 @@ import {
 } from "./data-directory.ts";
 import type { Durability } from "./database.ts";
 import { assertAlone } from "./durability.ts";
+import { MembersFile } from "./members-file.ts";
 import type { Closing } from "./node.ts";
 import { type NodeOptions, SEGMENT_DEFAULT_BYTES } from "./node-options.ts";
 import { DEFAULT_RETENTION, type RetentionSettings } from "./retention.ts";
@@ -39,6 +42,8 @@ export const GROUP = 0;
 
 export interface Storage {
   readonly identity: Identity;
+  /** Null: the node is alone. */
+  readonly members: MembersFile | null;
   /** A run in the interval mode that did not end in order. */
   readonly unsynced: UnsyncedRun | null;
   readonly wal: Wal;
@@ -67,7 +72,7 @@ export function* openStorage(
   opened: Closing[],
 ): Io<Storage> {
   const { dataDir } = options;
-  const { identity, isNew, unsynced } = yield* identify(env, options);
+  const { identity, members, isNew, unsynced } = yield* identify(env, options, durability);
   const walOptions = {
     directory: dataDir,
     segmentSizeBytes: options.walSegmentBytes ?? SEGMENT_DEFAULT_BYTES,
@@ -151,13 +156,7 @@ export function* openStorage(
     options.retention ?? DEFAULT_RETENTION,
   );
   const snapshotEntries = machine.keyCount;
-  const confState: ConfState = payload?.confState ?? {
-    voters: [identity.memberId],
-    votersOutgoing: [],
-    learners: [],
-    learnersNext: [],
-    autoLeave: false,
-  };
+  const confState = payload?.confState ?? firstConfState(identity, members);
   assertAlone(durability, confState);
   const start = startOf(engine);
   if (isNew) {
@@ -169,6 +168,7 @@ export function* openStorage(
       walLsn: wal.durableLsn,
       payload: encodeCheckpointPayload({ incarnation: 1, confState, machine: machine.payload() }),
     });
+    if (members !== null) yield* members.write();
     yield* writeVersion(env.files, dataDir, identity);
   }
   warnOfSettings(env, options.retention, machine.settings);
@@ -212,6 +212,7 @@ export function* openStorage(
   assertLogReaches(groupLog.lastIndex(), hardState.commit, dataFile);
   return {
     identity,
+    members,
     unsynced,
     wal,
     votes: voteFile,
@@ -304,32 +305,76 @@ function* createLog(
 function* identify(
   env: Env,
   options: NodeOptions,
+  durability: Durability,
 ): Io<{
   readonly identity: Identity;
+  readonly members: MembersFile | null;
   readonly isNew: boolean;
   readonly unsynced: UnsyncedRun | null;
 }> {
   const { files } = env;
-  const { dataDir } = options;
+  const { dataDir, clusterToken, initialCluster = [] } = options;
+  const self = { name: options.name ?? "default", peerUrls: options.peerUrls ?? [] };
+  const isCluster = initialCluster.length > 1;
   const wanted = bootstrapIdentity(env, {
-    name: options.name ?? "default",
-    peerUrls: options.peerUrls ?? [],
-    clusterToken: options.clusterToken,
+    ...self,
+    members: isCluster ? initialCluster : undefined,
+    clusterToken,
   });
   const found = yield* readVersion(files, dataDir);
   if (found !== null) {
-    if (options.clusterToken !== undefined && found.tokenDigest !== wanted.tokenDigest) {
+    if (clusterToken !== undefined && found.tokenDigest !== wanted.tokenDigest) {
       throw new HarmonyError(
         "WRONG_CLUSTER",
         `${dataDir} was created with another cluster token: choose its own directory for each cluster`,
       );
     }
-    return { identity: found, isNew: false, unsynced: found.unsynced };
+    if (isCluster && (found.clusterId !== wanted.clusterId || found.memberId !== wanted.memberId)) {
+      throw new HarmonyError(
+        "WRONG_CLUSTER",
+        `${dataDir} was made by another member, or for other first members than ${initialCluster.map(({ name }) => name).join(", ")}: name those that it was made for, or choose another directory`,
+      );
+    }
+    const members = yield* MembersFile.read(env, dataDir);
+    assertLinked(env, members);
+    return { identity: found, members, isNew: false, unsynced: found.unsynced };
+  }
+  let members: MembersFile | null = null;
+  if (isCluster) {
+    const all: readonly Member[] = initialCluster.map((member) => ({
+      id: initialMemberId(env, member, clusterToken),
+      ...member,
+    }));
+    members = new MembersFile(env, dataDir, all, new Map());
+    assertLinked(env, members);
+    // Before anything is made that would keep its ids.
+    assertAlone(durability, firstConfState(wanted, members));
   }
   yield* assertOursOrEmpty(files, dataDir);
   yield* makePathDurable(files, dataDir);
   yield* makeInnerDirectories(files, dataDir);
-  return { identity: wanted, isNew: true, unsynced: null };
+  return { identity: wanted, members, isNew: true, unsynced: null };
+}
+
+/** A member that can reach nobody would wait for ever. */
+function assertLinked(env: Env, members: MembersFile | null): void {
+  if (members === null || env.links !== undefined) return;
+  throw new HarmonyError(
+    "INVALID_ARGUMENT",
+    `the directory is that of a member of a cluster of ${members.members.length}: serve it, where it can reach the others`,
+  );
+}
+
+/** Before the first change of the configuration: everybody who was there at the first start votes. */
+function firstConfState({ memberId }: Identity, members: MembersFile | null): ConfState {
+  const voters = members === null ? [memberId] : members.members.map(({ id }) => id);
+  return {
+    voters: voters.toSorted((a, b) => a - b),
+    votersOutgoing: [],
+    learners: [],
+    learnersNext: [],
+    autoLeave: false,
+  };
 }
 
 function assertLogReaches(lastIndex: number, commit: number, file: string): void {

@@ -162,13 +162,18 @@ function isCount(value: number): boolean {
   return Number.isSafeInteger(value) && value >= 0 && value <= NUMBER_MAX;
 }
 
+/** Nothing is ever added to an id, so it may be as large as it is exact: ids that we generate have 53 bits. */
+function isMemberId(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 1;
+}
+
 /**
  * Whether the fields of a message fit together, so that no later step has to ask again: numbers are whole and in
  * range, entries follow each other and the previous entry, no entry is of a later term than its sender.
  */
 export function isWellFormed(message: Message): boolean {
   if (!isCount(message.term) || message.term === 0) return false;
-  if (!isCount(message.from) || message.from === 0 || !isCount(message.incarnation)) return false;
+  if (!isMemberId(message.from) || !isCount(message.incarnation)) return false;
   switch (message.type) {
     case "append":
       return isCount(message.commit) && isSliceOf(message);
@@ -192,7 +197,7 @@ export function isWellFormed(message: Message): boolean {
         isCount(message.lastIndex) && isCount(message.lastTerm) && message.lastTerm < message.term
       );
     case "transferLeader":
-      return isCount(message.transferee) && message.transferee > 0;
+      return isMemberId(message.transferee);
     case "timeoutNow":
       return true;
     case "voteResponse":

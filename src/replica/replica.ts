@@ -120,6 +120,7 @@ export class Replica<Result> {
   #commandsRefused = 0;
   #leaderChanges = 0;
   #leaderSeen = 0;
+  #hasFollowed = false;
   /** What callers threw out of their own answers. */
   #defects: unknown[] = [];
 
@@ -406,6 +407,7 @@ export class Replica<Result> {
     if (this.#node.leader !== this.#leaderSeen) {
       this.#leaderSeen = this.#node.leader;
       if (this.#leaderSeen !== 0) this.#leaderChanges++;
+      if (this.#forwarded !== null && this.#leaderSeen !== 0) this.#keepTime();
     }
     while (this.#node.hasReady()) {
       const ready = this.#node.ready();
@@ -434,6 +436,15 @@ export class Replica<Result> {
     this.#unsavedHardState = null;
     this.#readyWritten = this.#readyTaken;
     return { group: this.group, entries: append.entries, hardState: append.hardState };
+  }
+
+  /**
+   * Where no running member kept time, all having been stopped, the first leader takes its wall clock (data-model.md).
+   * One that has followed another since its start has the time from it.
+   */
+  #keepTime(): void {
+    if (this.#node.role === "leader" && !this.#hasFollowed) this.clock.adoptWallClock();
+    this.#hasFollowed = true;
   }
 
   /** The number to give to `settle` when what `collect` returned is durable. */

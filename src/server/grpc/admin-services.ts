@@ -20,12 +20,8 @@ const NO_KEY = Uint8Array.of(0);
 
 export function clusterService(context: ServiceContext): readonly Method[] {
   const { database } = context;
-  const members = (): Uint8Array => {
-    const { memberId, name, peerUrls, clientUrls } = database.status();
-    return encodeMemberListResponse(context.header(0), [
-      { id: memberId, name, peerUrls, clientUrls, isLearner: false },
-    ]);
-  };
+  const members = (): Uint8Array =>
+    encodeMemberListResponse(context.header(0), database.status().members);
   return [
     {
       kind: "unary",

@@ -30,6 +30,15 @@ const STATUS: DatabaseStatus = {
   name: "n1",
   clientUrls: ["http://127.0.0.1:2379"],
   peerUrls: ["http://127.0.0.1:2380"],
+  members: [
+    {
+      id: 7n,
+      name: "n1",
+      peerUrls: ["http://127.0.0.1:2380"],
+      clientUrls: ["http://127.0.0.1:2379"],
+      isLearner: false,
+    },
+  ],
   leader: 7n,
   raftTerm: 3,
   raftIndex: 40,

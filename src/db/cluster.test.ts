@@ -1,0 +1,414 @@
+/** Three nodes, one truth, in simulated time: the shipped node with its log, trees and links. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type HarmonyError, setVerifying } from "../base/index.ts";
+import { SimEnv, SimNetwork, SimScheduler } from "../env/sim/index.ts";
+import type { NodeOptions } from "./node-options.ts";
+import { DATA, outcomeOf, rangeRequest, World } from "./world.suite.ts";
+
+beforeAll(() => setVerifying(true));
+afterAll(() => setVerifying(false));
+
+const url = (name: string): string => `http://${name}:2380`;
+const NAMES = ["n1", "n2", "n3"];
+const initialCluster = NAMES.map((name) => ({ name, peerUrls: [url(name)] }));
+
+function optionsOf(name: string, change: Partial<NodeOptions> = {}): Partial<NodeOptions> {
+  return {
+    name,
+    peerUrls: [url(name)],
+    clientUrls: [`http://${name}:2379`],
+    initialCluster,
+    ...change,
+  };
+}
+
+/** Nodes that share time and a network. */
+class ClusterWorld {
+  readonly scheduler = new SimScheduler(11);
+  readonly network = new SimNetwork(this.scheduler, 11);
+  readonly nodes: readonly World[];
+  readonly logged: string[] = [];
+  readonly #up = new Set<World>();
+
+  constructor() {
+    this.nodes = NAMES.map((name, i) => this.world(name, i + 1));
+  }
+
+  world(name: string, seed: number): World {
+    const machine = new SimEnv({
+      seed,
+      scheduler: this.scheduler,
+      network: { of: this.network, url: url(name) },
+      log: (level, _logger, message, fields) =>
+        this.logged.push(`${name} ${level}: ${message} ${JSON.stringify(fields ?? {})}`),
+    });
+    return new World({}, machine);
+  }
+
+  node(name: string): World {
+    return this.nodes[NAMES.indexOf(name)] as World;
+  }
+
+  nameOf(world: World): string {
+    return NAMES[this.nodes.indexOf(world)] as string;
+  }
+
+  start(...worlds: readonly World[]): void {
+    for (const world of worlds) {
+      world.open(optionsOf(this.nameOf(world)));
+      this.#up.add(world);
+    }
+  }
+
+  kill(world: World): void {
+    world.kill();
+    this.#up.delete(world);
+  }
+
+  close(world: World): void {
+    const ending = world.startClose();
+    world.until(() => ending.isOver);
+    expect(ending.error).toBeNull();
+    this.kill(world);
+  }
+
+  pass(ms: number): void {
+    this.scheduler.runUntil(this.scheduler.nowMs + ms);
+  }
+
+  leader(): World {
+    for (let waitedMs = 0; waitedMs < 20_000; waitedMs += 20) {
+      const votes = new Map<bigint, number>();
+      for (const world of this.#up) {
+        const { leader } = world.node.database.status();
+        votes.set(leader, (votes.get(leader) ?? 0) + 1);
+      }
+      for (const world of this.#up) {
+        const { memberId } = world.node.database.status();
+        if ((votes.get(memberId) ?? 0) > 1) return world;
+      }
+      this.pass(20);
+    }
+    throw new Error(`there is no leader: ${this.logged.join("\n")}`);
+  }
+
+  followers(): World[] {
+    const leader = this.leader();
+    return [...this.#up].filter((world) => world !== leader);
+  }
+
+  isolate(world: World, isCut: boolean): void {
+    const name = this.nameOf(world);
+    for (const other of NAMES) {
+      if (other === name) continue;
+      this.network.setWeather(url(name), url(other), { isCut });
+      this.network.setWeather(url(other), url(name), { isCut });
+    }
+  }
+}
+
+describe("three nodes", () => {
+  let cluster: ClusterWorld;
+
+  beforeEach(() => {
+    cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+  });
+
+  it("agree on who they are before they have met", () => {
+    const ids = cluster.nodes.map(({ node }) => node.identity);
+    expect(new Set(ids.map(({ clusterId }) => clusterId)).size).toBe(1);
+    expect(new Set(ids.map(({ memberId }) => memberId)).size).toBe(3);
+    const names = (world: World): string[] =>
+      world.node.database.status().members.map(({ id, name }) => `${id} ${name}`);
+    const [first, ...others] = cluster.nodes.map((world) => names(world).toSorted());
+    for (const other of others) expect(other).toEqual(first);
+  });
+
+  it("elect one leader, whom all name; until then a follower says that there is none", () => {
+    for (const { node } of cluster.nodes) {
+      const { leader, errors } = node.database.status();
+      expect([leader, errors]).toEqual([0n, ["etcdserver: no leader"]]);
+    }
+    const leader = cluster.leader();
+    cluster.pass(500);
+    for (const { node } of cluster.nodes) {
+      const status = node.database.status();
+      expect(status.leader).toBe(leader.node.database.memberId);
+      expect(status.errors).toEqual([]);
+      expect(status.members.map(({ clientUrls }) => clientUrls.length)).toEqual([1, 1, 1]);
+    }
+  });
+
+  it("take writes on any node, and each reads what any has written", () => {
+    cluster.leader();
+    for (const [i, writer] of cluster.nodes.entries()) {
+      writer.putNow(`k${i}`, `v${i}`);
+      for (const reader of cluster.nodes) expect(reader.get(`k${i}`)).toBe(`v${i}`);
+    }
+    const revisions = cluster.nodes.map(({ node }) => node.database.status().revision);
+    expect(revisions).toEqual([4, 4, 4]);
+  });
+
+  it("let a write wait through an election, and keep all that was acknowledged when the leader is killed", () => {
+    const leader = cluster.leader();
+    for (let i = 0; i < 20; i++) cluster.nodes[i % 3]?.putNow(`k${i}`, `${i}`);
+    cluster.kill(leader);
+    // What is handed to a leader in the moment of its end has an outcome that nobody knows. A little later:
+    cluster.pass(10);
+    const [one, two] = cluster.nodes.filter((world) => world !== leader) as [World, World];
+    const during = one.put("during", "yes");
+    expect(outcomeOf(during)).toBe("nothing yet");
+    one.now(during);
+    for (let i = 0; i < 20; i++) expect(two.get(`k${i}`)).toBe(`${i}`);
+    expect(two.get("during")).toBe("yes");
+    // It comes back and catches up.
+    cluster.start(leader);
+    expect(leader.get("during")).toBe("yes");
+    expect(leader.get("k7")).toBe("7");
+  });
+
+  it("are all there again after all have lost their power at once", () => {
+    cluster.leader();
+    for (let i = 0; i < 10; i++) cluster.nodes[i % 3]?.putNow(`k${i}`, `${i}`);
+    for (const world of cluster.nodes) {
+      world.losePower("lose-all");
+      cluster.kill(world);
+    }
+    cluster.start(...cluster.nodes);
+    for (const world of cluster.nodes)
+      for (let i = 0; i < 10; i++) expect(world.get(`k${i}`)).toBe(`${i}`);
+  });
+
+  it("serve nothing linearizable from a leader that is cut off; what it could not do it says", () => {
+    const before = cluster.leader();
+    before.putNow("k", "old");
+    cluster.isolate(before, true);
+    const write = before.put("k", "minority", { timeoutMs: 4_000 });
+    const read = before.range(rangeRequest("k"), { timeoutMs: 4_000 });
+    const [other] = cluster.nodes.filter((world) => world !== before) as [World];
+    // Until the others have a leader of their own.
+    cluster.pass(3_000);
+    other.putNow("k", "new");
+    cluster.pass(2_000);
+    expect(outcomeOf(write)).toBe("TIMEOUT maybe=true");
+    expect(outcomeOf(read)).toBe("TIMEOUT maybe=false");
+    expect(before.node.database.status().errors).toEqual(["etcdserver: no leader"]);
+    // What asks for no more than what is here gets it, old as it is.
+    expect(outcomeOf(before.range(rangeRequest("k", true)))).toBe("ok");
+    // A write that found no leader was handed to nobody.
+    const late = before.put("late", "x", { timeoutMs: 1_000 });
+    cluster.pass(1_100);
+    expect(outcomeOf(late)).toBe("TIMEOUT maybe=false");
+    cluster.isolate(before, false);
+    cluster.pass(8_000);
+    expect(before.get("k")).toBe("new");
+    expect(before.get("late")).toBeUndefined();
+  });
+
+  it("need a majority, and go on when there is one again", () => {
+    cluster.leader();
+    const [one, two, three] = cluster.nodes as [World, World, World];
+    one.putNow("k", "1");
+    cluster.kill(two);
+    cluster.kill(three);
+    cluster.pass(10);
+    const alone = one.put("k", "2");
+    cluster.pass(20_000);
+    expect(outcomeOf(alone)).toMatch(/^TIMEOUT/);
+    cluster.start(two);
+    cluster.leader();
+    one.putNow("k", "3");
+    expect(two.get("k")).toBe("3");
+  });
+
+  it("hand the lead over when the leader is stopped in order", () => {
+    const leader = cluster.leader();
+    leader.putNow("a", "1");
+    const startMs = cluster.scheduler.nowMs;
+    cluster.close(leader);
+    const after = cluster.leader();
+    after.putNow("b", "2");
+    // An election timeout is a second at least: nobody waited for one.
+    expect(cluster.scheduler.nowMs - startMs).toBeLessThan(900);
+  });
+
+  it("bring a node up to date that was away for long, from the log that the others keep for it", () => {
+    cluster.leader();
+    const [away] = cluster.followers() as [World];
+    cluster.kill(away);
+    const writer = cluster.leader();
+    const large = "x".repeat(4_000);
+    for (let i = 0; i < 80; i++) writer.putNow(`k${i % 50}`, `${i}${large}`);
+    for (const world of cluster.nodes) {
+      if (world === away) continue;
+      for (let i = 0; i < 2; i++) {
+        let isDone = false;
+        world.putNow("touch", `${i}`);
+        world.node.checkpoint(() => (isDone = true));
+        world.until(() => isDone);
+      }
+    }
+    cluster.start(away);
+    expect(away.get("k29")).toBe(`79${large}`);
+  });
+
+  it("count leases by one clock, and end them once", () => {
+    const leader = cluster.leader();
+    const [follower] = cluster.followers() as [World];
+    follower.now(follower.write({ kind: "leaseGrant", id: 7n, ttlSeconds: 5n }));
+    follower.now(follower.put("leased", "x", { lease: 7n }));
+    cluster.pass(3_000);
+    expect(leader.get("leased")).toBe("x");
+    follower.now(follower.write({ kind: "leaseKeepAlive", id: 7n }));
+    cluster.pass(4_000);
+    expect(leader.get("leased")).toBe("x");
+    cluster.pass(3_000);
+    for (const world of cluster.nodes) expect(world.get("leased")).toBeUndefined();
+  });
+
+  it("hear of changes from any node", () => {
+    cluster.leader();
+    const [follower] = cluster.followers() as [World];
+    const [other] = cluster.followers().slice(1) as [World];
+    let news = 0;
+    const watch = follower.node.database.watch(
+      {
+        key: new TextEncoder().encode("w"),
+        rangeEnd: new Uint8Array(0),
+        startRevision: 0,
+        prevKv: false,
+        noPut: false,
+        noDelete: false,
+      } as Parameters<typeof follower.node.database.watch>[0],
+      () => news++,
+    );
+    other.putNow("w", "1");
+    cluster.pass(200);
+    expect(news).toBeGreaterThan(0);
+    expect(watch.take(1_000_000)).not.toBeNull();
+  });
+});
+
+describe("a member that must not take part", () => {
+  let cluster: ClusterWorld;
+
+  beforeEach(() => {
+    cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+    cluster.leader().putNow("k", "v");
+    cluster.pass(1_000);
+  });
+
+  it("comes with a wiped disk under its old id: it is not heard, and the others go on", () => {
+    const [wiped] = cluster.followers() as [World];
+    const name = cluster.nameOf(wiped);
+    cluster.kill(wiped);
+    const fresh = cluster.world(name, 77);
+    fresh.open(optionsOf(name));
+    cluster.pass(8_000);
+    const { leader, errors } = fresh.node.database.status();
+    expect([leader, errors]).toEqual([0n, ["etcdserver: no leader"]]);
+    const late = fresh.range(rangeRequest("k"), { timeoutMs: 500 });
+    cluster.pass(600);
+    expect(outcomeOf(late)).toBe("TIMEOUT maybe=false");
+    const [one, two] = cluster.nodes.filter((world) => world !== wiped) as [World, World];
+    one.putNow("k", "w");
+    expect(two.get("k")).toBe("w");
+    fresh.kill();
+    // Its own disk is welcome.
+    cluster.start(wiped);
+    cluster.pass(8_000);
+    expect(wiped.get("k")).toBe("w");
+  });
+
+  it("is known for wiped also after all the others were restarted", () => {
+    const [wiped, ...others] = cluster.nodes as [World, World, World];
+    for (const world of cluster.nodes) cluster.kill(world);
+    const fresh = cluster.world("n1", 77);
+    fresh.open(optionsOf("n1"));
+    cluster.start(...others);
+    cluster.pass(15_000);
+    expect(fresh.node.database.status().leader).toBe(0n);
+    expect(cluster.leader()).not.toBe(wiped);
+  });
+});
+
+describe("first members that cannot be", () => {
+  const refusedWith = (change: Partial<NodeOptions>): string => {
+    const world = new ClusterWorld().node("n1");
+    const refused = world.tryOpen(optionsOf("n1", change)) as HarmonyError;
+    expect(world.machine.disk.quiet).toBe(true);
+    return `${refused.code} ${refused.message}`;
+  };
+
+  it.each([
+    [/names n2 twice/, { initialCluster: [...initialCluster, { name: "n2", peerUrls: ["u"] }] }],
+    [
+      /twice: each member/,
+      { initialCluster: [...initialCluster, { name: "n4", peerUrls: [url("n2")] }] },
+    ],
+    [/n4 has no peer URL/, { initialCluster: [...initialCluster, { name: "n4", peerUrls: [] }] }],
+    [/does not name this member, other/, { name: "other" }],
+    [/gives n1 the URLs/, { peerUrls: ["http://elsewhere:1"] }],
+    [
+      /--fsync-interval-ms is for a node that is alone, and this group has 3/,
+      { fsyncIntervalMs: 10 },
+    ],
+    [/--disable-persistence is for a node that is alone/, { persistence: "none" as const }],
+  ])("%s", (text, change) => {
+    expect(refusedWith(change)).toMatch(text);
+    expect(refusedWith(change)).toMatch(/^INVALID_ARGUMENT/);
+  });
+
+  it("are compared with those that the directory was made for", () => {
+    const cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+    const node = cluster.node("n1");
+    cluster.kill(node);
+    const others = initialCluster.slice(0, 2);
+    expect((node.tryOpen(optionsOf("n1", { initialCluster: others })) as HarmonyError).code).toBe(
+      "WRONG_CLUSTER",
+    );
+    node.kill();
+    expect((node.tryOpen(optionsOf("n1", { clusterToken: "other" })) as HarmonyError).code).toBe(
+      "WRONG_CLUSTER",
+    );
+    node.kill();
+    // Not given means not compared: the directory knows.
+    node.open(optionsOf("n1", { initialCluster: undefined }));
+    expect(node.node.database.status().members.length).toBe(3);
+  });
+
+  it("are not taken up by a directory that belongs to a node alone", () => {
+    const node = new ClusterWorld().node("n1");
+    node.open({ name: "n1", peerUrls: [url("n1")] });
+    node.putNow("k", "v");
+    node.close();
+    expect((node.tryOpen(optionsOf("n1")) as HarmonyError).code).toBe("WRONG_CLUSTER");
+  });
+
+  it("cannot be served where nobody can be reached", () => {
+    const world = new World();
+    const refused = world.tryOpen(optionsOf("n1")) as HarmonyError;
+    expect([refused.code, refused.message]).toEqual([
+      "INVALID_ARGUMENT",
+      expect.stringMatching(/reach/),
+    ]);
+  });
+
+  it("are refused with damage in MEMBERS, which is told with its place", () => {
+    const cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+    const node = cluster.node("n1");
+    cluster.kill(node);
+    const { env } = node;
+    let isDone = false;
+    env.files.open(`${DATA}/MEMBERS`, { access: "readwrite" }, (_, file) => {
+      file.write(40, Uint8Array.of(0), () => file.sync(() => (isDone = true)));
+    });
+    node.until(() => isDone);
+    const refused = node.tryOpen(optionsOf("n1")) as HarmonyError;
+    expect([refused.code, refused.message]).toEqual(["CORRUPT", expect.stringMatching(/MEMBERS/)]);
+  });
+});

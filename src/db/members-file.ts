@@ -1,0 +1,133 @@
+/**
+ * MEMBERS: who the members of the cluster are, where they listen, and with which directory each was met. Only a node
+ * that has others beside it keeps one. It is written before VERSION at the first start and replaced when a member is met
+ * for the first time, before that member is talked to: from then on its id with another directory is known for a disk
+ * that was wiped (fault-rules R13), whatever happens to this process.
+ */
+import { CorruptionError, hex } from "../base/index.ts";
+import { type Env, FileError, type Io, runIo } from "../env/index.ts";
+import type { NodeId } from "../raft/index.ts";
+import type { Member } from "../replica/index.ts";
+import { readSmallFile, replaceFile, seal, unseal } from "./sealed-file.ts";
+
+const FORMAT = 1;
+const BYTES_MAX: number = 256 * 1024;
+const WAL_ID = /^[0-9a-f]{32}$/;
+
+interface FileMember {
+  readonly id: number;
+  readonly name: string;
+  readonly peerUrls: readonly string[];
+  /** Absent: not met yet. */
+  readonly walId?: string;
+}
+
+export class MembersFile {
+  readonly members: readonly Member[];
+  readonly walIds: Map<NodeId, Uint8Array>;
+  readonly #env: Env;
+  readonly #directory: string;
+  /** Who waits for what is not written yet; null while nothing is being written. */
+  #waiting: ((error: Error | null) => void)[] | null = null;
+
+  constructor(
+    env: Env,
+    directory: string,
+    members: readonly Member[],
+    walIds: ReadonlyMap<NodeId, Uint8Array>,
+  ) {
+    this.#env = env;
+    this.#directory = directory;
+    this.members = members;
+    this.walIds = new Map(walIds);
+  }
+
+  /** Null when the directory has none: its node is alone. */
+  static *read(env: Env, directory: string): Io<MembersFile | null> {
+    const path = `${directory}/MEMBERS`;
+    const content = yield* readSmallFile(env.files, path, BYTES_MAX);
+    if (content === null) return null;
+    const parsed = parse(content);
+    if (parsed === null) {
+      throw new CorruptionError({
+        file: path,
+        offset: 0,
+        what: "MEMBERS does not match its checksum, or lacks a field: put it back from a copy of this directory",
+      });
+    }
+    const walIds = new Map<NodeId, Uint8Array>();
+    for (const { id, walId } of parsed) if (walId !== undefined) walIds.set(id, bytesOf(walId));
+    const members = parsed.map(({ id, name, peerUrls }) => ({ id, name, peerUrls }));
+    return new MembersFile(env, directory, members, walIds);
+  }
+
+  *write(): Io<void> {
+    const members: FileMember[] = this.members.map(({ id, name, peerUrls }) => {
+      const walId = this.walIds.get(id);
+      return { id, name, peerUrls, ...(walId === undefined ? {} : { walId: hex(walId) }) };
+    });
+    const json = JSON.stringify({ format: FORMAT, members });
+    yield* replaceFile(this.#env.files, this.#directory, "MEMBERS", seal(json));
+  }
+
+  /** A member is met for the first time. Several at once share a write. */
+  readonly remember = (
+    id: NodeId,
+    walId: Uint8Array,
+    done: (error: Error | null) => void,
+  ): void => {
+    this.walIds.set(id, walId);
+    if (this.#waiting !== null) {
+      this.#waiting.push(done);
+      return;
+    }
+    this.#waiting = [];
+    this.#replace([done]);
+  };
+
+  #replace(told: readonly ((error: Error | null) => void)[]): void {
+    runIo(this.write(), (thrown) => {
+      const error =
+        thrown === null ? null : thrown instanceof Error ? thrown : new Error("unknown");
+      if (error !== null && !(error instanceof FileError)) throw error;
+      const waiting = this.#waiting ?? [];
+      if (waiting.length > 0) {
+        this.#waiting = [];
+        this.#replace(waiting);
+      } else this.#waiting = null;
+      for (const done of told) done(error);
+    });
+  }
+}
+
+function parse(content: string): readonly FileMember[] | null {
+  if (!unseal(content).isSealed) return null;
+  let parsed: { readonly format?: unknown; readonly members?: unknown };
+  try {
+    parsed = JSON.parse(content) as typeof parsed;
+  } catch {
+    return null;
+  }
+  const { format, members } = parsed;
+  if (format !== FORMAT || !Array.isArray(members)) return null;
+  return members.every(isFileMember) ? members : null;
+}
+
+function isFileMember(value: unknown): value is FileMember {
+  if (typeof value !== "object" || value === null) return false;
+  const { id, name, peerUrls, walId } = value as Partial<FileMember>;
+  return (
+    Number.isSafeInteger(id) &&
+    typeof name === "string" &&
+    Array.isArray(peerUrls) &&
+    peerUrls.length > 0 &&
+    peerUrls.every((url) => typeof url === "string") &&
+    (walId === undefined || WAL_ID.test(walId))
+  );
+}
+
+function bytesOf(walId: string): Uint8Array {
+  return Uint8Array.from({ length: 16 }, (_, i) =>
+    Number.parseInt(walId.slice(2 * i, 2 * i + 2), 16),
+  );
+}
