@@ -358,9 +358,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "version-file-without-directory-sync",
     layer: "db",
-    file: "db/data-directory.js",
-    find: "yield* renameFile(files, temporary, `${directory}/VERSION`);\n    yield* syncDirectory(files, directory);",
-    replace: "yield* renameFile(files, temporary, `${directory}/VERSION`);",
+    file: "db/sealed-file.js",
+    find: "yield* renameFile(files, temporary, `${directory}/${name}`);\n    yield* syncDirectory(files, directory);",
+    replace: "yield* renameFile(files, temporary, `${directory}/${name}`);",
     why: "the directory forgets what it is (D30)",
   },
   {

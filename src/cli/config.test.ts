@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseConfig } from "./config-file.ts";
 import { advertisedUrls, resolveConfig, type ResolvedConfig, retentionOf } from "./config.ts";
 import { CommandError } from "./exit.ts";
+import { initialMembers } from "./initial-cluster.ts";
 import { environmentName, OPTION_NAMES, type OptionName, OPTIONS } from "./options.ts";
 
 let directory = "";
@@ -220,12 +221,9 @@ describe("configuration", () => {
     );
   });
 
-  it("takes a cluster of this member alone and refuses others by name", () => {
+  it("takes a cluster of this member alone, and refuses one that is not its own", () => {
     const peers = "http://localhost:2380";
     expect(problemsOf(() => resolve({ name: "n1", initialCluster: `n1=${peers}` }))).toEqual([]);
-    expect(
-      problemsOf(() => resolve({ name: "n1", initialCluster: `n1=${peers},n2=http://b:2380` }))[0],
-    ).toMatch(/names 2 members \(n1, n2\): clusters are not available/);
     expect(problemsOf(() => resolve({ name: "n1", initialCluster: `n2=${peers}` }))[0]).toMatch(
       /names "n2" but --name is "n1"/,
     );
@@ -238,6 +236,55 @@ describe("configuration", () => {
     expect(problemsOf(() => resolve({ initialClusterState: "existing" }))[0]).toMatch(
       /joining a cluster is not available/,
     );
+  });
+
+  describe("the first members of a cluster", () => {
+    const good = {
+      name: "n1",
+      initialAdvertisePeerUrls: "http://a:2380",
+      initialCluster: "n1=http://a:2380,n2=http://b:2380,n3=http://c:2380",
+    };
+
+    it("are taken as etcd writes them", () => {
+      const { config } = resolve(good);
+      expect(initialMembers(config)).toEqual([
+        { name: "n1", peerUrls: ["http://a:2380"] },
+        { name: "n2", peerUrls: ["http://b:2380"] },
+        { name: "n3", peerUrls: ["http://c:2380"] },
+      ]);
+      const alone = resolve({ initialCluster: "default=http://localhost:2380" }).config;
+      expect(initialMembers(alone)).toEqual([]);
+    });
+
+    const with_ = (cluster: string): Partial<typeof good> => ({ initialCluster: cluster });
+    it.each([
+      ["a name twice", with_(`${good.initialCluster},n2=http://d:2380`), /names n2 2 times/],
+      ["a URL twice", with_("n1=http://a:2380,n2=http://a:2380"), /to n1 and to n2: each/],
+      ["this member missing", { name: "n9" }, /none of them is --name "n9"/],
+      [
+        "other URLs than this member has",
+        { initialAdvertisePeerUrls: "http://x:1" },
+        /gives n1 the URLs http:\/\/a:2380/,
+      ],
+      ["a part without a name", with_("n1=http://a:2380,http://b:2380"), /is not of the form/],
+      ["a URL that is none", with_("n1=http://a:2380,n2=b"), /"b" is not a URL/],
+      ["a port that is none", with_("n1=http://a:2380,n2=http://b:0"), /need the real port/],
+      ["TLS", with_("n1=http://a:2380,n2=https://b:2380"), /TLS is not available/],
+      ["acknowledgements before the sync", { fsyncIntervalMs: "10" }, /--fsync-interval-ms 10 is/],
+      ["nothing on disk", { disablePersistence: "true" }, /--disable-persistence is for a lone/],
+      [
+        "everybody listened to",
+        { listenPeerUrls: "http://0.0.0.0:2380" },
+        /--listen-peer-urls http:\/\/0.0.0.0:2380: others than this machine/,
+      ],
+    ])("are refused with %s", (_what, change, text) => {
+      expect(problemsOf(() => resolve({ ...good, ...change })).join("\n")).toMatch(text);
+    });
+
+    it("may be listened for everywhere where the network is one's own", () => {
+      const open = { listenPeerUrls: "http://0.0.0.0:2380", insecure: "true" };
+      expect(problemsOf(() => resolve({ ...good, ...open }))).toEqual([]);
+    });
   });
 
   it("reads the retention by its mode, hours for bare numbers as etcd does", () => {

@@ -4,6 +4,7 @@
  */
 import { readConfigFile, type Written } from "./config-file.ts";
 import { CommandError } from "./exit.ts";
+import { checkCluster } from "./initial-cluster.ts";
 import {
   ENVIRONMENT_PREFIX,
   environmentName,
@@ -158,47 +159,6 @@ function checkBind(config: ServeConfig, problems: string[]): void {
           "passwords: listen on 127.0.0.1, or say --insecure if the network is yours alone",
       );
     }
-  }
-}
-
-/** A lone node: whatever names others is refused, whatever names this one must agree. */
-function checkCluster(config: ServeConfig, problems: string[]): void {
-  if (config.initialClusterState === "existing") {
-    problems.push(
-      "--initial-cluster-state existing: joining a cluster is not available in this version, which runs one member",
-    );
-  }
-  if (config.initialCluster === "") return;
-  const members: string[] = [];
-  const urls: string[] = [];
-  for (const part of config.initialCluster.split(",")) {
-    const split = part.indexOf("=");
-    if (split < 1) {
-      problems.push(`--initial-cluster: "${part}" is not of the form name=http://host:port`);
-      return;
-    }
-    const member = part.slice(0, split).trim();
-    if (!members.includes(member)) members.push(member);
-    try {
-      urls.push(parseHostUrl(part.slice(split + 1).trim()).text);
-    } catch (error) {
-      if (!(error instanceof ValueProblem)) throw error;
-      problems.push(`--initial-cluster: ${error.message}`);
-      return;
-    }
-  }
-  if (members.length > 1) {
-    problems.push(
-      `--initial-cluster names ${members.length} members (${members.join(", ")}): clusters are not available in this version, which runs one member`,
-    );
-  } else if (members[0] !== config.name) {
-    problems.push(
-      `--initial-cluster names "${members[0]}" but --name is "${config.name}": a lone member's cluster is itself`,
-    );
-  } else if (urls.toSorted().join() !== [...config.initialAdvertisePeerUrls].toSorted().join()) {
-    problems.push(
-      `--initial-cluster gives ${config.name} the URLs ${urls.join(",")}, --initial-advertise-peer-urls gives ${config.initialAdvertisePeerUrls.join(",")}`,
-    );
   }
 }
 

@@ -27,6 +27,8 @@ export interface RunningNode {
 export interface RunningServer {
   /** What it listens on, with real ports. */
   readonly addresses: readonly string[];
+  /** Where other members are listened for; absent or empty: nowhere. */
+  readonly peers?: readonly string[];
   /** Where health and metrics are told; absent or empty: nowhere. */
   readonly metrics?: readonly string[];
   /** Takes no more connections, lets requests finish for `graceMs`, then ends them. */
@@ -150,6 +152,7 @@ export async function runServer<N extends RunningNode>(
         corruptedEntries: recovery.corruptedEntries,
         durationMs: recovery.durationMs,
       },
+      ...(isSome(server.peers) ? { peer: server.peers } : {}),
       ...(isSome(server.metrics) ? { metrics: server.metrics } : {}),
     }),
   );

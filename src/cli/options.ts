@@ -30,6 +30,7 @@ export interface ServeConfig {
   readonly metricsCompat: "none" | "etcd";
   readonly insecure: boolean;
   readonly emulatedEtcdVersion: string;
+  readonly listenPeerUrls: readonly string[];
   readonly initialAdvertisePeerUrls: readonly string[];
   /** Empty: this member alone. */
   readonly initialCluster: string;
@@ -147,7 +148,7 @@ export const OPTIONS: { readonly [K in keyof ServeConfig]: OptionSpec<ServeConfi
     flag: "insecure",
     value: "",
     group: CLIENTS,
-    help: "allow to listen beyond this machine although clients need no password and nothing is encrypted",
+    help: "allow to listen beyond this machine although clients and members need no password and nothing is encrypted",
     fallback: "false",
     read: truth,
   },
@@ -271,6 +272,14 @@ export const OPTIONS: { readonly [K in keyof ServeConfig]: OptionSpec<ServeConfi
     fallback: "10m",
     read: duration({ minMs: 100, maxMs: 7 * DAY_MS }),
   },
+  listenPeerUrls: {
+    flag: "listen-peer-urls",
+    value: "urls",
+    group: CLUSTER,
+    help: "where a member of a cluster listens for the others; a lone member does not",
+    fallback: "http://127.0.0.1:2380",
+    read: urlList({ mayBeEmpty: false }),
+  },
   initialAdvertisePeerUrls: {
     flag: "initial-advertise-peer-urls",
     value: "urls",
@@ -283,7 +292,7 @@ export const OPTIONS: { readonly [K in keyof ServeConfig]: OptionSpec<ServeConfi
     flag: "initial-cluster",
     value: "name=url",
     group: CLUSTER,
-    help: "the first members; this version runs one",
+    help: "the first members, as all of them are told: n1=http://host:port,n2=...; of meaning at the first start, later only compared",
     fallback: "",
     fallbackNote: "this member",
     read: (text) => text,
@@ -292,7 +301,7 @@ export const OPTIONS: { readonly [K in keyof ServeConfig]: OptionSpec<ServeConfi
     flag: "initial-cluster-state",
     value: "state",
     group: CLUSTER,
-    help: "new; joining an existing cluster is not available in this version",
+    help: "new; joining a cluster that exists is not available in this version",
     fallback: "new",
     read: oneOf("new", "existing"),
   },
@@ -378,7 +387,6 @@ const LATER: ReadonlySet<string> = new Set([
   "force-new-cluster",
   "join",
   "key-file",
-  "listen-peer-urls",
   "listen-resp-urls",
   "log-outputs",
   "max-learners",

@@ -1,9 +1,12 @@
 /** `harmonydb serve`: hands the configuration to the database and to its door, and the process to the lifecycle. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { startNode, stopNode } from "../db/index.ts";
 import type { LogSink } from "../env/index.ts";
 import { nodeEnv } from "../platform/index.ts";
-import { checkListenable, serveEtcd } from "../server/index.ts";
+import { checkListenable, listenForPeers, type PeerLinks, serveEtcd } from "../server/index.ts";
 import { advertisedUrls, type ResolvedConfig, retentionOf } from "./config.ts";
+import { initialMembers } from "./initial-cluster.ts";
 import { type Host, runServer } from "./lifecycle.ts";
 import { createLog, stderrSink } from "./log.ts";
 import { Observer } from "./observe.ts";
@@ -26,29 +29,38 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
         // A port in use is told before a directory is made, which would keep its ids for good.
         await checkListenable(config.listenClientUrls);
         await observer.listen();
-        const node = await startNode(env, {
-          dataDir: config.dataDir,
-          name: config.name,
-          clientUrls: advertisedUrls(config),
-          peerUrls: config.initialAdvertisePeerUrls,
-          // Not given means not compared: a directory made with a token then opens without repeating it.
-          clusterToken:
-            origins.initialClusterToken === "default" ? undefined : config.initialClusterToken,
-          heartbeatIntervalMs: config.heartbeatIntervalMs,
-          electionTimeoutMs: config.electionTimeoutMs,
-          fsyncIntervalMs: config.fsyncIntervalMs,
-          persistence: config.disablePersistence ? "none" : "disk",
-          walSegmentBytes: config.walSegmentBytes,
-          checkpoints: {
-            walBytes: config.checkpointWalBytes,
-            intervalMs: config.checkpointIntervalMs,
-            operations: config.checkpointOperations,
+        const initialCluster = initialMembers(config);
+        const links = await peerLinks(config, initialCluster.length > 1, log);
+        const node = await startNode(
+          { ...env, links: links ?? undefined },
+          {
+            dataDir: config.dataDir,
+            name: config.name,
+            initialCluster,
+            clientUrls: advertisedUrls(config),
+            peerUrls: config.initialAdvertisePeerUrls,
+            // Not given means not compared: a directory made with a token then opens without repeating it.
+            clusterToken:
+              origins.initialClusterToken === "default" ? undefined : config.initialClusterToken,
+            heartbeatIntervalMs: config.heartbeatIntervalMs,
+            electionTimeoutMs: config.electionTimeoutMs,
+            fsyncIntervalMs: config.fsyncIntervalMs,
+            persistence: config.disablePersistence ? "none" : "disk",
+            walSegmentBytes: config.walSegmentBytes,
+            checkpoints: {
+              walBytes: config.checkpointWalBytes,
+              intervalMs: config.checkpointIntervalMs,
+              operations: config.checkpointOperations,
+            },
+            snapshotsKept: config.snapshotsKept,
+            retention: retentionSettings(config, origins.autoCompactionRetention === "default"),
+            quotaBytes: quotaBytes(config),
+            maxRequestBytes: config.maxRequestBytes,
+            maxTxnOps: config.maxTxnOps,
           },
-          snapshotsKept: config.snapshotsKept,
-          retention: retentionSettings(config, origins.autoCompactionRetention === "default"),
-          quotaBytes: quotaBytes(config),
-          maxRequestBytes: config.maxRequestBytes,
-          maxTxnOps: config.maxTxnOps,
+        ).catch(async (error: unknown) => {
+          await links?.close();
+          throw error;
         });
         return {
           database: node.database,
@@ -57,11 +69,13 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
           close: async () => {
             await observer.close();
             await stopNode(node);
+            await links?.close();
           },
           node,
+          peers: links?.addresses ?? [],
         };
       },
-      serve: async ({ node }) => {
+      serve: async ({ node, peers }) => {
         const server = await serveEtcd({
           database: node.database,
           metrics: observer.metrics,
@@ -82,6 +96,7 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
         observer.serves(node);
         return {
           addresses: server.addresses,
+          peers,
           metrics: observer.addresses,
           close: async (graceMs) => {
             // Probes hear at once that nothing more is to be sent here.
@@ -93,6 +108,16 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
     },
     processHost(log),
   );
+}
+
+/** For a member of a cluster, whose directory remembers that it is one. Null: the node is alone. */
+async function peerLinks(
+  config: ServeConfig,
+  isCluster: boolean,
+  log: LogSink,
+): Promise<PeerLinks | null> {
+  if (!isCluster && !existsSync(join(config.dataDir, "MEMBERS"))) return null;
+  return listenForPeers(config.listenPeerUrls, log);
 }
 
 const KEEP_ALL_REVISIONS = Number.MAX_SAFE_INTEGER;

@@ -14,7 +14,13 @@
  */
 export type { CallOptions, Database, DatabaseStatus, Durability, Reply } from "./database.ts";
 export type { CheckpointTriggers } from "./chores.ts";
-export { FORMAT_MAJOR, FORMAT_MINOR, lockDataDirectory, readVersion } from "./data-directory.ts";
+export {
+  FORMAT_MAJOR,
+  FORMAT_MINOR,
+  type InitialMember,
+  lockDataDirectory,
+  readVersion,
+} from "./data-directory.ts";
 export { metricFamilies, type MetricFamily } from "./node-metrics.ts";
 export { Node, type NodeStats, type RecoveryStats, stopNode } from "./node.ts";
 export type { NodeOptions } from "./node-options.ts";

@@ -3,6 +3,7 @@
  * API: services as functions from message bytes to message bytes (`method.ts`), one table from our errors to gRPC's
  * codes and etcd's texts (`status.ts`), our own HTTP/2 beneath them (`transport.ts`, `connection.ts`, `calls.ts`, and
  * the machines of `codec/http2`), which carries them over any byte stream.
+ *`peer/` carries links between members over the same transport.
  *
  * One Put: the transport hands the message over as a view of what it received; `kv-service` has the codec read it and
  * calls `Database.write`; the outcome's callback has the codec write the answer, which the transport sends.
@@ -27,6 +28,7 @@ import { listenGrpc } from "./grpc/transport.ts";
 export { type HttpListener, type HttpOptions, listenHttp } from "./http/http-server.ts";
 export { Metrics } from "./http/metrics.ts";
 export { checkListenable } from "./listener.ts";
+export { listenForPeers, type PeerLinks } from "./peer/peer-links.ts";
 
 export interface EtcdLimits {
   /** Of one request, as the database checks it; the transport takes 512 KiB more, as etcd does. Default 1.5 MiB. */

@@ -6,10 +6,11 @@
  * needs and nothing else (decision 0012).
  *
  * Left out: push, priorities (read and ignored, as RFC 9113 section 5.3 allows), Huffman in what we send, larger
- * frames than 16 KiB, compressed messages (refused as gRPC asks for), the client's side.
+ * frames than 16 KiB, compressed messages (refused as gRPC asks for), the client's side but for its messages.
  */
 export { Http2Connection } from "./connection.ts";
 export { Allowance, type CallListener, GrpcCall } from "./grpc-call.ts";
 export { HTTP2_LIMITS, type Http2Limits } from "./limits.ts";
+export { MessageReader } from "./message-reader.ts";
 export { isGrpc, metadataValue, parseTimeout, type RequestHead } from "./request-head.ts";
 export type { Http2Stream, StreamListener } from "./stream.ts";

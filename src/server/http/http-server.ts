@@ -114,21 +114,17 @@ function variables({ vitals }: HttpOptions, startedMs: number): object {
     pid: process.pid,
     memory: process.memoryUsage(),
     cpu: process.cpuUsage(),
-    status:
-      status === null
-        ? null
-        : {
-            ...status,
-            clusterId: status.clusterId.toString(16),
-            memberId: status.memberId.toString(16),
-            leader: status.leader.toString(16),
-          },
+    status,
     counters: vitals.counters(),
   };
 }
 
 function json(value: object): Found {
-  return { status: 200, type: "application/json", body: `${JSON.stringify(value)}\n` };
+  // Ids as etcd's tools show them.
+  const body = JSON.stringify(value, (_, of: unknown) =>
+    typeof of === "bigint" ? of.toString(16) : of,
+  );
+  return { status: 200, type: "application/json", body: `${body}\n` };
 }
 
 function text(status: number, body: string): Found {
