@@ -106,6 +106,7 @@ describe("small helpers", () => {
   it("turn text into UTF-8 and back, and show what is not UTF-8", () => {
     expect(text(utf8("aé\u{1f600}\0"))).toBe("aé\u{1f600}\0");
     expect(hex(utf8("é"))).toBe("c3a9");
+    expect(text(utf8("\ufeffa"))).toBe("\ufeffa");
     expect(text(Uint8Array.of(0x61, 0xff))).toBe("a\ufffd");
     expect(hex(EMPTY_BYTES)).toBe("");
   });

@@ -62,6 +62,7 @@ export type ErrorCode =
   | "ABORTED"
   | "CLOSED"
   | "STOPPED"
+  | "PEER_MISSING"
   | "DIRECTORY_LOCKED"
   | "WRONG_CLUSTER"
   | "NEWER_FORMAT"
@@ -116,6 +117,8 @@ const CATALOGUE: Readonly<Record<ErrorCode, readonly [string, Reaction, boolean]
   ABORTED: ["the caller aborted the request", "retry", false],
   CLOSED: ["the database is closed", "retry", false],
   STOPPED: ["the node stopped after a failed write", "operator", false],
+  // Loading an adapter whose ecosystem is not installed.
+  PEER_MISSING: ["a package that this part needs is not installed", "operator", false],
   // Opening a directory.
   DIRECTORY_LOCKED: ["another process uses this data directory", "operator", false],
   WRONG_CLUSTER: ["the data directory belongs to another cluster or member", "operator", false],

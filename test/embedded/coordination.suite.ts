@@ -446,6 +446,7 @@ export function coordinationSuite(name: string, opened: Opening): void {
         () => db.lock("a", { ttlMs: 5 }),
         () => store.get("a"),
         () => db.snapshotAt(),
+        () => db.snapshotSync(),
         () => snapshot.get("a"),
         () => snapshot.scan().all(),
         () => db.lease(5),

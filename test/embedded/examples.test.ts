@@ -2,8 +2,10 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { main as abstractLevel } from "../../examples/abstract-level.ts";
 import { main as exactlyOnce } from "../../examples/exactly-once.ts";
 import { main as firstSteps } from "../../examples/first-steps.ts";
+import { main as keyv } from "../../examples/keyv.ts";
 import { main as locksAndLeases } from "../../examples/locks-and-leases.ts";
 import { main as messages } from "../../examples/messages.ts";
 import { main as snapshots } from "../../examples/snapshots.ts";
@@ -11,10 +13,23 @@ import { main as taskQueue } from "../../examples/task-queue.ts";
 import { main as taskResults } from "../../examples/task-results.ts";
 import { main as transactions } from "../../examples/transactions.ts";
 import { main as typedScopes } from "../../examples/typed-scopes.ts";
+import { main as unstorage } from "../../examples/unstorage.ts";
 
 const EXAMPLES: Readonly<
   Record<string, readonly [(say: (line: string) => void) => Promise<void>, readonly string[]]>
 > = {
+  "abstract-level.ts": [
+    abstractLevel,
+    ["041!ann", "027!bob", "bob is 27 in the snapshot", "now: false"],
+  ],
+  "keyv.ts": [
+    keyv,
+    ["ann is 41", "keyv/pages:pages:/ has an end: true", "pages: false, users: true"],
+  ],
+  "unstorage.ts": [
+    unstorage,
+    ["update users:ann", "users:ann users:bob", "the session lasts for 3600 s", "bob is 27"],
+  ],
   "exactly-once.ts": [exactlyOnce, ["ABORTED", "paid: 100"]],
   "first-steps.ts": [
     firstSteps,

@@ -317,14 +317,18 @@ export function storeSuite(name: string, opened: Opening): void {
       const store = texts(db);
       const first = await store.put("a", "1");
       const now = await store.snapshotAt();
-      await store.put("a", "2");
+      const pending = store.put("a", "2");
+      const atOnce = store.snapshotSync();
+      await pending;
       await store.put("b", "2");
       const old = await store.snapshotAt(first.rev);
       const { rev } = await store.del("a");
       await db.admin.compact(rev, { physical: true });
-      for (const snapshot of [now, old]) {
+      for (const snapshot of [now, atOnce, old]) {
         expect(snapshot.rev).toBe(first.rev);
         expect(await snapshot.get("a")).toBe("1");
+        expect([snapshot.getSync("a"), snapshot.getSync("b")]).toEqual(["1", undefined]);
+        expect(await codeOf(() => snapshot.getSync(""))).toBe("KEY_EMPTY");
         expect(await snapshot.entry("a")).toMatchObject({ value: "1", version: 1 });
         expect(await snapshot.has("b")).toBe(false);
         expect(await snapshot.getMany(["b", "a"])).toEqual([undefined, "1"]);
@@ -332,6 +336,7 @@ export function storeSuite(name: string, opened: Opening): void {
         await snapshot.close();
         await snapshot.close();
         expect(await codeOf(() => snapshot.get("a"))).toBe("CLOSED");
+        expect(await codeOf(() => snapshot.getSync("a"))).toBe("CLOSED");
         expect(await codeOf(() => snapshot.scan().all())).toBe("CLOSED");
       }
       expect(await codeOf(() => store.snapshotAt(first.rev))).toBe("COMPACTED");

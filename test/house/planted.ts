@@ -45,6 +45,9 @@ export class PlantedHouse {
         join(this.directory, "src", folder, "tsconfig.json"),
       );
     }
+    // The front door has a project of its own, which the adapters stand on.
+    this.#write("src/index.ts", 'export const front: string = "front";\n');
+    cpSync(join(ROOT, "src/tsconfig.json"), join(this.directory, "src/tsconfig.json"));
     this.#write(
       "tsconfig.json",
       JSON.stringify({

@@ -199,6 +199,8 @@ export interface Reader<V, R extends Call = Read> {
 export interface Snapshot<V> extends Reader<V, Call>, AsyncDisposable {
   /** All reads are as of this revision. */
   readonly rev: number;
+  /** The value, at once and without a promise. */
+  getSync(key: Key): V | undefined;
   /** Lets go of the state. Closing twice is one closing. */
   close(): Promise<void>;
 }
@@ -329,6 +331,8 @@ export interface Store<V = Uint8Array, I = Value> extends Reader<V> {
   scope(prefix: Key, options?: ScopeOptions): Store<V, I>;
   /** The state as of `rev` (default: now), kept readable until the snapshot is closed. */
   snapshotAt(rev?: number, options?: Call): Promise<Snapshot<V>>;
+  /** What this node has applied, kept readable from this moment on, without a promise. Throws CLOSED. */
+  snapshotSync(): Snapshot<V>;
 }
 
 /** How a counter is changed. */

@@ -14,7 +14,7 @@ import type {
 import { NodeAdmin } from "./admin.ts";
 import { CALL, callOf, invalid, NO_OPTIONS } from "./arguments.ts";
 import { grantLease } from "./lease.ts";
-import { type Host, Link, POINT } from "./link.ts";
+import { ANY_KEY, type Host, Link, POINT } from "./link.ts";
 import { Locks } from "./lock.ts";
 import { Messages } from "./messages.ts";
 import { openSession } from "./session.ts";
@@ -29,7 +29,6 @@ const PLAIN: Conversion<Uint8Array, Value> = {
   decode: (bytes) => bytes,
 };
 
-const ANY_KEY: Uint8Array = new Uint8Array(1);
 const EVENTS: readonly (keyof DatabaseEvents)[] = ["error", "close"];
 
 type Listener = (what: never) => void;

@@ -218,6 +218,13 @@ export class Link {
     });
   }
 
+  /** Pins what is applied, within the call. */
+  pinNow(): Pin {
+    if (this.#ended !== null) throw this.#ended;
+    const { revision } = this.rangeNow({ ...POINT, key: ANY_KEY, serializable: true });
+    return this.#pin(revision, true);
+  }
+
   #pin(revision: number, isLatest: boolean): Pin {
     const { env, pinTimeoutMs } = this.host;
     const pin: Pin = new Pin(
@@ -371,6 +378,9 @@ export const POINT: RangeRequest = Object.freeze({
 function itself<T>(outcome: T): T {
   return outcome;
 }
+
+/** For reads that ask when, not what. */
+export const ANY_KEY: Uint8Array = new Uint8Array(1);
 
 function refused({ code, detail }: Refusal): HarmonyError {
   return new HarmonyError(code, detail ?? undefined);

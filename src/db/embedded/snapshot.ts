@@ -29,6 +29,11 @@ export class StoreSnapshot<V> implements Snapshot<V> {
     return kv === undefined ? undefined : this.#space.read(kv.value);
   }
 
+  getSync(key: Key): V | undefined {
+    const kv = this.#find(key, NO_OPTIONS);
+    return kv === undefined ? undefined : this.#space.read(kv.value);
+  }
+
   async entry(key: Key, options: Call = NO_OPTIONS): Promise<Entry<V> | undefined> {
     const kv = this.#find(key, options);
     return kv === undefined ? undefined : this.#space.entry(kv);

@@ -44,7 +44,7 @@ import {
   ttlOf,
 } from "./arguments.ts";
 import { StoreBatch } from "./batch.ts";
-import { type Link, POINT } from "./link.ts";
+import { ANY_KEY, type Link, POINT } from "./link.ts";
 import type { Locks } from "./lock.ts";
 import {
   conditionOf,
@@ -349,6 +349,10 @@ export class EmbeddedStore<V, I> implements Store<V, I> {
     return new StoreSnapshot(this.#link, this.#space, pin);
   }
 
+  snapshotSync(): Snapshot<V> {
+    return new StoreSnapshot(this.#link, this.#space, this.#link.pinNow());
+  }
+
   #point(key: Key, options: Read): RangeRequest {
     const request = options === NO_OPTIONS ? POINT : readRequest(options);
     return { ...request, key: this.#space.key(key) };
@@ -369,6 +373,5 @@ function done({
   return { rev: revision, ok: succeeded };
 }
 
-const ANY_KEY: Uint8Array = new Uint8Array(1);
 /** Items are read no further than this: an iterable may be endless. Fewer are refused by the node. */
 const MANY_READ_MAX = 10_000;

@@ -15,7 +15,7 @@ import type { Key, Range, TransactOptions, Tx, TxItem } from "./api.ts";
 import { CALL, callOf, countOf, invalid, names, type Names, NO_OPTIONS } from "./arguments.ts";
 import { type Change, changeOf, operationsOf } from "./batch.ts";
 import { KeyMap } from "./key-map.ts";
-import { type Link, POINT } from "./link.ts";
+import { ANY_KEY, type Link, POINT } from "./link.ts";
 import type { Pin, Rest } from "./pin.ts";
 import { type Space, successor } from "./space.ts";
 
@@ -264,8 +264,6 @@ class Transaction<V, I> implements Tx<V, I> {
     if (this.#isOver) throw invalid("the transaction is over");
   }
 }
-
-const ANY_KEY: Uint8Array = new Uint8Array(1);
 
 function isAt(key: Uint8Array, revision: number): Compare {
   return {

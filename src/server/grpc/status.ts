@@ -72,10 +72,11 @@ const STATUSES: Readonly<Record<ErrorCode, GrpcStatus>> = {
   CLOSED: etcd(GrpcCode.unavailable, "server stopped"),
   STOPPED: etcd(GrpcCode.unavailable, "server stopped"),
   CORRUPT: etcd(GrpcCode.dataLoss, "corrupt cluster"),
-  // Of the door in process and of opening a directory: never the answer to a call over the network.
+  // Of the door in process, its adapters and of opening a directory: never the answer to a call over the network.
   CONFLICT: own(GrpcCode.unknown, "CONFLICT"),
   LOCK_TIMEOUT: own(GrpcCode.unknown, "LOCK_TIMEOUT"),
   LOCK_LOST: own(GrpcCode.unknown, "LOCK_LOST"),
+  PEER_MISSING: own(GrpcCode.unknown, "PEER_MISSING"),
   DIRECTORY_LOCKED: own(GrpcCode.unknown, "DIRECTORY_LOCKED"),
   WRONG_CLUSTER: own(GrpcCode.unknown, "WRONG_CLUSTER"),
   NEWER_FORMAT: own(GrpcCode.unknown, "NEWER_FORMAT"),
