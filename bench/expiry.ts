@@ -1,7 +1,7 @@
 /** A million keys that are due within one second while others put and get; and how late keys end at 10,000 a second. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type HarmonyDB, open } from "../src/index.ts";
 import { rawSync } from "./disk-floor.ts";
 import { latencies, nowUs, type Row } from "./measure.ts";
@@ -43,7 +43,7 @@ async function atOnce(db: HarmonyDB, where: string, disk: string | null): Promis
   const puts: number[] = [];
   const gets: number[] = [];
   let goneMs = 0;
-  const { longestMs } = await whileWatched(async () => {
+  const { longestMs, longestClockMs } = await whileWatched(async () => {
     const gone = { isSo: false };
     await Promise.all([
       untilGone(db, "million").then(() => {
@@ -59,7 +59,7 @@ async function atOnce(db: HarmonyDB, where: string, disk: string | null): Promis
   return {
     goal: "expiry",
     work: `${where}: 1M keys due within 1 s, ${puts.length} puts and ${gets.length} gets meanwhile`,
-    ours: `longest put ${ms(put.maxUs)}, get ${ms(get.maxUs)}, turn ${longestMs.toFixed(1)} ms; put p99 ${ms(put.p99Us)}; all gone ${goneMs} ms after the last was due`,
+    ours: `longest put ${ms(put.maxUs)}, get ${ms(get.maxUs)}, turn ${longestMs.toFixed(1)} ms (${longestClockMs.toFixed(1)} by the clock); put p99 ${ms(put.p99Us)}; all gone ${goneMs} ms after the last was due`,
     other: floor === null ? "" : `raw sync just before: longest ${ms(floor.maxUs)}`,
     ratio: "",
     demand: `at most ${HELD_MS} ms`,
@@ -124,7 +124,8 @@ async function again(
     const before = nowUs();
     await ask(i);
     samplesUs.push(nowUs() - before);
-    await turn();
+    // Millions of gets would measure the keeping of their samples.
+    await sleep(1);
   }
 }
 

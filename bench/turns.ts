@@ -28,12 +28,12 @@ export async function turns(directory: string): Promise<Row[]> {
     demandMs: number | null,
     run: () => Promise<unknown>,
   ): Promise<void> => {
-    const { elapsedMs, longestMs } = await whileWatched(run);
+    const { elapsedMs, longestMs, longestClockMs } = await whileWatched(run);
     rows.push({
       goal: "turns",
       work,
       ours: `longest ${longestMs.toFixed(1)} ms`,
-      other: `${elapsedMs.toFixed(0)} ms in all`,
+      other: `${longestClockMs.toFixed(1)} ms by the clock, ${elapsedMs.toFixed(0)} ms in all`,
       ratio: "",
       demand: demandMs === null ? "in one piece" : `at most ${demandMs} ms`,
       holds: demandMs === null ? null : longestMs <= demandMs,
@@ -50,9 +50,6 @@ export async function turns(directory: string): Promise<Row[]> {
     await measure("50,000 puts in one go", null, () =>
       Promise.all(Array.from({ length: 50_000 }, (_, i) => db.put(key((i * 17) % KEYS), VALUE))),
     );
-    await measure("one record of 10,000 keys", null, () =>
-      db.putMany(Array.from({ length: 10_000 }, (_, i) => [key((i * 31) % KEYS), VALUE] as const)),
-    );
     await measure("scan of 1M keys", REQUEST_MS, () => drain(db.scan()));
     const { rev } = await db.admin.status();
     await measure("watch from the first revision, 1.2M events", REQUEST_MS, () =>
@@ -60,6 +57,9 @@ export async function turns(directory: string): Promise<Row[]> {
     );
     await measure("watch of one key from the first revision", REQUEST_MS, () =>
       watchTo(db, { gte: key(0), lte: key(0) }, rev),
+    );
+    await measure("one record of 10,000 keys", null, () =>
+      db.putMany(Array.from({ length: 10_000 }, (_, i) => [key((i * 31) % KEYS), VALUE] as const)),
     );
     await measure("compaction of 1.2M changes", REQUEST_MS, () =>
       db.admin.compact(rev, { physical: true, ...PATIENT }),
