@@ -31,14 +31,18 @@ export class Run {
   #err = "";
   readonly #deadline: NodeJS.Timeout;
 
-  constructor(args: readonly string[], environment: Readonly<Record<string, string>> = {}) {
+  constructor(
+    args: readonly string[],
+    environment: Readonly<Record<string, string>> = {},
+    timeoutMs: number = RUN_TIMEOUT_MS,
+  ) {
     this.child = spawn(process.execPath, [BIN, ...args], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { PATH: process.env["PATH"] ?? "", ...environment },
     });
     this.child.stdout?.setEncoding("utf8").on("data", (text: string) => (this.#out += text));
     this.child.stderr?.setEncoding("utf8").on("data", (text: string) => (this.#err += text));
-    this.#deadline = setTimeout(() => this.child.kill("SIGKILL"), RUN_TIMEOUT_MS);
+    this.#deadline = setTimeout(() => this.child.kill("SIGKILL"), timeoutMs);
     this.ended = new Promise((resolve) => {
       this.child.on("close", (exit, signal) => {
         clearTimeout(this.#deadline);
