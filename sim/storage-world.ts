@@ -18,16 +18,14 @@ import type { Marks } from "./marks.ts";
 import { drive } from "./node-driver.ts";
 import type { Play, World } from "./play.ts";
 import { AppendMaker } from "./storage-appends.ts";
-import { damage, type Done } from "./storage-damage.ts";
+import { damage } from "./storage-damage.ts";
 import { StorageDraw } from "./storage-draw.ts";
+import { StoragePins } from "./storage-pins.ts";
 import { findState, type Handed, type Knowledge, type Trees, type Votes } from "./storage-judge.ts";
-import { proofOf } from "./storage-proof.ts";
 import { hasTornSlot, StorageMarks } from "./storage-marks.ts";
 import {
-  type Content,
   entryOf,
   KeyTable,
-  lastIndexOf,
   LogState,
   type ModelAppend,
   TreeBase,
@@ -43,6 +41,7 @@ import {
   simplerStorageSteps,
   type StorageStep,
 } from "./storage-steps.ts";
+import { type Answered, strangerOf, verdictOf } from "./storage-verdict.ts";
 import {
   closeStorage,
   createStorage,
@@ -70,7 +69,6 @@ const RECORDS_PER_CYCLE = 20;
 const LARGE_VALUE_BYTES = 2048;
 /** Longer than any retry of the log, so that what waits for room has found it. */
 const ROOM_MS = 10_000;
-const FOREIGN_MEMBER_ID = 43;
 const STUCK_MS = 20;
 /** Longer than the closing of a file. */
 const CLOSE_MS = 5;
@@ -83,12 +81,6 @@ export const STORAGE_WORLD: World<StorageWorldOptions, StorageStep> = {
   simplerOptions: simplerStorageOptions,
   simplerSteps: simplerStorageSteps,
 };
-
-interface Pin {
-  readonly group: GroupId;
-  readonly version: Version;
-  readonly content: Content;
-}
 
 export class StoragePlay implements Play<StorageStep> {
   readonly #seed: number;
@@ -108,11 +100,11 @@ export class StoragePlay implements Play<StorageStep> {
   #acknowledged = new LogState();
   #handed: Handed[] = [];
   /** How far the log was durable when this life began, and when each of its answers came, and the state then. */
-  #answers: { readonly lsn: number; readonly state: LogState }[] = [];
+  #answers: Answered[] = [];
   readonly #trees = new Map<GroupId, Trees>();
   /** The last acknowledged vote of a group, and one that may or may not have been saved. */
   readonly #votes = new Map<GroupId, Votes>();
-  #pins: Pin[] = [];
+  readonly #pins: StoragePins;
   #life = 0;
   #recordsInLife = 0;
   readonly #groupsInLife = new Set<GroupId>();
@@ -137,6 +129,7 @@ export class StoragePlay implements Play<StorageStep> {
     this.#trace = trace;
     this.#marks = new StorageMarks(marks);
     this.#table = new KeyTable(options.keys, options.large);
+    this.#pins = new StoragePins(this.#table);
     this.#maker = new AppendMaker(this.#table);
     this.#draw = new StorageDraw(seed, options, {
       isRunning: () => this.#isOpen,
@@ -395,7 +388,7 @@ export class StoragePlay implements Play<StorageStep> {
   #leave(seed: number): void {
     this.#machine.halt();
     this.#storage = null;
-    this.#pins = [];
+    this.#pins.forget();
     this.#halt = null;
     this.#failure = null;
     this.#slow = null;
@@ -407,7 +400,7 @@ export class StoragePlay implements Play<StorageStep> {
   }
 
   #close(storage: Storage): void {
-    this.#checkPins(this.#pins.length);
+    this.#pins.check(Number.POSITIVE_INFINITY);
     this.#endSlow();
     // As a node does: what is on its way to a data file comes to its end before the file is closed.
     drive(
@@ -458,7 +451,7 @@ export class StoragePlay implements Play<StorageStep> {
         this.#pin(step.group, storage);
         break;
       case "unpin":
-        this.#checkPins(1);
+        this.#pins.check(1);
         break;
       case "pass":
         this.#pass(step.ms);
@@ -679,21 +672,8 @@ export class StoragePlay implements Play<StorageStep> {
     const trees = this.#trees.get(group);
     const engine = storage.engines.get(group);
     if (trees === undefined || engine === undefined) return;
-    if (this.#pins.length > 3) this.#checkPins(1);
-    this.#pins.push({
-      group,
-      version: engine.pin(),
-      content: trees.base.at(this.#acknowledged.of(group), trees.appliedIndex),
-    });
-  }
-
-  /** Looks at the oldest pins and lets them go. */
-  #checkPins(count: number): void {
-    for (const { group, version, content } of this.#pins.splice(0, count)) {
-      const found = this.#table.difference((id) => version.tree(id), content);
-      check(found === null, "a pinned version does not change", () => `group ${group}: ${found}`);
-      version.release();
-    }
+    const content = trees.base.at(this.#acknowledged.of(group), trees.appliedIndex);
+    this.#pins.add({ group, version: engine.pin(), content });
   }
 
   // ---- what must be there ----
@@ -846,12 +826,17 @@ export class StoragePlay implements Play<StorageStep> {
     if (!isCrashed && !this.#isClosed) return;
     const fork = this.#machine.fork(step.seed);
     fork.disk.quotaBytes = Number.POSITIVE_INFINITY;
-    const done = damage(fork, step, this.#remembered, () => this.#stranger());
+    const done = damage(
+      fork,
+      step,
+      this.#remembered,
+      () => (this.#foreign ??= strangerOf(this.#seed, this.#options.storage)),
+    );
     if (done === null) return;
     const { what } = done;
     this.#note("damage", step.offset, what);
     if (isCrashed) this.#marks.hit("damage after a crash");
-    const verdict = this.#verdict(fork, done);
+    const verdict = verdictOf(fork, done, { ...this.#knowledge(), answers: this.#answers });
     const isLost = step.kind === "stale" || step.kind === "misdirected";
     const refused = (error: Error): void => {
       check(
@@ -886,79 +871,6 @@ export class StoragePlay implements Play<StorageStep> {
       refused(error);
     }
   }
-
-  /**
-   * What a start must make of a damaged machine. What the log still proves must be there. The batch that stands behind
-   * the proof may be lost, when it is damaged itself: it looks like a write that was cut short, and then it must not
-   * keep a start from succeeding either. That is the residual case of docs/reliability.md.
-   */
-  #verdict(damaged: SimEnv, { path, places, what, isRot }: Done): Verdict {
-    const isBytes = places.length > 0;
-    const kind = fileClassOf(path);
-    // Both can be made anew from the log and the data files (D21).
-    const isSpare = kind === "manifest" || kind === "votes";
-    const certain: Verdict = {
-      mustOpen: isSpare && (isRot || what.endsWith("is missing")),
-      known: {},
-      unproven: [],
-    };
-    const proof = kind === "log" && isBytes ? proofOf(damaged) : null;
-    if (proof === null || proof.path !== path) return certain;
-    const { firstLsn, provenLsn } = proof;
-    if (places.every(([, to]) => firstLsn + to <= provenLsn)) return certain;
-    const from = this.#answers.findLastIndex(({ lsn }) => lsn <= provenLsn);
-    const open = this.#answers.slice(from + 1);
-    const base = this.#answers[from]?.state ?? this.#acknowledged;
-    return {
-      // A checkpoint proves what it holds.
-      mustOpen:
-        isRot &&
-        places.every(([at]) => firstLsn + at >= provenLsn) &&
-        [...this.#trees].every(
-          ([group, { begunIndex }]) => begunIndex <= lastIndexOf(base.of(group)),
-        ),
-      known: {
-        acknowledged: base,
-        handed: [
-          ...open.map(({ state }): Handed => ({ batch: [], after: state })),
-          ...this.#handed,
-        ],
-      },
-      unproven: open
-        .slice(0, -1)
-        .map(({ state }) => state)
-        .concat(open.length > 0 ? [base] : []),
-    };
-  }
-
-  /** The directory of another node, closed in order. */
-  #stranger(): SimEnv {
-    if (this.#foreign !== null) return this.#foreign;
-    const machine = new SimEnv({ seed: this.#seed });
-    const env = machine.boot();
-    const options = { ...this.#options.storage, memberId: FOREIGN_MEMBER_ID };
-    let isOver = false;
-    const steps = function* (): Io<void> {
-      yield* closeStorage(yield* createStorage(env, options));
-    };
-    runIo(steps(), (error) => {
-      if (error !== null) throw error as Error;
-      isOver = true;
-    });
-    drive(machine, "another node's start", () => isOver);
-    machine.halt();
-    this.#foreign = machine;
-    return machine;
-  }
-}
-
-interface Verdict {
-  /** To refuse would be a failure. */
-  readonly mustOpen: boolean;
-  /** What differs from what is known without the damage. */
-  readonly known: Partial<Pick<Knowledge, "acknowledged" | "handed">>;
-  /** States that lack something acknowledged. */
-  readonly unproven: readonly LogState[];
 }
 
 /** Done to whole files. */
