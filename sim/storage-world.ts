@@ -23,13 +23,7 @@ import { StorageDraw } from "./storage-draw.ts";
 import { StoragePins } from "./storage-pins.ts";
 import { findState, type Handed, type Knowledge, type Trees, type Votes } from "./storage-judge.ts";
 import { hasTornSlot, StorageMarks } from "./storage-marks.ts";
-import {
-  entryOf,
-  KeyTable,
-  LogState,
-  type ModelAppend,
-  TreeBase,
-} from "./storage-model.ts";
+import { entryOf, KeyTable, LogState, type ModelAppend, TreeBase } from "./storage-model.ts";
 import {
   drawStorageOptions,
   simplerStorageOptions,
