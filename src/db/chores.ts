@@ -73,7 +73,8 @@ export class Chores {
   #isStopped = false;
   #isExpiring = false;
   #isFollowedUp = false;
-  #hasExpired = false;
+  /** The term in which this leader has proposed its first expiry. */
+  #expiredTerm = 0;
   #isCompacting = false;
   #checkpointing = false;
   #checkpointsMade = 0;
@@ -170,10 +171,11 @@ export class Chores {
     const dueMs = this.#machine.nextDeadlineMs;
     if (dueMs === null || this.#isExpiring) return;
     const nowMs = this.#config.replica.clock.stamp();
-    // The first one is proposed in any case: the time that leases are given after a change of leader begins with the
-    // first stamped entry of the term, and an idle group may not have another for long.
-    if (dueMs > nowMs && this.#hasExpired) return;
-    this.#hasExpired = true;
+    // The first one of a term is proposed in any case: the time that leases are given after a change of leader begins
+    // with the first stamped entry of the term, and an idle group may not have another for long.
+    const { term } = this.#config.replica.raft;
+    if (dueMs > nowMs && this.#expiredTerm === term) return;
+    this.#expiredTerm = term;
     this.#isExpiring = true;
     const command = encodeExpire({ upToClockMs: nowMs, limit: EXPIRE_PER_COMMAND });
     this.#config.replica.propose(command, true, (error) => {

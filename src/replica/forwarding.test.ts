@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { Random } from "../base/index.ts";
 import { type Asked, Cluster } from "./testing/cluster.ts";
 
-describe("a command given to a member that does not lead", () => {
+describe("a command given to a member that does not lead", { timeout: 60_000 }, () => {
   it("is applied once everywhere, and answered where it was asked for", () => {
     const cluster = new Cluster(1);
     cluster.leader();
@@ -125,7 +125,7 @@ describe("a command given to a member that does not lead", () => {
   });
 });
 
-describe("reads", () => {
+describe("reads", { timeout: 60_000 }, () => {
   it("see on every member what was acknowledged before by any", () => {
     const cluster = new Cluster(7);
     cluster.leader();
@@ -161,7 +161,7 @@ describe("reads", () => {
   });
 });
 
-describe("whatever happens on the way", () => {
+describe("whatever happens on the way", { timeout: 60_000 }, () => {
   const SEEDS = Array.from({ length: 20 }, (_, i) => i + 100);
 
   it.each(SEEDS)("nobody is told anything that is not so (seed %d)", (seed) => {

@@ -148,7 +148,7 @@ class World {
   }
 }
 
-describe("members that may talk", () => {
+describe("members that may talk", { timeout: 60_000 }, () => {
   let world: World;
   let nodes: TestNode[];
   const node = (id: number): TestNode => nodes[id - 1] as TestNode;
@@ -283,7 +283,7 @@ describe("members that may talk", () => {
   });
 });
 
-describe("who is refused, and by which name", () => {
+describe("who is refused, and by which name", { timeout: 60_000 }, () => {
   let world: World;
   let first: TestNode;
 

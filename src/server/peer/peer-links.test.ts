@@ -69,7 +69,7 @@ async function linked(): Promise<{ link: Link; caller: Ear; called: Ear; back: L
   return { link, caller, called, back: back as unknown as Link };
 }
 
-describe("a link over sockets", () => {
+describe("a link over sockets", { timeout: 60_000 }, () => {
   it("carries frames whole and in order, both ways, small and large", async () => {
     const { link, caller, called, back } = await linked();
     const sizes = [1, 0, 5, 70_000, 3, 9_000_000, 2];
@@ -140,7 +140,7 @@ describe("a link over sockets", () => {
   });
 });
 
-describe("strangers on the port of the members", () => {
+describe("strangers on the port of the members", { timeout: 60_000 }, () => {
   it("are cut off when they send what is no HTTP/2, and nobody else notices", async () => {
     const { link, called } = await linked();
     const url = urlOf(open.at(-1) as PeerLinks);
@@ -195,7 +195,7 @@ describe("strangers on the port of the members", () => {
   });
 });
 
-describe("names of members", () => {
+describe("names of members", { timeout: 60_000 }, () => {
   const address = (text: string): { address: string; family: number } => ({
     address: text,
     family: 4,
