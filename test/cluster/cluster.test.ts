@@ -46,6 +46,9 @@ describe("three members as processes", { timeout: 90_000 }, () => {
     }
     for (const member of cluster.members)
       expect((await member.memberNames()).toSorted()).toEqual(["n1", "n2", "n3"]);
+    for (const member of cluster.members)
+      for (const path of ["/livez", "/readyz", "/health"])
+        expect([member.name, path, await member.probe(path)]).toEqual([member.name, path, 200]);
     // Stopped in order the leader hands over, and exits as asked.
     expect((await leader.stop("SIGTERM")).exit).toBe(0);
     await cluster.leader(cluster.others(leader));
@@ -105,6 +108,10 @@ describe("three members as processes", { timeout: 90_000 }, () => {
     });
     for (const message of await Promise.all(minority)) expect(message).toMatch(/14 UNAVAILABLE/);
     expect((await before.status()).errors).toEqual(["etcdserver: no leader"]);
+    // It lives, and nothing is to be sent to it.
+    expect(await before.probe("/livez")).toBe(200);
+    expect(await before.probe("/readyz")).toBe(503);
+    expect(await before.probe("/health")).toBe(503);
     // Old as it is, what is here is told to whoever asks for no more.
     expect((await before.all("w", true)).get("w")).toBe("old");
     cluster.network.heal();

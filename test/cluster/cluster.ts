@@ -21,13 +21,20 @@ export class Member {
   readonly dataDir: string;
   readonly #args: readonly string[];
   readonly #clientUrl: string;
+  readonly #metricsUrl: string;
   #run: Run | null = null;
   #client: Client | null = null;
 
-  constructor(name: string, dataDir: string, clientPort: number, args: readonly string[]) {
+  constructor(
+    name: string,
+    dataDir: string,
+    ports: { readonly client: number; readonly metrics: number },
+    args: readonly string[],
+  ) {
     this.name = name;
     this.dataDir = dataDir;
-    this.#clientUrl = `http://127.0.0.1:${clientPort}`;
+    this.#clientUrl = `http://127.0.0.1:${ports.client}`;
+    this.#metricsUrl = `http://127.0.0.1:${ports.metrics}`;
     this.#args = [
       "serve",
       "--name",
@@ -37,7 +44,7 @@ export class Member {
       "--listen-client-urls",
       this.#clientUrl,
       "--listen-metrics-urls",
-      "none",
+      this.#metricsUrl,
       ...args,
     ];
   }
@@ -103,6 +110,13 @@ export class Member {
     return etcd.StatusResponse.decode(await this.#call("Maintenance/Status", NOTHING));
   }
 
+  /** The HTTP status of `/readyz`, `/health` and the like. */
+  async probe(path: string): Promise<number> {
+    const response = await fetch(`${this.#metricsUrl}${path}`);
+    await response.arrayBuffer();
+    return response.status;
+  }
+
   async memberNames(): Promise<readonly string[]> {
     const answer = await this.#call("Cluster/MemberList", NOTHING);
     return etcd.MemberListResponse.decode(answer).members.map(({ name }) => name);
@@ -155,7 +169,7 @@ export class TestCluster {
     const members: Member[] = [];
     for (const [i, name] of names.entries()) {
       members.push(
-        new Member(name, join(root, name), await freePort(), [
+        new Member(name, join(root, name), await ports(), [
           "--listen-peer-urls",
           url(peerPorts[i]),
           "--initial-advertise-peer-urls",
@@ -207,6 +221,11 @@ export class TestCluster {
     rmSync(this.root, { recursive: true, force: true });
   }
 }
+
+const ports = async (): Promise<{ readonly client: number; readonly metrics: number }> => ({
+  client: await freePort(),
+  metrics: await freePort(),
+});
 
 interface Parts {
   readonly members: readonly Member[];
