@@ -281,6 +281,12 @@ describe("configuration", () => {
       expect(problemsOf(() => resolve({ ...good, ...change })).join("\n")).toMatch(text);
     });
 
+    it("are not listened for everywhere either when the directory is to tell who they are", () => {
+      expect(problemsOf(() => resolve({ listenPeerUrls: "http://0.0.0.0:2380" }))[0]).toMatch(
+        /--listen-peer-urls http:\/\/0.0.0.0:2380: others than this machine/,
+      );
+    });
+
     it("may be listened for everywhere where the network is one's own", () => {
       const open = { listenPeerUrls: "http://0.0.0.0:2380", insecure: "true" };
       expect(problemsOf(() => resolve({ ...good, ...open }))).toEqual([]);

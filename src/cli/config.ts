@@ -160,6 +160,14 @@ function checkBind(config: ServeConfig, problems: string[]): void {
       );
     }
   }
+  // Also without other members on the command line: a directory remembers that it belongs to one of several.
+  for (const url of config.listenPeerUrls) {
+    if (isLoopback(parseHostUrl(url).host)) continue;
+    problems.push(
+      `--listen-peer-urls ${url}: others than this machine could reach it, and this version neither encrypts nor asks ` +
+        "members for proof: listen on 127.0.0.1, or say --insecure if the network is yours alone",
+    );
+  }
 }
 
 /** How much history a new database keeps. Null: all of it, for ever, as etcd does with a retention of 0. */

@@ -5,7 +5,7 @@
  */
 import type { InitialMember } from "../db/index.ts";
 import type { ServeConfig } from "./options.ts";
-import { isLoopback, parseHostUrl, ValueProblem } from "./values.ts";
+import { parseHostUrl, ValueProblem } from "./values.ts";
 
 type ClusterConfig = Pick<
   ServeConfig,
@@ -13,10 +13,8 @@ type ClusterConfig = Pick<
   | "initialCluster"
   | "initialClusterState"
   | "initialAdvertisePeerUrls"
-  | "listenPeerUrls"
   | "fsyncIntervalMs"
   | "disablePersistence"
-  | "insecure"
 >;
 
 /** The first members; empty when this one is alone. Of a configuration that has been checked. */
@@ -71,14 +69,6 @@ function checkMember(
       if (parseHostUrl(url).port === 0)
         problems.push(`--initial-cluster: ${name}=${url}: the others need the real port`);
     }
-  }
-  if (config.insecure) return;
-  for (const url of config.listenPeerUrls) {
-    if (isLoopback(parseHostUrl(url).host)) continue;
-    problems.push(
-      `--listen-peer-urls ${url}: others than this machine could reach it, and this version neither encrypts nor asks ` +
-        "members for proof: listen on 127.0.0.1, or say --insecure if the network is yours alone",
-    );
   }
 }
 
