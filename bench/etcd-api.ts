@@ -3,21 +3,14 @@
  * Both sides sync before they answer. The load comes from a generator on etcd's own Go client: a program that takes
  * `-endpoints -clients -conns -total -op` and prints "... N ops/s p50=..ms p99=..ms", named by ETCD_LOAD.
  */
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { median, type Row } from "./measure.ts";
+import { load, type Load, type Server, START_MS, startOurs, stopper } from "./served.ts";
 
 const ROUNDS = 3;
-const START_MS = 30_000;
-
-interface Server {
-  readonly endpoint: string;
-  stop(): Promise<void>;
-}
 
 async function freePort(): Promise<number> {
   return await new Promise((resolve, reject) => {
@@ -30,40 +23,6 @@ async function freePort(): Promise<number> {
       );
     });
   });
-}
-
-function stopper(child: ChildProcess, dataDir: string): () => Promise<void> {
-  return async () => {
-    const ended = new Promise((resolve) => child.once("exit", resolve));
-    child.kill("SIGTERM");
-    await ended;
-    rmSync(dataDir, { recursive: true, force: true });
-  };
-}
-
-async function startOurs(directory: string): Promise<Server> {
-  const dataDir = mkdtempSync(join(directory, "p3-ours-"));
-  const bin = fileURLToPath(new URL("../../bin/harmonydb", import.meta.url));
-  const child = spawn(
-    process.execPath,
-    [bin, "serve", "--data-dir", dataDir, "--listen-client-urls", "http://127.0.0.1:0"],
-    {
-      stdio: ["ignore", "pipe", "ignore"],
-    },
-  );
-  const line = await new Promise<string>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error("the node did not start")), START_MS);
-    createInterface({ input: child.stdout as NonNullable<typeof child.stdout> }).once(
-      "line",
-      (text) => {
-        clearTimeout(timer);
-        resolve(text);
-      },
-    );
-    child.once("exit", (code) => reject(new Error(`the node ended with ${String(code)}`)));
-  });
-  const ready = JSON.parse(line) as { readonly client: readonly string[] };
-  return { endpoint: new URL(ready.client[0] as string).host, stop: stopper(child, dataDir) };
 }
 
 async function startEtcd(directory: string): Promise<Server | null> {
@@ -106,41 +65,6 @@ async function startEtcd(directory: string): Promise<Server | null> {
     return null;
   }
   return { endpoint: `127.0.0.1:${client}`, stop: stopper(child, dataDir) };
-}
-
-interface Load {
-  readonly perSecond: number;
-  readonly text: string;
-}
-
-function load(
-  generator: string,
-  endpoint: string,
-  op: string,
-  clients: number,
-  total: number,
-): Promise<Load> {
-  const args = [
-    "-endpoints",
-    endpoint,
-    "-clients",
-    String(clients),
-    "-conns",
-    "8",
-    "-total",
-    String(total),
-    "-op",
-    op,
-  ];
-  return new Promise((resolve, reject) => {
-    execFile(generator, args, { timeout: 120_000 }, (error, stdout) => {
-      const match = /errs=(\d+) (\d+) ops\/s (p50=\S+ p99=\S+)/.exec(stdout);
-      if (error !== null) reject(error);
-      else if (match === null || match[1] !== "0")
-        reject(new Error(`the load generator said: ${stdout}`));
-      else resolve({ perSecond: Number(match[2]), text: String(match[3]) });
-    });
-  });
 }
 
 const WORK = [

@@ -5,10 +5,15 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
+import { embedded } from "./embedded.ts";
 import { embeddedPut } from "./embedded-put.ts";
 import { etcdApi } from "./etcd-api.ts";
 import { expiry } from "./expiry.ts";
+import { growth } from "./growth.ts";
 import { type Row, table } from "./measure.ts";
+import { memory } from "./memory.ts";
+import { modes } from "./modes.ts";
+import { recovery } from "./recovery.ts";
 import { snapshot } from "./snapshot.ts";
 import { turns } from "./turns.ts";
 import { walLatency } from "./wal-latency.ts";
@@ -17,6 +22,11 @@ const BENCHES: Readonly<Record<string, (directory: string) => Promise<Row[]>>> =
   "embedded-put": embeddedPut,
   "wal-latency": walLatency,
   "etcd-api": etcdApi,
+  embedded,
+  modes,
+  recovery,
+  memory,
+  growth,
   expiry,
   snapshot,
   turns,

@@ -1,0 +1,96 @@
+/** What a database of so many keys costs: `fill <keys> <directory>`, then `open <keys> <directory>`. Prints JSON. */
+import { open } from "../src/index.ts";
+import { median, nowUs } from "./measure.ts";
+import { residentBytes } from "./resident.ts";
+import { randomKeys, randomValues, VALUE_BYTES } from "./random-data.ts";
+
+export interface FilledFigures {
+  /** Microseconds for each operation: of all puts, of the median slice of reads, of a whole scan. */
+  readonly putUs: number;
+  readonly getUs: number;
+  readonly scanUs: number;
+  readonly memoryBytes: number;
+  readonly fileBytes: number;
+  /** Of a checkpoint after 10,000 puts more. */
+  readonly checkpointMs: number;
+}
+
+export interface OpenedFigures {
+  /** Until `open` has resolved and a key was read. */
+  readonly openMs: number;
+}
+
+const WINDOW = 1_000;
+const SLICE = 1_000;
+const READS = 100_000;
+const CHANGES = 10_000;
+
+/** Every key of the load, a window at a time, so that nobody has to hold them. */
+function windowOf(index: number): Uint8Array[] {
+  return randomKeys(WINDOW, index + 1);
+}
+
+async function fill(count: number, directory: string): Promise<FilledFigures> {
+  const db = await open(directory, { quotaBytes: 0 });
+  const values = randomValues(WINDOW, 2);
+  const windows = count / WINDOW;
+  let putTimeUs = 0;
+  const put = async (window: number): Promise<void> => {
+    const keys = windowOf(window);
+    const startedUs = nowUs();
+    await Promise.all(keys.map((key, i) => db.put(key, values[i] as Uint8Array)));
+    putTimeUs += nowUs() - startedUs;
+  };
+  for (let window = 0; window < windows; window++) await put(window);
+  const putUs = putTimeUs / count;
+
+  const keys: Uint8Array[] = [];
+  for (let i = 0; i < READS / WINDOW; i++) keys.push(...windowOf((i * 7919) % windows));
+  const slices: number[] = [];
+  for (let at = 0; at < READS; at += SLICE) {
+    const startedUs = nowUs();
+    for (let i = at; i < at + SLICE; i++) {
+      const value = db.getSync(keys[(i * 7919) % READS] as Uint8Array);
+      if (value?.length !== VALUE_BYTES) throw new Error("a key is not there");
+    }
+    slices.push((nowUs() - startedUs) / SLICE);
+  }
+
+  const scanStartedUs = nowUs();
+  let scanned = 0;
+  for await (const { value } of db.scan()) scanned += value.length / VALUE_BYTES;
+  const scanUs = (nowUs() - scanStartedUs) / count;
+  if (scanned !== count) throw new Error(`${scanned} keys were scanned`);
+
+  await db.admin.checkpoint();
+  for (let window = 0; window < CHANGES / WINDOW; window++) await put(window % windows);
+  const checkpointStartedUs = nowUs();
+  await db.admin.checkpoint();
+  const checkpointMs = (nowUs() - checkpointStartedUs) / 1000;
+  const { gc } = globalThis as { readonly gc?: () => void };
+  gc?.();
+  const { sizeBytes } = await db.admin.status();
+  const memoryBytes = residentBytes();
+  await db.close();
+  return {
+    putUs,
+    getUs: median(slices),
+    scanUs,
+    memoryBytes,
+    fileBytes: sizeBytes,
+    checkpointMs,
+  };
+}
+
+async function reopen(directory: string): Promise<OpenedFigures> {
+  const startedUs = nowUs();
+  const db = await open(directory, { quotaBytes: 0 });
+  if (db.getSync(windowOf(0)[0] as Uint8Array) === undefined) throw new Error("a key is not there");
+  const openMs = (nowUs() - startedUs) / 1000;
+  await db.close();
+  return { openMs };
+}
+
+const [step, count, directory] = process.argv.slice(2) as [string, string, string];
+const figures = step === "fill" ? await fill(Number(count), directory) : await reopen(directory);
+console.log(JSON.stringify(figures));

@@ -1,0 +1,68 @@
+/** P9: how long a database needs after kill -9 until it answers, with a checkpoint and a log behind it, and with a log alone. */
+import { cpSync } from "node:fs";
+import { join } from "node:path";
+import { inDirectory, runChild } from "./child.ts";
+import { median, type Row } from "./measure.ts";
+import type { RecoveryFigures } from "./recovery-side.ts";
+
+const ROUNDS = 3;
+
+const CASES = [
+  {
+    text: "1M entries: a checkpoint of 900,000 and 100,000 in the log",
+    keys: 1_000_000,
+    checkpointed: 900_000,
+    valueBytes: 128,
+    limitMs: 5_000,
+    isPrinted: false,
+  },
+  {
+    text: "1M entries, all of them in the log",
+    keys: 1_000_000,
+    checkpointed: 0,
+    valueBytes: 128,
+    limitMs: 5_000,
+    isPrinted: true,
+  },
+  {
+    text: "1 GiB of log: puts of 256 bytes, no checkpoint",
+    keys: 3_600_000,
+    checkpointed: 0,
+    valueBytes: 256,
+    limitMs: 10_000,
+    isPrinted: true,
+  },
+] as const;
+
+export async function recovery(directory: string): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const { text, keys, checkpointed, valueBytes, limitMs, isPrinted } of CASES) {
+    const times = await inDirectory(directory, async (own) => {
+      const filled = join(own, "filled");
+      const sizes = [keys, checkpointed, valueBytes].map(String);
+      await runChild("recovery-side", ["fill", ...sizes, filled]);
+      const all: number[] = [];
+      for (let round = 0; round < ROUNDS; round++) {
+        // A copy each time: who has recovered once has less to do the next time.
+        const figures = await inDirectory(own, async (copy) => {
+          cpSync(filled, join(copy, "data"), { recursive: true });
+          return await runChild<RecoveryFigures>("recovery-side", ["open", join(copy, "data")]);
+        });
+        if (figures.keys !== keys) throw new Error(`${figures.keys} of ${keys} keys came back`);
+        all.push(figures.openMs);
+      }
+      return all;
+    });
+    const openMs = median(times);
+    rows.push({
+      goal: "P9",
+      work: `recovery after kill -9 until the first read, ${text}`,
+      ours: `${(openMs / 1000).toFixed(2)} s (${times.map((ms) => (ms / 1000).toFixed(2)).join(", ")})`,
+      other: "-",
+      ratio: "-",
+      demand: `at most ${limitMs / 1000} s${isPrinted ? ", printed" : ""}`,
+      holds: isPrinted ? null : openMs <= limitMs,
+    });
+  }
+  return rows;
+}

@@ -1,0 +1,89 @@
+/** A node of ours in a process of its own, and the load generator on etcd's Go client that ETCD_LOAD names. */
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+export const START_MS = 30_000;
+
+export interface Server {
+  readonly endpoint: string;
+  stop(): Promise<void>;
+}
+
+export function stopper(child: ChildProcess, dataDir: string): () => Promise<void> {
+  return async () => {
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGTERM");
+    await ended;
+    rmSync(dataDir, { recursive: true, force: true });
+  };
+}
+
+/** `flags` besides those that give it a directory and a port. */
+export async function startOurs(directory: string, flags: readonly string[] = []): Promise<Server> {
+  const dataDir = mkdtempSync(join(directory, "p3-ours-"));
+  const bin = fileURLToPath(new URL("../../bin/harmonydb", import.meta.url));
+  const child = spawn(
+    process.execPath,
+    [bin, "serve", "--data-dir", dataDir, "--listen-client-urls", "http://127.0.0.1:0", ...flags],
+    {
+      stdio: ["ignore", "pipe", "ignore"],
+    },
+  );
+  const line = await new Promise<string>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error("the node did not start")), START_MS);
+    createInterface({ input: child.stdout as NonNullable<typeof child.stdout> }).once(
+      "line",
+      (text) => {
+        clearTimeout(timer);
+        resolve(text);
+      },
+    );
+    child.once("exit", (code) => reject(new Error(`the node ended with ${String(code)}`)));
+  });
+  const ready = JSON.parse(line) as { readonly client: readonly string[] };
+  return { endpoint: new URL(ready.client[0] as string).host, stop: stopper(child, dataDir) };
+}
+
+export interface Load {
+  readonly perSecond: number;
+  readonly p50Ms: number;
+  readonly text: string;
+}
+
+export function load(
+  generator: string,
+  endpoint: string,
+  op: string,
+  clients: number,
+  total: number,
+): Promise<Load> {
+  const args = [
+    "-endpoints",
+    endpoint,
+    "-clients",
+    String(clients),
+    "-conns",
+    "8",
+    "-total",
+    String(total),
+    "-op",
+    op,
+  ];
+  return new Promise((resolve, reject) => {
+    execFile(generator, args, { timeout: 120_000 }, (error, stdout) => {
+      const match = /errs=(\d+) (\d+) ops\/s (p50=\S+ p99=\S+)/.exec(stdout);
+      if (error !== null) reject(error);
+      else if (match === null || match[1] !== "0")
+        reject(new Error(`the load generator said: ${stdout}`));
+      else
+        resolve({
+          perSecond: Number(match[2]),
+          p50Ms: Number(/p50=([\d.]+)/.exec(match[3] as string)?.[1]),
+          text: String(match[3]),
+        });
+    });
+  });
+}
