@@ -10,7 +10,9 @@ import { join } from "node:path";
 import { median, type Row } from "./measure.ts";
 import { load, type Load, type Server, START_MS, startOurs, stopper } from "./served.ts";
 
+/** Short runs that take turns often: both sides then have the same of what else the machine does. */
 const ROUNDS = 3;
+const WARM = 3_000;
 
 async function freePort(): Promise<number> {
   return await new Promise((resolve, reject) => {
@@ -68,9 +70,9 @@ async function startEtcd(directory: string): Promise<Server | null> {
 }
 
 const WORK = [
-  { goal: "P3", op: "put", clients: 64, total: 40_000, demand: 0.8 },
-  { goal: "P3", op: "put", clients: 256, total: 60_000, demand: 0.6 },
-  { goal: "P4", op: "get", clients: 64, total: 40_000, demand: 1.3 },
+  { goal: "P3", op: "put", clients: 64, total: 6_000, demand: 0.8 },
+  { goal: "P3", op: "put", clients: 256, total: 9_000, demand: 0.6 },
+  { goal: "P4", op: "get", clients: 64, total: 5_000, demand: 1.3 },
 ] as const;
 
 export async function etcdApi(directory: string): Promise<Row[]> {
@@ -84,8 +86,8 @@ export async function etcdApi(directory: string): Promise<Row[]> {
   if (etcd === null) console.log("P3, P4: no etcd on this machine: ours alone");
   try {
     const rows: Row[] = [];
-    await load(generator, ours.endpoint, "put", 64, 10_000);
-    if (etcd !== null) await load(generator, etcd.endpoint, "put", 64, 10_000);
+    await load(generator, ours.endpoint, "put", 64, WARM);
+    if (etcd !== null) await load(generator, etcd.endpoint, "put", 64, WARM);
     for (const { goal, op, clients, total, demand } of WORK) {
       const our: Load[] = [];
       const their: Load[] = [];

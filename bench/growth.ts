@@ -1,4 +1,4 @@
-/** How cost grows with the number of keys, as rows and as a plot in bench/results/growth.svg. */
+/** How cost, in processor time, grows with the number of keys: as rows, and as a plot in bench/results/growth.svg. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { inDirectory, runChild } from "./child.ts";
@@ -35,8 +35,9 @@ export async function growth(directory: string): Promise<Row[]> {
   for (const keys of SIZES) {
     points.push(await measure(directory, keys));
     console.log(JSON.stringify(points.at(-1)));
+    // After each size: the last one takes most of the time.
+    writeFileSync(join(directory, "..", "growth.svg"), plot(panelsOf(points)));
   }
-  writeFileSync(join(directory, "..", "growth.svg"), plot(PANELS(points)));
   return points.map((point) => ({
     goal: "growth",
     work: `${point.keys.toLocaleString("en")} random keys of 16 bytes, values of 128, default settings`,
@@ -51,25 +52,27 @@ export async function growth(directory: string): Promise<Row[]> {
   }));
 }
 
-const PANELS = (points: readonly Point[]): readonly Panel[] => [
-  {
-    title: "microseconds for each operation",
-    lines: [
-      line("put", points, (point) => point.putUs),
-      line("getSync", points, (point) => point.getUs),
-      line("scan", points, (point) => point.scanUs),
-    ],
-  },
-  {
-    title: "of the whole database",
-    lines: [
-      line("memory, MB", points, (point) => point.memoryBytes / 1e6),
-      line("file, MB", points, (point) => point.fileBytes / 1e6),
-      line("checkpoint of 10,000 changes, ms", points, (point) => point.checkpointMs),
-      line("reopen, ms", points, (point) => point.openMs),
-    ],
-  },
-];
+function panelsOf(points: readonly Point[]): readonly Panel[] {
+  return [
+    {
+      title: "microseconds of processor time for each",
+      lines: [
+        line("put", points, (point) => point.putUs),
+        line("getSync", points, (point) => point.getUs),
+        line("scan", points, (point) => point.scanUs),
+      ],
+    },
+    {
+      title: "of the whole database, milliseconds and MB",
+      lines: [
+        line("memory, MB", points, (point) => point.memoryBytes / 1e6),
+        line("file, MB", points, (point) => point.fileBytes / 1e6),
+        line("checkpoint of 10,000 changes, ms", points, (point) => point.checkpointMs),
+        line("reopen, ms", points, (point) => point.openMs),
+      ],
+    },
+  ];
+}
 
 function line(
   name: string,

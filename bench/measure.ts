@@ -62,3 +62,12 @@ export function table(rows: readonly Row[]): string {
 export function nowUs(): number {
   return performance.now() * 1000;
 }
+
+/**
+ * Processor time of this process, all its threads, in microseconds. On a machine that does other work it says what a
+ * piece of work costs where the clock says how long it had to wait.
+ */
+export function cpuUs(): number {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}

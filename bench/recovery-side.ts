@@ -3,12 +3,14 @@
  * makes a checkpoint after so many, and ends itself with kill -9; `open <keys> <directory>` times the opening.
  */
 import { open } from "../src/index.ts";
-import { nowUs } from "./measure.ts";
+import { cpuUs, nowUs } from "./measure.ts";
 import { randomKeys } from "./random-data.ts";
 
 export interface RecoveryFigures {
   /** Until `open` has resolved and the first key was read. */
   readonly openMs: number;
+  /** Of it, processor time of all threads. */
+  readonly cpuMs: number;
   readonly keys: number;
 }
 
@@ -39,12 +41,14 @@ async function fill(
 
 async function recover(directory: string): Promise<void> {
   const startedUs = nowUs();
+  const startedCpuUs = cpuUs();
   const db = await open(directory, OPTIONS);
   const first = db.getSync(randomKeys(1, 1)[0] as Uint8Array);
   const openMs = (nowUs() - startedUs) / 1000;
+  const cpuMs = (cpuUs() - startedCpuUs) / 1000;
   if (first === undefined) throw new Error("the first key is not there");
   const { keys } = await db.admin.status();
-  const figures: RecoveryFigures = { openMs, keys };
+  const figures: RecoveryFigures = { openMs, cpuMs, keys };
   console.log(JSON.stringify(figures));
   await db.close();
 }

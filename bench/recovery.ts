@@ -41,7 +41,7 @@ export async function recovery(directory: string): Promise<Row[]> {
       const filled = join(own, "filled");
       const sizes = [keys, checkpointed, valueBytes].map(String);
       await runChild("recovery-side", ["fill", ...sizes, filled]);
-      const all: number[] = [];
+      const all: RecoveryFigures[] = [];
       for (let round = 0; round < ROUNDS; round++) {
         // A copy each time: who has recovered once has less to do the next time.
         const figures = await inDirectory(own, async (copy) => {
@@ -49,15 +49,16 @@ export async function recovery(directory: string): Promise<Row[]> {
           return await runChild<RecoveryFigures>("recovery-side", ["open", join(copy, "data")]);
         });
         if (figures.keys !== keys) throw new Error(`${figures.keys} of ${keys} keys came back`);
-        all.push(figures.openMs);
+        all.push(figures);
       }
       return all;
     });
-    const openMs = median(times);
+    const openMs = median(times.map((one) => one.openMs));
+    const cpuMs = median(times.map((one) => one.cpuMs));
     rows.push({
       goal: "P9",
       work: `recovery after kill -9 until the first read, ${text}`,
-      ours: `${(openMs / 1000).toFixed(2)} s (${times.map((ms) => (ms / 1000).toFixed(2)).join(", ")})`,
+      ours: `${seconds(openMs)} s, of which processor time ${seconds(cpuMs)} s`,
       other: "-",
       ratio: "-",
       demand: `at most ${limitMs / 1000} s${isPrinted ? ", printed" : ""}`,
@@ -65,4 +66,8 @@ export async function recovery(directory: string): Promise<Row[]> {
     });
   }
   return rows;
+}
+
+function seconds(ms: number): string {
+  return (ms / 1000).toFixed(2);
 }
