@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { median, type Row } from "./measure.ts";
-import { load, type Load, type Server, START_MS, startOurs, stopper } from "./served.ts";
+import { cpuUsOf, load, type Load, type Server, START_MS, startOurs, stopper } from "./served.ts";
 
 /** Short runs that take turns often: both sides then have the same of what else the machine does. */
 const ROUNDS = 3;
@@ -66,7 +66,16 @@ async function startEtcd(directory: string): Promise<Server | null> {
     rmSync(dataDir, { recursive: true, force: true });
     return null;
   }
-  return { endpoint: `127.0.0.1:${client}`, stop: stopper(child, dataDir) };
+  return {
+    endpoint: `127.0.0.1:${client}`,
+    stop: stopper(child, dataDir),
+    pid: child.pid as number,
+  };
+}
+
+interface TimedLoad extends Load {
+  /** Of the server, for one request. */
+  readonly cpuUs: number;
 }
 
 const WORK = [
@@ -89,16 +98,23 @@ export async function etcdApi(directory: string): Promise<Row[]> {
     await load(generator, ours.endpoint, "put", 64, WARM);
     if (etcd !== null) await load(generator, etcd.endpoint, "put", 64, WARM);
     for (const { goal, op, clients, total, demand } of WORK) {
-      const our: Load[] = [];
-      const their: Load[] = [];
+      const our: TimedLoad[] = [];
+      const their: TimedLoad[] = [];
+      const timed = async (server: Server): Promise<TimedLoad> => {
+        const beforeUs = cpuUsOf(server);
+        const done = await load(generator, server.endpoint, op, clients, total);
+        return { ...done, cpuUs: (cpuUsOf(server) - beforeUs) / total };
+      };
       for (let round = 0; round < ROUNDS; round++) {
-        our.push(await load(generator, ours.endpoint, op, clients, total));
-        if (etcd !== null) their.push(await load(generator, etcd.endpoint, op, clients, total));
+        our.push(await timed(ours));
+        if (etcd !== null) their.push(await timed(etcd));
       }
-      const rate = (all: readonly Load[]): number => median(all.map((one) => one.perSecond));
+      const rate = (all: readonly TimedLoad[]): number => median(all.map((one) => one.perSecond));
       const ratio = etcd === null ? null : rate(our) / rate(their);
-      const show = (all: readonly Load[]): string =>
-        all.length === 0 ? "-" : `${rate(all)}/s, ${(all[0] as Load).text}`;
+      const show = (all: readonly TimedLoad[]): string =>
+        all.length === 0
+          ? "-"
+          : `${rate(all)}/s, p50 ${median(all.map((one) => one.p50Ms)).toFixed(1)} ms, ${median(all.map((one) => one.cpuUs)).toFixed(0)} us of processor time each`;
       rows.push({
         goal,
         work: `etcd API ${op}, 1 node, ${clients} clients, both synced before the answer / etcd`,
