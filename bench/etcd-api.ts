@@ -12,7 +12,7 @@ import { cpuUsOf, load, type Load, type Server, START_MS, startOurs, stopper } f
 
 /** Short runs that take turns often: both sides then have the same of what else the machine does. */
 const ROUNDS = 3;
-const WARM = 3_000;
+const WARM = 20_000;
 
 async function freePort(): Promise<number> {
   return await new Promise((resolve, reject) => {
@@ -79,9 +79,9 @@ interface TimedLoad extends Load {
 }
 
 const WORK = [
-  { goal: "P3", op: "put", clients: 64, total: 6_000, demand: 0.8 },
-  { goal: "P3", op: "put", clients: 256, total: 9_000, demand: 0.6 },
-  { goal: "P4", op: "get", clients: 64, total: 5_000, demand: 1.3 },
+  { goal: "P3", op: "put", clients: 64, total: 20_000, demand: 0.8 },
+  { goal: "P3", op: "put", clients: 256, total: 30_000, demand: 0.6 },
+  { goal: "P4", op: "get", clients: 64, total: 20_000, demand: 1.3 },
 ] as const;
 
 export async function etcdApi(directory: string): Promise<Row[]> {

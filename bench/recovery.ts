@@ -55,6 +55,7 @@ export async function recovery(directory: string): Promise<Row[]> {
     });
     const openMs = median(times.map((one) => one.openMs));
     const cpuMs = median(times.map((one) => one.cpuMs));
+    console.log(`${text}: ${seconds(openMs)} s`);
     rows.push({
       goal: "P9",
       work: `recovery after kill -9 until the first read, ${text}`,
