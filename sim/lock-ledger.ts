@@ -10,6 +10,16 @@ import type { LockingRequest } from "./model-native.ts";
 import type { Issued } from "./oracle-futures.ts";
 import { check, show } from "./violation.ts";
 
+/** A lock that lasts so long was taken for good. */
+const NEVER_MS = 100_000_000_000;
+const RELEASES: ReadonlySet<ModelRequest["kind"]> = new Set<ModelRequest["kind"]>([
+  "unlock",
+  "deleteRange",
+  "mdel",
+  "txn",
+  "lock",
+  "extendLock",
+]);
 const ONE_OWNER = "a fencing token is given to one owner";
 const ONLY_GROWS = "fencing tokens only grow";
 
@@ -32,12 +42,21 @@ export class LockLedger {
   /** Requests that may have ended a lock since the last opening. */
   readonly #releases = new Set<Issued>();
   #ordinal = -1;
+  /** Whether the group's clock may have come as far. */
+  readonly #mayBeOver: (deadlineMs: number) => boolean;
+
+  constructor(mayBeOver: (deadlineMs: number) => boolean = () => false) {
+    this.#mayBeOver = mayBeOver;
+  }
+
+  /** Another owner holds a lock whose last one may have let it end. */
+  takenAfterItsEnd = 0;
 
   issued(issued: Issued): void {
     const { request } = issued;
     this.#ordinal = issued.ordinal;
     if (request.kind === "lock") this.#untold.set(issued, acquisitionOf(request));
-    else if (isRelease(request)) this.#releases.add(issued);
+    if (isRelease(request)) this.#releases.add(issued);
   }
 
   answered(issued: Issued, error: HarmonyError | null, outcome: Outcome, nowMs: number): void {
@@ -62,9 +81,8 @@ export class LockLedger {
         "a fencing token is the revision of its acquisition",
         () => `${show(request)} -> ${show(outcome)}`,
       );
-      // Each request for a lock has a longer TTL than those before it.
       check(
-        leftMs > 0 && leftMs <= request.ttlMs && fence <= revision,
+        (!acquired || (leftMs > 0 && leftMs <= request.ttlMs)) && fence <= revision,
         "a lock has no longer to live than was asked for",
         () => `${show(request)} -> ${show(outcome)}`,
       );
@@ -128,12 +146,21 @@ export class LockLedger {
         ONLY_GROWS,
         () => `${key}: ${fence} for ${token} after ${before.fence} for ${before.token}`,
       );
+      // Each request for a lock that never ends has a longer TTL than those before it.
       check(
-        !isSame || deadlineMs >= before.deadlineMs,
+        !isSame || deadlineMs >= before.deadlineMs || this.#mayBeOver(deadlineMs - NEVER_MS),
         "the deadline of a lock only grows",
         () => `${key}: ${deadlineMs} after ${before.deadlineMs}`,
       );
+      check(
+        isSame || this.#mayBeOver(before.deadlineMs) || this.#mayHaveEnded(key, before),
+        "a lock has one owner until it ends",
+        () =>
+          `${key}: ${fence} for ${token}, and ${before.fence} of ${before.token} lasts until ${before.deadlineMs}`,
+      );
     }
+    if (before !== undefined && before.fence !== fence && this.#mayBeOver(before.deadlineMs))
+      this.takenAfterItsEnd++;
     const toldAtMs = before?.fence === fence ? before.toldAtMs : nowMs;
     this.#holders.set(key, { token, fence, ordinal, toldAtMs, deadlineMs });
   }
@@ -155,10 +182,10 @@ export class LockLedger {
     return false;
   }
 
-  #mayHaveEnded(key: string, { ordinal }: Holder): boolean {
-    for (const issued of this.#releases)
-      if (issued.ordinal > ordinal && releases(issued.request, key)) return true;
-    return false;
+  #mayHaveEnded(key: string, { ordinal, deadlineMs, token }: Holder): boolean {
+    for (const { ordinal: later, request } of this.#releases)
+      if (later > ordinal && (releases(request, key) || shortens(request, key, token))) return true;
+    return this.#mayBeOver(deadlineMs);
   }
 
   #forget(issued: Issued): void {
@@ -172,7 +199,17 @@ function acquisitionOf({ key, token }: LockingRequest): string {
 }
 
 function isRelease({ kind }: ModelRequest): boolean {
-  return kind === "unlock" || kind === "deleteRange" || kind === "mdel" || kind === "txn";
+  return RELEASES.has(kind);
+}
+
+/** Of a lock that ends: its owner may have given it less time to live. */
+function shortens(request: ModelRequest, key: string, token: string): boolean {
+  return (
+    (request.kind === "lock" || request.kind === "extendLock") &&
+    request.ttlMs < NEVER_MS &&
+    keyText(request.key) === key &&
+    keyText(request.token) === token
+  );
 }
 
 /** Whether a request may delete a key. Branches are not chosen here, so either counts. */

@@ -17,14 +17,44 @@ import type {
   Refusal,
   RequestOp,
   ResponseOp,
+  RequestId,
   TxnRequest,
+  WatchEvent,
   WriteRequest,
 } from "../src/db/index.ts";
-import { applyNative, type TimelessRequest } from "./model-native.ts";
+import { applyNative, type KnownNativeRequest } from "./model-native.ts";
+import { applyOnce, type ModelSession } from "./model-sessions.ts";
 import { SOME_MS, sameBytes } from "./violation.ts";
 
 /** What the workload sends and the model knows. */
-export type ModelRequest = WriteRequest | TimelessRequest;
+export type ModelRequest = WriteRequest | KnownNativeRequest;
+
+type Cause = NonNullable<WatchEvent["cause"]>;
+
+/** What the model cannot know by itself: it has no clock. */
+export interface Times {
+  /** What somebody heard of a revision, or null. */
+  at(revision: number): readonly WatchEvent[] | null;
+  /** Somebody listens, at other times. */
+  readonly isHeard: boolean;
+  /** Bounds of the group's clock. */
+  highMs(): number;
+  lowMs(atMs: number): number;
+}
+
+const NO_TIMES: Times = {
+  at: () => null,
+  isHeard: false,
+  highMs: () => Number.POSITIVE_INFINITY,
+  lowMs: () => 0,
+};
+
+/** The changes of one revision, and what came before. */
+interface Chapter {
+  readonly revision: number;
+  readonly events: readonly WatchEvent[];
+  readonly before: Chapter | null;
+}
 
 interface Version {
   readonly modRevision: number;
@@ -33,6 +63,8 @@ interface Version {
   /** Null: deleted. */
   readonly value: Uint8Array | null;
   readonly lease: bigint;
+  /** On the group's clock; 0: none. SOME_MS: nobody has told it yet. */
+  readonly deadlineMs: number;
   /** The value is the token of whoever holds the lock. */
   readonly isLock?: boolean;
 }
@@ -61,9 +93,26 @@ export class KvModel {
   revision = 1;
   /** Leases that ended by themselves. */
   leasesEnded = 0;
+  /** Keys and sessions that did. */
+  keysEnded = 0;
+  sessionsEnded = 0;
   readonly leaseTtlSecondsMin: number;
   /** Without a history only the newest revision can be read. */
-  readonly keepsHistory: boolean;
+  keepsHistory: boolean;
+  /** What a command gave the data; null: what the node was started with counts. */
+  quotaBytes: number | null = null;
+  retentionRevisions: number | null = null;
+  times: Times = NO_TIMES;
+  /** The group's clock has come at least as far: that of the last stamp that something told. */
+  stampMs = 0;
+  /** When the command of that stamp was issued, null where none did. */
+  stampIssuedMs: number | null = null;
+  /** Why what was heard cannot be, or null. */
+  doubt: string | null = null;
+  #sessions = new Map<number, ModelSession>();
+  /** Of all keys that have one. */
+  #deadlines = new Map<string, number>();
+  #chapter: Chapter | null = null;
   #compactRevision = 0;
   /** Over all changes in their order: models with one history have one signature. */
   #signature = 0;
@@ -85,11 +134,22 @@ export class KvModel {
     const copy = new KvModel(this.leaseTtlSecondsMin, this.keepsHistory);
     copy.revision = this.revision;
     copy.leasesEnded = this.leasesEnded;
+    copy.keysEnded = this.keysEnded;
+    copy.sessionsEnded = this.sessionsEnded;
     copy.#compactRevision = this.#compactRevision;
     copy.#versions = new Map(this.#versions);
     copy.#sortedKeys = this.#sortedKeys;
     copy.#signature = this.#signature;
     copy.#leases = new Map(this.#leases);
+    copy.quotaBytes = this.quotaBytes;
+    copy.retentionRevisions = this.retentionRevisions;
+    copy.times = this.times;
+    copy.stampMs = this.stampMs;
+    copy.stampIssuedMs = this.stampIssuedMs;
+    copy.doubt = this.doubt;
+    if (this.#sessions.size > 0) copy.#sessions = new Map(this.#sessions);
+    if (this.#deadlines.size > 0) copy.#deadlines = new Map(this.#deadlines);
+    copy.#chapter = this.#chapter;
     return copy;
   }
 
@@ -110,18 +170,59 @@ export class KvModel {
     return this.keysOf(lease).map(keyBytes);
   }
 
+  get sessions(): ReadonlyMap<number, ModelSession> {
+    return this.#sessions;
+  }
+
+  setSession(id: number, session: ModelSession | null): void {
+    if (session === null) this.#sessions.delete(id);
+    else this.#sessions.set(id, session);
+  }
+
+  /** Keys that end, and when. */
+  get deadlines(): ReadonlyMap<string, number> {
+    return this.#deadlines;
+  }
+
+  /** The changes of a revision in their order. */
+  eventsAt(revision: number): readonly WatchEvent[] {
+    let chapter = this.#chapter;
+    while (chapter !== null && chapter.revision > revision) chapter = chapter.before;
+    return chapter?.revision === revision ? chapter.events : [];
+  }
+
+  /** The changes of these revisions, both included. */
+  eventsOf(first: number, last: number): WatchEvent[] {
+    const out: (readonly WatchEvent[])[] = [];
+    for (let at = this.#chapter; at !== null && at.revision >= first; at = at.before)
+      if (at.revision <= last) out.push(at.events);
+    return out.toReversed().flat();
+  }
+
+  /** With a request id it happens once, however often it comes. */
+  applyOnce(request: ModelRequest, id: RequestId | null, proposedAtMs: number): Outcome {
+    return id === null
+      ? this.apply(request, proposedAtMs)
+      : applyOnce(this, request, id, proposedAtMs);
+  }
+
   /** What the database answers to `request`, and the change that it makes. `proposedAtMs` restarts leases. */
   apply(request: ModelRequest, proposedAtMs: number): Outcome {
     switch (request.kind) {
       case "set":
       case "incr":
       case "append":
+      case "setRange":
       case "mset":
       case "mdel":
+      case "expireKey":
       case "lock":
       case "unlock":
       case "extendLock":
-        return applyNative(this, request);
+      case "sessionOpen":
+      case "sessionClose":
+      case "configure":
+        return applyNative(this, request, proposedAtMs);
       case "put":
       case "deleteRange":
       case "txn":
@@ -185,10 +286,10 @@ export class KvModel {
     value: Uint8Array | null,
     lease: bigint,
     revision: number,
-    isLock: boolean = false,
+    { isLock = false, deadlineMs = 0, cause = "client" as Cause } = {},
   ): void {
     if (value === null) {
-      this.#remove(key, revision);
+      this.#remove(key, revision, cause);
       return;
     }
     const previous = this.#liveAt(key, revision);
@@ -198,8 +299,87 @@ export class KvModel {
       version: (previous?.version ?? 0) + 1,
       value,
       lease,
+      deadlineMs,
       isLock,
     });
+  }
+
+  /**
+   * The deadline that a command gives a key which it leaves with so long to live. It counts from the stamp of its entry,
+   * which shows in what was heard of it and must be possible. Null: the deadline is the one that the key has already,
+   * and nothing is changed.
+   */
+  deadlineAfter(key: string, ttlMs: number, proposedAtMs: number): number | null {
+    const heard = this.times.at(this.revision + 1);
+    if (heard === null) return this.#isSame(key, ttlMs, proposedAtMs) ? null : SOME_MS;
+    const event = heard.find(({ kv }) => keyText(kv.key) === key && kv.version > 0);
+    if (event?.kv.deadlineMs !== undefined) {
+      this.#stamped(key, event.kv.deadlineMs - ttlMs, proposedAtMs);
+      return event.kv.deadlineMs;
+    }
+    const present = this.#deadlines.get(key) ?? 0;
+    this.#stamped(key, present - ttlMs, proposedAtMs);
+    return null;
+  }
+
+  /** Where nobody heard of a change there may have been none. */
+  #isSame(key: string, ttlMs: number, proposedAtMs: number): boolean {
+    if (!this.times.isHeard) return false;
+    const stampMs = (this.#deadlines.get(key) ?? 0) - ttlMs;
+    const lowMs = Math.max(this.stampMs, this.times.lowMs(proposedAtMs));
+    return lowMs > 0 && stampMs >= lowMs && stampMs <= this.times.highMs();
+  }
+
+  #stamped(key: string, stampMs: number, proposedAtMs: number): void {
+    const lowMs = Math.max(this.stampMs, this.times.lowMs(proposedAtMs));
+    const highMs = this.times.highMs();
+    if (!(stampMs < lowMs || stampMs > highMs)) {
+      this.stampMs = Math.max(stampMs, this.stampMs);
+      this.stampIssuedMs = proposedAtMs;
+    } else
+      this.doubt ??= `the deadline of ${key} counts from ${stampMs}, and the clock was between ${lowMs} and ${highMs}`;
+  }
+
+  /** These keys have ended, in this order, by their own deadlines. */
+  endKeys(keys: readonly string[]): void {
+    const { revision } = this;
+    let lastMs = 0;
+    for (const key of keys) {
+      const deadlineMs = this.#deadlines.get(key);
+      if (deadlineMs === undefined) this.doubt ??= `${key} ended, and had no deadline`;
+      else if (deadlineMs < lastMs) this.doubt ??= `${key} ended after others, and was due before`;
+      else if (deadlineMs > this.times.highMs())
+        this.doubt ??= `${key} ended ${deadlineMs - this.times.highMs()} ms too early`;
+      else if (!Number.isNaN(deadlineMs)) lastMs = deadlineMs;
+      this.#remove(key, revision + 1, "expired");
+      this.keysEnded++;
+    }
+    for (const [key, deadlineMs] of this.#deadlines)
+      if (deadlineMs <= lastMs) this.doubt ??= `${key} was due at ${deadlineMs} and stayed`;
+    if (lastMs > this.stampMs) {
+      this.stampMs = lastMs;
+      this.stampIssuedMs = null;
+    }
+    this.revision = revision + 1;
+  }
+
+  /** Deadlines that nobody had told are seen. */
+  learnDeadlines(kvs: readonly KeyValue[]): void {
+    for (const { key: bytes, deadlineMs = 0 } of kvs) {
+      const key = keyText(bytes);
+      const versions = this.#versions.get(key);
+      if (!Number.isNaN(this.#deadlines.get(key) ?? 0) || versions === undefined) continue;
+      this.#deadlines.set(key, deadlineMs);
+      const newest = versions[versions.length - 1] as Version;
+      this.#versions.set(key, [...versions.slice(0, -1), { ...newest, deadlineMs }]);
+    }
+  }
+
+  /** Something changed in the present revision that no key shows: the history begins here. */
+  beginHistory(): void {
+    this.keepsHistory = true;
+    this.revision++;
+    this.compactTo(this.revision);
   }
 
   /** The lease is over: its keys go in one revision. */
@@ -208,7 +388,7 @@ export class KvModel {
     this.#leases.delete(id);
     if (keys.length === 0) return;
     const revision = this.revision + 1;
-    for (const key of keys) this.#remove(key, revision);
+    for (const key of keys) this.#remove(key, revision, "lease");
     this.revision = revision;
   }
 
@@ -343,6 +523,7 @@ export class KvModel {
       version: (previous?.version ?? 0) + 1,
       value: op.ignoreValue ? (previous?.value ?? NOTHING) : op.value,
       lease: op.ignoreLease ? (previous?.lease ?? 0n) : op.lease,
+      deadlineMs: 0,
     });
     run.changed = true;
     return {
@@ -358,7 +539,7 @@ export class KvModel {
     before: number,
   ): ResponseOp {
     const found = this.#liveIn(op, run.revision);
-    for (const [key] of found) this.#remove(key, run.revision);
+    for (const [key] of found) this.#remove(key, run.revision, "client");
     if (found.length > 0) run.changed = true;
     return {
       kind: "deleteRange",
@@ -438,27 +619,41 @@ export class KvModel {
     return null;
   }
 
-  #add(key: string, version: Version): void {
+  #add(key: string, version: Version, cause: Cause | null = null): void {
     const versions = this.#versions.get(key);
-    let name = key.length;
+    let name = key.length + (cause?.length ?? 0);
     for (let i = 0; i < key.length; i++) name = Math.imul(name, 31) + key.charCodeAt(i);
     this.#signature = hash32(
       this.#signature,
       version.modRevision,
       name + (version.value?.length ?? -1),
     );
+    this.#tell(key, version, cause);
+    if (version.deadlineMs !== 0) this.#deadlines.set(key, version.deadlineMs);
+    else this.#deadlines.delete(key);
     if (versions === undefined) this.#sortedKeys = null;
     this.#versions.set(key, versions === undefined ? [version] : [...versions, version]);
   }
 
-  #remove(key: string, revision: number): void {
-    this.#add(key, {
-      modRevision: revision,
-      createRevision: 0,
-      version: 0,
-      value: null,
-      lease: 0n,
-    });
+  #tell(key: string, version: Version, cause: Cause | null): void {
+    const { modRevision: revision } = version;
+    const previous = this.#liveAt(key, revision);
+    const event: WatchEvent = {
+      type: cause === null ? "put" : "delete",
+      kv: keyValue(key, version, false),
+      prevKv: previous === null ? null : keyValue(key, previous, false),
+      cause,
+    };
+    const last = this.#chapter;
+    this.#chapter =
+      last?.revision === revision
+        ? { ...last, events: [...last.events, event] }
+        : { revision, events: [event], before: last };
+  }
+
+  #remove(key: string, revision: number, cause: Cause): void {
+    const gone = { createRevision: 0, version: 0, value: null, lease: 0n, deadlineMs: 0 };
+    this.#add(key, { ...gone, modRevision: revision }, cause);
   }
 }
 
@@ -483,7 +678,11 @@ function keyValue(key: string, version: Version, keysOnly: boolean): KeyValue {
     version: version.version,
     lease: version.lease,
   };
-  return version.isLock === true ? { ...plain, deadlineMs: SOME_MS, isLock: true } : plain;
+  const { deadlineMs } = version;
+  if (deadlineMs === 0) return plain;
+  return version.isLock === true
+    ? { ...plain, deadlineMs, isLock: true }
+    : { ...plain, deadlineMs };
 }
 
 function compares({ operand, result }: Compare, version: Version | null): boolean {

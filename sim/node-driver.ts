@@ -1,6 +1,13 @@
 /** A node on a simulated machine as the worlds drive it: event by event, until something has come to its end. */
 import { HarmonyError } from "../src/base/index.ts";
-import { type Database, type Node, type NodeOptions, openNode } from "../src/db/index.ts";
+import {
+  type Database,
+  type Node,
+  type NodeOptions,
+  openNode,
+  type WatchEvent,
+  type WatchRequest,
+} from "../src/db/index.ts";
 import { FileError, runIo } from "../src/env/index.ts";
 import type { SimEnv } from "../src/env/sim/index.ts";
 import type { Observed } from "./oracle-compare.ts";
@@ -92,7 +99,36 @@ export function observe(database: Database): Observed {
       inCall((reply) => database.range({ ...request, serializable: true }, {}, reply)),
     leases: () => inCall((reply) => database.leases({}, reply)),
     leaseStatus: (id) => inCall((reply) => database.leaseStatus(id, true, {}, reply)),
+    eventsFrom: (first) => eventsFrom(database, first),
   };
+}
+
+const ZERO = new Uint8Array(1);
+/** Every change of every key. */
+export const ALL_CHANGES: Omit<WatchRequest, "startRevision"> = {
+  key: ZERO,
+  rangeEnd: ZERO,
+  prevKv: false,
+  noPut: false,
+  noDelete: false,
+};
+export const MANY_BYTES = 1_000_000_000;
+
+function eventsFrom(
+  database: Database,
+  from: number,
+): { readonly first: number; readonly events: readonly WatchEvent[] } {
+  const events: WatchEvent[] = [];
+  const watch = database.watch({ ...ALL_CHANGES, startRevision: from }, () => {});
+  for (;;) {
+    const news = watch.take(MANY_BYTES);
+    if (news?.kind === "failed") throw news.error;
+    if (news?.kind === "compacted") return eventsFrom(database, news.compactRevision);
+    if (news !== null) events.push(...news.events);
+    else if (watch.isSynced) break;
+  }
+  watch.cancel();
+  return { first: from, events };
 }
 
 function inCall<T>(ask: (reply: (error: HarmonyError | null, value: T) => void) => void): T {

@@ -16,8 +16,10 @@ export function proveDurable(machine: SimEnv, options: NodeOptions, oracle: Orac
   fork.losePower("lose-all");
   fork.disk.quotaBytes = Number.POSITIVE_INFINITY;
   const judge = oracle.copy(() => fork.scheduler.nowMs);
+  const began = { beganAtMs: fork.scheduler.nowMs, wallBeganMs: fork.wallMs };
   const node = open(fork, options);
   try {
+    judge.started({ ...began, nowMs: fork.scheduler.nowMs, wallMs: fork.wallMs, isOpen: true });
     judge.reopened(observe(node.database));
   } catch (error) {
     if (error instanceof Violation)
@@ -45,8 +47,10 @@ export function rot(
   const offset = place % size;
   fork.disk.flipBit(path, offset, bit);
   const judge = oracle.copy(() => fork.scheduler.nowMs);
+  const began = { beganAtMs: fork.scheduler.nowMs, wallBeganMs: fork.wallMs };
   try {
     const node = tryToOpen(fork, options);
+    judge.started({ ...began, nowMs: fork.scheduler.nowMs, wallMs: fork.wallMs, isOpen: true });
     if (node instanceof Error) {
       marks.hit(NODE_MARKS.rotRefused);
       check(node instanceof HarmonyError, "damage is refused by name", () => `${node.stack}`);

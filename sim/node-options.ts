@@ -22,6 +22,12 @@ export interface NodeWorldOptions {
   readonly thinkMsMax: number;
   /** The wall clock runs faster than the monotonic one by so much, in parts of a million. */
   readonly driftPpm: number;
+  /** Clients that send a request again until they know what became of it. */
+  readonly sessions?: boolean;
+  /** Clients that hear of what changes, at most so many at a time. */
+  readonly watchers?: number;
+  /** Quota and retention change while the node runs. */
+  readonly settings?: boolean;
 }
 
 export interface NodeFaults {
@@ -76,6 +82,9 @@ export function drawNodeOptions(seed: number, style: Style): NodeWorldOptions {
   // Acknowledged before the sync: a power loss may take back what it may, and nothing else may be in doubt.
   const isInterval = random.percent(12);
   const sure = <T>(value: T, calm: T): T => (isInterval ? calm : value);
+  // What ends by itself is followed by who watches everything. A database that compacts by itself may take away what
+  // changed last before a crash, and nobody could name the ends in it.
+  const deadlines = !isInterval && history >= 35 && random.percent(60);
   return {
     node: {
       fsyncIntervalMs: isInterval ? random.pick([1, 5, 50, 1000]) : 0,
@@ -96,6 +105,8 @@ export function drawNodeOptions(seed: number, style: Style): NodeWorldOptions {
       quotaBytes: 0,
       // Calls that give up while the disk is slow leave commands whose fate is open.
       requestTimeoutMs: sure(random.pick([undefined, undefined, 100, 800]), undefined),
+      // Who follows everything has to be sure to hear of everything.
+      watchMemoryBytes: deadlines ? undefined : random.pick([undefined, 1, 600, 4000]),
     },
     disk: {
       shortWritePercent: has(0) ? random.pick([2, 20]) : 0,
@@ -108,6 +119,7 @@ export function drawNodeOptions(seed: number, style: Style): NodeWorldOptions {
       leases: random.percent(50),
       compactions: !keepsBySize && random.percent(70),
       native: random.percent(60),
+      deadlines,
     },
     faults: {
       powerLoss: random.percent(85),
@@ -126,6 +138,10 @@ export function drawNodeOptions(seed: number, style: Style): NodeWorldOptions {
     clients: isSwarm ? logUniform(random, 1, 40) : random.between(1, 8),
     thinkMsMax: random.pick([0, 2, 30]),
     driftPpm: random.pick([0, 0, 0, 100, -100, 20_000, -20_000]),
+    // What a power loss may take back would leave open what became of every request.
+    sessions: random.percent(30) && !isInterval,
+    watchers: random.percent(40) ? random.between(1, 4) : 0,
+    settings: random.percent(12) && !isInterval && !deadlines,
   };
 }
 
@@ -139,6 +155,8 @@ export function simplerNodeOptions(options: NodeWorldOptions): NodeWorldOptions[
   if (options.node.requestTimeoutMs !== undefined)
     out.push({ ...options, node: { ...options.node, requestTimeoutMs: undefined } });
   // What a step does is in the step; these only decide what is drawn, and are named for the reader.
+  if (options.sessions === true) out.push({ ...options, sessions: false });
+  if (options.settings === true) out.push({ ...options, settings: false });
   for (const name of SIMPLE_FAULTS)
     if (faults[name]) out.push({ ...options, faults: { ...faults, [name]: false } });
   return out;

@@ -5,14 +5,19 @@
 import { hash32, Random } from "../src/base/index.ts";
 import type { CrashMode } from "../src/env/sim/index.ts";
 import type { ModelRequest } from "./model.ts";
-import { logUniform, type NodeWorldOptions } from "./node-options.ts";
+import { logUniform, NEVER_COMPACTS, type NodeWorldOptions } from "./node-options.ts";
 import type { Halt, NodeStep, PowerLoss } from "./node-steps.ts";
 import { COMMANDS_PER_CYCLE } from "./node-watch.ts";
 import type { Surroundings } from "./workload.ts";
 import { Workload } from "./workload.ts";
+import { type NumberedRequest, SessionWorkload } from "./workload-sessions.ts";
 
 const STREAM_WORLD = 12;
 const STREAM_WORKLOAD = 13;
+const STREAM_SESSIONS = 14;
+const STREAM_WATCHERS = 15;
+/** A session is over when nobody has used it for a quarter of an hour. */
+const SESSION_OVER_MS: number = 16 * 60_000;
 const YEAR_MS = 365 * 24 * 3_600_000;
 const MODES: readonly PowerLoss[] = [
   "lose-all",
@@ -46,12 +51,18 @@ export class NodePlan {
   readonly #workload: Workload;
   readonly #view: NodeView;
   readonly #steps: Steps;
+  readonly #sessions: SessionWorkload;
+  readonly #watchers: Random;
   #opened = 0;
+  /** The last that was asked for is a limit that nothing fits into. */
+  #isLimited = false;
 
   constructor(seed: number, options: NodeWorldOptions, view: NodeView) {
     this.#options = options;
     this.#random = new Random(hash32(seed, STREAM_WORLD));
     this.#workload = new Workload(hash32(seed, STREAM_WORKLOAD), options.workload);
+    this.#sessions = new SessionWorkload(new Random(hash32(seed, STREAM_SESSIONS)));
+    this.#watchers = new Random(hash32(seed, STREAM_WATCHERS));
     this.#view = view;
     this.#steps = this.#all();
   }
@@ -90,6 +101,10 @@ export class NodePlan {
     const random = this.#random;
     yield* this.#open();
     yield* this.#work(5);
+    if (this.#options.workload.deadlines === true) {
+      yield { do: "pass", forMs: random.pick([1500, 3000, 8000]) };
+      yield { do: "overdue" };
+    }
     yield { do: "close", halt: null };
     if (this.#options.faults.bitRot)
       for (let i = 0; i < 4; i++)
@@ -149,7 +164,10 @@ export class NodePlan {
   *#workUntilCrash(): Steps {
     const random = this.#random;
     yield* this.#work(random.between(COMMANDS_PER_CYCLE, COMMANDS_PER_CYCLE + 12));
-    if (random.percent(20)) yield { do: "pass", forMs: random.between(500, 5000) };
+    if (random.percent(20)) {
+      yield { do: "pass", forMs: random.between(500, 5000) };
+      yield { do: "overdue" };
+    }
     if (random.percent(10)) yield { do: "checkpoint" };
     const isData = random.percent(10);
     if (isData) yield { do: "checkpoint" };
@@ -262,10 +280,31 @@ export class NodePlan {
       if (faults.pauses && random.percent(2))
         yield { do: "pause", forMs: logUniform(random, 10, 60_000) };
       if (this.#options.workload.leases && random.percent(2)) yield* this.#leaseCheck();
+      if (this.#options.sessions === true && faults.pauses && random.below(300) === 0)
+        yield { do: "pause", forMs: SESSION_OVER_MS };
+      yield* this.#watching();
       if (thinkMsMax > 0 && random.percent(50))
         yield { do: "pass", forMs: random.below(thinkMsMax) };
       else yield { do: "await", atMost: random.below(clients) };
     }
+  }
+
+  /** Watchers come, take or leave it, and go; after a crash they go on where they were. */
+  *#watching(): Steps {
+    const { watchers = 0 } = this.#options;
+    const random = this.#watchers;
+    if (watchers === 0 || random.percent(60)) return;
+    const watcher = random.below(watchers);
+    const die = random.below(100);
+    if (die < 12)
+      yield {
+        do: "watch",
+        watcher,
+        request: this.#workload.watch(this.#view.oracle, random, random.percent(60)),
+      };
+    else if (die < 15) yield { do: "unwatch", watcher };
+    else if (die < 60)
+      yield { do: "take", watcher, maxBytes: random.pick([1, 1, 300, 4000, 1_000_000]) };
   }
 
   *#leaseCheck(): Steps {
@@ -278,10 +317,31 @@ export class NodePlan {
     const isImpatient = this.#options.faults.impatience && random.percent(15);
     return {
       do: "write",
-      request: this.#drawWrite(),
+      ...this.#drawNumbered(),
       timeoutMs: isImpatient ? random.pick([0, 0.1, 1, 10]) : null,
       prove: random.below(200) === 0,
     };
+  }
+
+  #drawNumbered(): NumberedRequest {
+    const random = this.#random;
+    const { sessions, settings } = this.#options;
+    if (settings === true && random.percent(this.#isLimited ? 30 : 3))
+      return { request: this.#configure(), id: null };
+    if (sessions === true && random.percent(30))
+      return this.#sessions.next(() => this.#drawWrite());
+    return { request: this.#drawWrite(), id: null };
+  }
+
+  /** A limit is lifted soon, or nothing would happen any more. */
+  #configure(): ModelRequest {
+    const random = this.#random;
+    // What the database compacts by itself no client can know, so they leave it to the database then.
+    if (this.#isLimited || this.#options.workload.compactions || random.percent(40)) {
+      this.#isLimited = !this.#isLimited;
+      return { kind: "configure", quotaBytes: this.#isLimited ? 1 : 0 };
+    }
+    return { kind: "configure", retentionRevisions: random.pick([0, 1, 5, 40, NEVER_COMPACTS]) };
   }
 
   /**

@@ -1,5 +1,5 @@
 /** What can happen to a node, as plain data (play.ts): who plays a list of these plays the run. */
-import type { RangeRequest, TxnRequest } from "../src/db/index.ts";
+import type { RangeRequest, RequestId, TxnRequest, WatchRequest } from "../src/db/index.ts";
 import type { CrashMode } from "../src/env/sim/index.ts";
 import type { ModelRequest } from "./model.ts";
 
@@ -26,12 +26,20 @@ export type NodeStep =
   | {
       readonly do: "write";
       readonly request: ModelRequest;
+      /** It happens once for its id. Null: it has none. */
+      readonly id?: RequestId | null;
       readonly timeoutMs: number | null;
       readonly prove: boolean;
     }
   | { readonly do: "read"; readonly request: RangeRequest | TxnRequest }
   /** How long has this lease to live? */
   | { readonly do: "lease"; readonly id: bigint }
+  /** Somebody begins to watch; `startRevision` below 0: goes on where the watcher of this number was. */
+  | { readonly do: "watch"; readonly watcher: number; readonly request: WatchRequest }
+  | { readonly do: "take"; readonly watcher: number; readonly maxBytes: number }
+  | { readonly do: "unwatch"; readonly watcher: number }
+  /** Everything is read, and nothing is there that was due long ago. */
+  | { readonly do: "overdue" }
   /** Time passes until at most so many calls wait for their answer. */
   | { readonly do: "await"; readonly atMost: number }
   | { readonly do: "pass"; readonly forMs: number }
@@ -80,6 +88,7 @@ export function simplerNodeSteps(step: NodeStep): NodeStep[] {
     case "write": {
       const out: NodeStep[] = [];
       if (step.prove) out.push({ ...step, prove: false });
+      if ((step.id ?? null) !== null) out.push({ ...step, id: null });
       if (step.timeoutMs !== null) out.push({ ...step, timeoutMs: null });
       if (step.request.kind === "txn")
         for (const op of [...step.request.success, ...step.request.failure])
@@ -98,11 +107,15 @@ export function simplerNodeSteps(step: NodeStep): NodeStep[] {
     case "halt":
     case "heal":
     case "lease":
+    case "overdue":
     case "read":
     case "room":
     case "rot":
     case "skew":
     case "slow":
+    case "take":
+    case "unwatch":
+    case "watch":
       return [];
   }
 }

@@ -8,9 +8,10 @@
  * restart; damage is refused or harmless.
  */
 import type { HarmonyError } from "../src/base/index.ts";
-import type { Node, Outcome, RangeRequest, TxnRequest } from "../src/db/index.ts";
+import type { Node, Outcome, RangeRequest, RequestOp, TxnRequest } from "../src/db/index.ts";
 import { SimEnv } from "../src/env/sim/index.ts";
 import type { Marks } from "./marks.ts";
+import type { ModelRequest } from "./model.ts";
 import { close, observe, tryToOpen } from "./node-driver.ts";
 import { proveDurable, rot } from "./node-forks.ts";
 import {
@@ -23,6 +24,8 @@ import { NodePlan, type NodeView } from "./node-plan.ts";
 import { type NodeStep, simplerNodeSteps } from "./node-steps.ts";
 import { DiskTrouble, survivalOf } from "./node-trouble.ts";
 import { COMMANDS_PER_CYCLE, NODE_MARKS, NodeWatch } from "./node-watch.ts";
+import { NodeWatchers } from "./node-watchers.ts";
+import { EVERYTHING } from "./oracle-compare.ts";
 import { Oracle } from "./oracle.ts";
 import type { Issued } from "./oracle-futures.ts";
 import type { Play, World } from "./play.ts";
@@ -36,6 +39,7 @@ const REQUEST_TIMEOUT_MS = 7000;
 /** Calls that are overdue are looked for every 100 ms. */
 const ANSWER_SLACK_MS = 250;
 const JUMP_MS = 60_000;
+const INT64_MAX = 0x7fff_ffff_ffff_ffffn;
 
 export const NODE_WORLD: World<NodeWorldOptions, NodeStep> = {
   name: "node",
@@ -56,6 +60,11 @@ class NodePlay implements Play<NodeStep>, NodeView {
   readonly #trouble: DiskTrouble;
   readonly #plan: NodePlan;
   readonly oracle: Oracle;
+  readonly #watchers: NodeWatchers;
+  /** In which life each numbered request was sent for the first time. */
+  readonly #sentInLife = new Map<string, number>();
+  #lives = 0;
+  #isDiskWell = true;
   #node: Node | null = null;
   #cycles = 0;
   #answered = 0;
@@ -67,6 +76,7 @@ class NodePlay implements Play<NodeStep>, NodeView {
   #recoveriesCut = 0;
   /** The node said goodbye in order, and nothing has been opened since. */
   #isClosed = false;
+  #isClosing = false;
   /** The process ended after a failed write, and the machine has been up since (fault-rules D10). */
   #isCacheDoubtful = false;
   /** The last crash counts as a cycle once what it left is verified. */
@@ -88,10 +98,12 @@ class NodePlay implements Play<NodeStep>, NodeView {
         keepsHistory: kept > 0,
         fsyncIntervalMs: options.node.fsyncIntervalMs ?? 0,
         retentionRevisions: kept === NEVER_COMPACTS ? 0 : kept,
+        hasWitness: this.#hasWitness,
       },
       () => this.#machine.scheduler.nowMs,
       marks,
     );
+    this.#watchers = new NodeWatchers(this.oracle, marks);
     this.#plan = new NodePlan(seed, options, this);
   }
 
@@ -139,6 +151,11 @@ class NodePlay implements Play<NodeStep>, NodeView {
     this.#trouble.judge();
   }
 
+  /** Where keys end, somebody has to say when. */
+  get #hasWitness(): boolean {
+    return this.#options.workload.deadlines === true;
+  }
+
   /** What is acknowledged may not be durable yet, so there is nothing to prove. */
   get #isInterval(): boolean {
     return (this.#options.node.fsyncIntervalMs ?? 0) > 0;
@@ -167,6 +184,18 @@ class NodePlay implements Play<NodeStep>, NodeView {
       case "lease":
         this.#lease(step.id);
         return;
+      case "watch":
+        if (this.isOpen) this.#watchers.watch(step.watcher, step.request, this.#database);
+        return;
+      case "take":
+        this.#takeNews(step);
+        return;
+      case "unwatch":
+        if (this.isOpen) this.#watchers.unwatch(step.watcher);
+        return;
+      case "overdue":
+        this.#overdue();
+        return;
       case "await":
         this.#await(step.atMost);
         return;
@@ -186,15 +215,18 @@ class NodePlay implements Play<NodeStep>, NodeView {
         if (this.#machine.running) this.#watch.planHalt(step.halt);
         return;
       case "fail":
+        this.#isDiskWell = false;
         if (this.#machine.running) this.#trouble.fail(step);
         return;
       case "slow":
+        this.#isDiskWell = false;
         if (this.#machine.running) this.#trouble.slow(step);
         return;
       case "heal":
         this.#trouble.heal();
         return;
       case "full":
+        this.#isDiskWell = false;
         this.#trouble.full(step.spareBytes);
         return;
       case "room":
@@ -221,6 +253,7 @@ class NodePlay implements Play<NodeStep>, NodeView {
     if (!machine.disk.quiet) machine.kill();
     this.#trouble.ended();
     this.#watch.planHalt(halt);
+    const began = { beganAtMs: this.#nowMs, wallBeganMs: machine.wallMs };
     const node = tryToOpen(
       machine,
       this.#options.node,
@@ -228,6 +261,8 @@ class NodePlay implements Play<NodeStep>, NodeView {
       () => this.#trouble.room(),
     );
     this.#watch.planHalt(null);
+    const isOpen = node !== null && !(node instanceof Error);
+    this.oracle.started({ ...began, nowMs: this.#nowMs, wallMs: machine.wallMs, isOpen });
     if (node === null) {
       this.#note("crashed in recovery");
       this.#marks.hit(
@@ -265,7 +300,11 @@ class NodePlay implements Play<NodeStep>, NodeView {
     this.#recoveriesCut = 0;
     this.#outstanding = 0;
     this.#commandsInLife = 0;
+    this.#lives++;
+    this.#isDiskWell = !this.#trouble.isFull;
     this.oracle.reopened(observe(node.database));
+    if (this.#hasWitness)
+      this.#watchers.opened(node.database, () => this.#inAnswer(() => this.#hear()));
     this.#note("verified", this.oracle.revision);
     if (this.#isPending) this.#cycles++;
     this.#isPending = false;
@@ -302,7 +341,9 @@ class NodePlay implements Play<NodeStep>, NodeView {
     this.#trouble.heal();
     this.#watch.planHalt(halt);
     const hadFailed = this.#trouble.failedInLife;
+    this.#isClosing = true;
     const isEnded = close(machine, node);
+    this.#isClosing = false;
     this.#watch.planHalt(null);
     this.#note(isEnded ? "closed" : "crashed while closing");
     if (!isEnded) {
@@ -326,6 +367,32 @@ class NodePlay implements Play<NodeStep>, NodeView {
     this.#node = null;
     this.#outstanding = 0;
     this.#commandsInLife = 0;
+    this.#watchers.ended();
+  }
+
+  get #database(): Node["database"] {
+    return (this.#node as Node).database;
+  }
+
+  // ---- those who watch ----
+
+  /** What has changed so far, before anything that depends on it is judged. */
+  #hear(): void {
+    this.#watchers.hear(this.#trouble.failedInLife || this.#isClosing);
+  }
+
+  #takeNews({ watcher, maxBytes }: Step<"take">): void {
+    if (!this.isOpen) return;
+    this.#hear();
+    this.#watchers.take(watcher, maxBytes, this.#database, this.#trouble.failedInLife);
+  }
+
+  #overdue(): void {
+    if (!this.isOpen || !this.#isDiskWell || !this.#hasWitness) return;
+    this.#hear();
+    this.oracle.read(EVERYTHING, observe(this.#database).range(EVERYTHING));
+    this.oracle.notOverdue();
+    this.#marks.hit(NODE_MARKS.overdueNone);
   }
 
   // ---- time ----
@@ -377,22 +444,41 @@ class NodePlay implements Play<NodeStep>, NodeView {
     }
   }
 
-  #write({ request, timeoutMs, prove }: Step<"write">): void {
+  #write({ request, id = null, timeoutMs, prove }: Step<"write">): void {
     const node = this.#node;
     if (node === null || !this.isOpen) return;
-    const issued: Issued = this.oracle.issue(request);
+    this.#hear();
+    const isFull = this.oracle.quota === "certain" && takesSpace(request);
+    const issued: Issued = this.oracle.issue(request, id);
     const inTime = this.#deadline(timeoutMs);
     this.#outstanding++;
-    node.database.write(request, timeoutMs === null ? {} : { timeoutMs }, (error, outcome) =>
+    const options = {
+      ...(timeoutMs === null ? {} : { timeoutMs }),
+      ...(id === null ? {} : { requestId: id }),
+    };
+    node.database.write(request, options, (error, outcome) =>
       this.#inAnswer(() => {
         this.#note("answer", outcome?.revision ?? 0, error === null ? outcome : error.message);
         this.#outstanding--;
         this.#answered++;
         inTime();
+        this.#hear();
+        const isNoSpace = error === null && outcome.kind === "error" && outcome.code === "NO_SPACE";
+        check(
+          !isFull || isNoSpace || error !== null,
+          "a quota that is passed refuses what takes space",
+          () => show(outcome),
+        );
+        if (isNoSpace) {
+          this.#marks.hit(NODE_MARKS.noSpace);
+          this.oracle.refusedForSpace(issued);
+          return;
+        }
         if (error === null) this.#trouble.acknowledged();
         if (error !== null) this.#refused(error, issued);
         this.oracle.answered(issued, error, outcome);
         if (error !== null) return;
+        this.#markOutcome(issued, outcome);
         this.#acknowledged++;
         this.#commandsInLife++;
         this.#watch.acknowledged();
@@ -401,6 +487,26 @@ class NodePlay implements Play<NodeStep>, NodeView {
           proveDurable(this.#machine, this.#options.node, this.oracle);
       }),
     );
+  }
+
+  #markOutcome({ request, id }: Issued, outcome: Outcome): void {
+    const marks = this.#marks;
+    if (id !== null) {
+      const name = `${id.session}/${id.number}`;
+      const first = this.#sentInLife.get(name) ?? this.#lives;
+      this.#sentInLife.set(name, first);
+      if (outcome.kind === "error" && outcome.code === "REQUEST_EXPIRED")
+        marks.hit(NODE_MARKS.refusedAsExpired);
+      else if (first < this.#lives) marks.hit(NODE_MARKS.sentAgain);
+    }
+    if (request.kind !== "incr") return;
+    if (outcome.kind === "error" && outcome.code === "OVERFLOW")
+      marks.hit(NODE_MARKS.counterRefused);
+    if (
+      outcome.kind === "incr" &&
+      (outcome.value === INT64_MAX || outcome.value === -INT64_MAX - 1n)
+    )
+      marks.hit(NODE_MARKS.counterEdge);
   }
 
   #refused(error: HarmonyError, issued: Issued): void {
@@ -434,6 +540,7 @@ class NodePlay implements Play<NodeStep>, NodeView {
         this.#note("answer", response?.revision ?? 0, error === null ? response : error.message);
         this.#outstanding--;
         inTime();
+        this.#hear();
         if (error === null) this.oracle.read(request, response);
       });
     if (request.kind === "range") node.database.range(request, {}, reply);
@@ -450,8 +557,27 @@ class NodePlay implements Play<NodeStep>, NodeView {
         this.#note("answer", status?.revision ?? 0, error === null ? status : error.message);
         this.#outstanding--;
         inTime();
+        this.#hear();
         if (error === null) this.oracle.leaseStatus(id, status, this.#commandsInLife > 0);
       }),
     );
   }
+}
+
+const TAKES_SPACE: ReadonlySet<string> = new Set([
+  "put",
+  "leaseGrant",
+  "set",
+  "incr",
+  "append",
+  "setRange",
+  "mset",
+  "lock",
+  "sessionOpen",
+]);
+
+function takesSpace(request: ModelRequest | RequestOp): boolean {
+  return request.kind === "txn"
+    ? [...request.success, ...request.failure].some(takesSpace)
+    : TAKES_SPACE.has(request.kind);
 }

@@ -1,5 +1,11 @@
 /** Whether an opened database is what a model of it says, asked through its doors alone. */
-import type { LeaseStatus, RangeRequest, RangeResponse, Refusal } from "../src/db/index.ts";
+import type {
+  LeaseStatus,
+  RangeRequest,
+  RangeResponse,
+  Refusal,
+  WatchEvent,
+} from "../src/db/index.ts";
 import type { KvModel } from "./model.ts";
 import { difference } from "./violation.ts";
 
@@ -10,6 +16,8 @@ export interface Observed {
   range(request: RangeRequest): RangeResponse | Refusal;
   leases(): readonly bigint[];
   leaseStatus(id: bigint): LeaseStatus;
+  /** What a watch of everything tells from this revision on, or from `first` on where that is compacted. */
+  eventsFrom(revision: number): { readonly first: number; readonly events: readonly WatchEvent[] };
 }
 
 const ZERO = new Uint8Array(1);

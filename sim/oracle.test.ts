@@ -30,6 +30,7 @@ function database(
     revision: model.revision,
     compactRevision: model.compactRevision,
     range: (request) => model.range(request),
+    eventsFrom: (first) => ({ first, events: model.eventsOf(first, model.revision) }),
     leases: () => [...model.leases.keys()],
     leaseStatus: (id) => ({
       revision: model.revision,

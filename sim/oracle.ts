@@ -10,13 +10,25 @@
  * order once their time is up, and never earlier (fault-rules K6).
  */
 import type { HarmonyError } from "../src/base/index.ts";
-import type { LeaseStatus, Outcome, RangeRequest, TxnRequest } from "../src/db/index.ts";
+import type {
+  LeaseStatus,
+  Outcome,
+  RangeRequest,
+  RequestId,
+  TxnRequest,
+  WatchEvent,
+  WatchNews,
+} from "../src/db/index.ts";
 import { LockLedger } from "./lock-ledger.ts";
 import { Marks } from "./marks.ts";
-import { KvModel, type ModelLease, type ModelRequest } from "./model.ts";
+import { KvModel, keyText, type ModelLease, type ModelRequest } from "./model.ts";
 import { NODE_MARKS } from "./node-watch.ts";
-import { Futures, type Issued, nameOf, type Possible } from "./oracle-futures.ts";
+import { Futures, type Issued, nameOf, type Possible, visibleName } from "./oracle-futures.ts";
+import { hiddenName, isTooLargeToKeep } from "./model-sessions.ts";
+import { OracleClock, type Start } from "./oracle-clock.ts";
 import { EVERYTHING, historyMismatch, leaseMismatch, type Observed } from "./oracle-compare.ts";
+import { type Watched, watchMismatch } from "./oracle-watches.ts";
+import { Witness } from "./witness.ts";
 import { check, difference, show, Violation } from "./violation.ts";
 
 export interface OracleOptions {
@@ -26,10 +38,15 @@ export interface OracleOptions {
   readonly fsyncIntervalMs?: number;
   /** The database compacts by itself, but keeps at least so many revisions. 0: it does not. */
   readonly retentionRevisions: number;
+  /** Somebody watches everything, so that keys may end. */
+  readonly hasWitness?: boolean;
 }
 
 /** More are never met in practice; the states in which the least has happened are kept. */
 const POSSIBLE_MAX = 64;
+
+/** What is due has ended after so long, where nothing is wrong with the disk. */
+const LATE_MS = 1000;
 
 /** Stamps are whole milliseconds, rounded down. */
 const STAMP_SLACK_MS = 2;
@@ -37,8 +54,10 @@ const STAMP_SLACK_MS = 2;
 /** A sync that is under way when the power fails, and a turn of the timer. */
 const SYNC_MS = 5;
 const RAISE_REVISIONS = 1_000_000;
+const HIDDEN_KINDS: ReadonlySet<string> = new Set(["sessionOpen", "sessionClose", "configure"]);
 const LOST: ReadonlyMap<Issued, Outcome> = new Map();
 const NONE: ReadonlySet<bigint> = new Set();
+const NOBODY: ReadonlyMap<string, number> = new Map();
 
 /** What happened so shortly before a crash is what the crash may have met. */
 const RIGHT_BEFORE_MS = 50;
@@ -48,7 +67,9 @@ export class Oracle {
   readonly #nowMs: () => number;
   readonly #marks: Marks;
   /** A copy begins with an empty one. */
-  readonly #locks = new LockLedger();
+  readonly #locks: LockLedger;
+  #witness: Witness | null;
+  #clock = new OracleClock();
   #possible: readonly Possible[];
   /** Issued and neither answered nor refused. In the order of the log. */
   #queue: Issued[] = [];
@@ -57,6 +78,9 @@ export class Oracle {
   /** The highest revision that anybody was told. */
   #seenRevision = 1;
   #reopenings = 0;
+  #isDeaf = false;
+  /** The least that a command asked for. */
+  #leastRetention: number = Number.POSITIVE_INFINITY;
   /** In the interval mode: what had happened at each acknowledgement that may still be lost, and the one before. */
   #unsynced: { readonly model: KvModel; readonly atMs: number }[] = [];
   /** When the process ended that nobody has come after yet. */
@@ -69,25 +93,42 @@ export class Oracle {
     this.#options = options;
     this.#nowMs = nowMs;
     this.#marks = marks;
-    this.#possible = [
-      {
-        model: new KvModel(options.leaseTtlSecondsMin, options.keepsHistory),
-        happened: new Map(),
-      },
-    ];
+    this.#witness = options.hasWitness === true ? new Witness() : null;
+    this.#locks = new LockLedger((deadlineMs) => {
+      const highMs = this.#clock.highMs(this.#nowMs());
+      return Number.isFinite(highMs) && deadlineMs <= highMs;
+    });
+    const model = new KvModel(options.leaseTtlSecondsMin, options.keepsHistory);
+    model.times = this.#times();
+    this.#possible = [{ model, happened: new Map() }];
+  }
+
+  #times(): KvModel["times"] {
+    return {
+      at: (revision) => this.#witness?.at(revision) ?? null,
+      isHeard: this.#witness !== null,
+      highMs: () => this.#clock.highMs(this.#nowMs()),
+      lowMs: (atMs) => this.#clock.lowMs(atMs),
+    };
   }
 
   /** The same knowledge, for a fork of the world. */
   copy(nowMs: () => number): Oracle {
     const copy = new Oracle(this.#options, nowMs);
-    copy.#possible = this.#possible.map(({ model, happened }) => ({
-      model: model.copy(),
-      happened,
-    }));
+    copy.#witness = this.#witness?.copy() ?? null;
+    copy.#clock = this.#clock.copy();
+    const times = copy.#times();
+    copy.#possible = this.#possible.map((possible) => {
+      const model = possible.model.copy();
+      model.times = times;
+      return { model, happened: possible.happened };
+    });
     copy.#queue = [...this.#queue];
     copy.#issued = this.#issued;
     copy.#acknowledged = this.#acknowledged;
     copy.#seenRevision = this.#seenRevision;
+    copy.#leastRetention = this.#leastRetention;
+    copy.#isDeaf = this.#isDeaf;
     return copy;
   }
 
@@ -117,19 +158,47 @@ export class Oracle {
     return this.#queue.length;
   }
 
-  issue(request: ModelRequest): Issued {
-    const issued = { request, issuedAtMs: this.#nowMs(), ordinal: this.#issued++, isOver: false };
+  /** A start of the node is over. Before `reopened`. */
+  started(start: Start): void {
+    this.#clock.started(start);
+  }
+
+  /** The witness heard of all changes up to this revision; of none when there were none. */
+  heard(events: readonly WatchEvent[], through: number): void {
+    this.#witness?.heard(events, through);
+  }
+
+  /** The witness hears nothing more until the next opening. */
+  deaf(): void {
+    this.#isDeaf = true;
+  }
+
+  issue(request: ModelRequest, id: RequestId | null = null): Issued {
+    const issued: Issued = {
+      request,
+      id,
+      issuedAtMs: this.#nowMs(),
+      ordinal: this.#issued++,
+      isOver: false,
+    };
     this.#queue.push(issued);
+    if (request.kind === "configure")
+      this.#leastRetention = Math.min(
+        this.#leastRetention,
+        request.retentionRevisions || this.#leastRetention,
+      );
     this.#locks.issued(issued);
     return issued;
   }
 
   /** The database answered a command. */
   answered(issued: Issued, error: HarmonyError | null, outcome: Outcome): void {
+    const taken = this.#locks.takenAfterItsEnd;
     this.#locks.answered(issued, error, outcome, this.#nowMs());
+    if (this.#locks.takenAfterItsEnd > taken) this.#marks.hit(NODE_MARKS.briefLockEnded);
     if (error !== null) {
       issued.isOver = true;
-      if (!error.maybeApplied) this.#neverHappened(issued, error);
+      if (!error.maybeApplied) this.#neverHappened(issued, error.code);
       return;
     }
     this.#acknowledged++;
@@ -138,7 +207,12 @@ export class Oracle {
     const futures = this.#futures();
     for (const possible of this.#possible) {
       for (const after of futures.untilHappened(possible, issued)) {
-        const found = difference(outcome, after.happened.get(issued));
+        const expected = after.happened.get(issued) as Outcome;
+        const isShort =
+          outcome.kind === "done" &&
+          outcome.revision === expected.revision &&
+          isTooLargeToKeep(expected);
+        const found = isShort ? null : difference(outcome, expected);
         if (found === null) fitting.push(after);
         else reason ??= found;
       }
@@ -146,9 +220,12 @@ export class Oracle {
     if (fitting.length === 0)
       throw new Violation(
         "the answer of a write is the model's",
-        `${show(issued.request)} -> ${reason}`,
+        `${show(issued.request)} -> ${reason ?? futures.reason}`,
       );
+    const before = this.#model.sessionsEnded;
     this.#keep(fitting);
+    this.#learn();
+    if (this.#model.sessionsEnded > before) this.#marks.hit(NODE_MARKS.sessionEnded);
     if (issued.request.kind === "leaseKeepAlive") {
       for (const { model } of this.#possible)
         model.renewLease(issued.request.id, issued.issuedAtMs);
@@ -157,6 +234,15 @@ export class Oracle {
     this.#dropFromQueue(issued);
     this.#see(outcome.revision);
     this.#mayBeLost();
+  }
+
+  /** The database said at once that there is no room for it. */
+  refusedForSpace(issued: Issued): void {
+    check(this.quota !== "none", "what is refused for space has a limit that is passed", () =>
+      show(issued.request),
+    );
+    issued.isOver = true;
+    this.#neverHappened(issued, "NO_SPACE");
   }
 
   /** A linearizable read: sees everything that was acknowledged before, and nothing that never was issued. */
@@ -184,9 +270,57 @@ export class Oracle {
     if (fitting.length === 0)
       throw new Violation(
         "the answer of a read is the model's",
-        `${reason ?? `nothing leads from revision ${this.#model.revision} to ${revision}`}: ${show(request)}`,
+        `${reason ?? futures.reason ?? `nothing leads from revision ${this.#model.revision} to ${revision}`}: ${show(request)}`,
       );
     this.#keep(fitting);
+    this.#learn();
+  }
+
+  /**
+   * What a watcher took, or null when there was nothing for it. `through`: it was told everything up to there;
+   * `compactRevision`: what the database says of itself at the moment.
+   */
+  told(watched: Watched, news: WatchNews | null, through: number, compactRevision: number): void {
+    this.#see(through);
+    let reason: string | null = null;
+    const fitting: Possible[] = [];
+    const futures = this.#futures();
+    for (const possible of this.#possible) {
+      for (const after of futures.reachable(possible, Math.max(through, possible.model.revision))) {
+        const found = watchMismatch(after.model, watched, news, through, compactRevision);
+        if (found === null) fitting.push(after);
+        else reason ??= found;
+      }
+    }
+    if (fitting.length === 0)
+      throw new Violation(
+        "a watcher is told everything that happened, once and in order",
+        `${show(watched)}: ${reason ?? futures.reason ?? `nothing leads to revision ${through}`}`,
+      );
+    this.#keep(fitting);
+  }
+
+  /** After a read of everything, with a disk that answers: no key is there that should have ended long ago. */
+  notOverdue(): void {
+    const lowMs = this.#clock.lowMs(this.#nowMs());
+    for (const [key, deadlineMs] of this.#model.deadlines)
+      check(
+        !(deadlineMs < lowMs - LATE_MS),
+        "what is due ends in time",
+        () => `${key} should have ended ${lowMs - deadlineMs} ms ago`,
+      );
+  }
+
+  /** A command may have limited the bytes of the data, or has for sure. */
+  get quota(): "none" | "perhaps" | "certain" {
+    const limits = [
+      ...this.#possible.map(({ model }) => model.quotaBytes ?? 0),
+      ...this.#queue.map(({ request }) =>
+        request.kind === "configure" ? (request.quotaBytes ?? 0) : null,
+      ),
+    ].filter((limit) => limit !== null);
+    if (limits.every((limit) => limit === 1)) return "certain";
+    return limits.some((limit) => limit > 0) ? "perhaps" : "none";
   }
 
   /** The database was opened again, after a crash or cleanly: it holds what was acknowledged, whole commands only. */
@@ -198,38 +332,88 @@ export class Oracle {
     );
     let reason = `no prefix of ${this.#queue.length} unknown commands gives revision ${observed.revision}`;
     this.#reopenings++;
+    this.#isDeaf = false;
+    const everything = observed.range(EVERYTHING);
     const lossMs = this.#mayLose ? this.#safeMs : Number.POSITIVE_INFINITY;
-    if (this.#locks.reopened(observed.range(EVERYTHING), lossMs) > 0)
-      this.#marks.hit(NODE_MARKS.lockHeld);
+    if (this.#locks.reopened(everything, lossMs) > 0) this.#marks.hit(NODE_MARKS.lockHeld);
+    const alive = new Map<string, number>();
+    for (const { key, modRevision } of everything.kind === "range" ? everything.kvs : [])
+      alive.set(keyText(key), modRevision);
+    const isHeard = this.#listenAgain(observed);
     // A guess between several histories is made with all of the history in view.
-    const isCertain = this.#possible.length === 1 && this.#dueLeases(this.#model).length === 0;
+    const isCertain =
+      isHeard &&
+      (this.#witness !== null ||
+        (new Set(this.#possible.map(visibleName)).size === 1 &&
+          this.#dueLeases(this.#model).length === 0));
+    /** By what can be seen of a state, which many share that differ in what no read shows. */
+    const mismatches = new Map<string, string | null>();
     // An id is given once, so what is held has not ended.
     const held = new Set(observed.leases());
+    const found: { readonly possible: Possible; readonly isLoss: boolean }[] = [];
+    const names = new Set<string>();
+    // Sessions and settings show in no read, so what became of them stays open.
+    const isHidden =
+      this.#possible.some(({ model }) => model.sessions.size > 0) ||
+      new Set(this.#possible.map(({ model }) => hiddenName(model))).size > 1 ||
+      this.#queue.some(({ request, id }) => id !== null || HIDDEN_KINDS.has(request.kind));
     for (const raise of this.#raises()) {
-      const futures = this.#futures(held);
+      const futures = this.#futures(held, alive);
       for (const beginning of this.#beginnings()) {
         const isLoss = beginning.happened === LOST;
-        const from = isLoss ? new Futures([], this.#mayEnd(held)) : futures;
-        for (const { model, happened } of from.reachable(beginning, observed.revision - raise)) {
+        const from = isLoss ? this.#futures(held, alive, []) : futures;
+        for (const possible of from.reachable(beginning, observed.revision - raise)) {
+          const { model } = possible;
+          const name = hiddenName(model);
+          if (names.has(name)) continue;
           // Said first, for it is cheap, and there are many ways to end leases that nothing hangs on.
           if (model.leases.size !== held.size || [...held].some((id) => !model.leases.has(id))) {
             reason = `it holds the leases ${[...held].join()}, not ${[...model.leases.keys()].join()}`;
             continue;
           }
           model.revision = observed.revision;
-          const found = this.#mismatch(model, observed, isCertain);
-          if (found !== null) {
+          const visible = visibleName(possible);
+          const known = mismatches.get(visible);
+          const mismatch = known === undefined ? this.#mismatch(model, observed, isCertain) : known;
+          mismatches.set(visible, mismatch);
+          if (known === null && model.compactRevision !== observed.compactRevision)
+            model.compactTo(observed.compactRevision);
+          if (mismatch === null) {
+            found.push({ possible, isLoss });
+            names.add(name);
+            if (!isHidden) break;
+          } else {
             model.revision -= raise;
-            reason = found;
-            continue;
+            reason = mismatch;
           }
-          if (isLoss) this.#marks.hit(NODE_MARKS.intervalLoss);
-          this.#settle(model, happened, observed.revision);
-          return;
         }
+        reason = from.reason ?? reason;
+        if (found.length > 0 && !isHidden) break;
       }
+      if (found.length > 0) break;
     }
-    throw new Violation("the reopened state is that of whole commands in their order", reason);
+    const first = found[0];
+    if (first === undefined)
+      throw new Violation("the reopened state is that of whole commands in their order", reason);
+    if (first.isLoss) this.#marks.hit(NODE_MARKS.intervalLoss);
+    if (everything.kind === "range")
+      for (const { possible } of found) possible.model.learnDeadlines(everything.kvs);
+    if (first.possible.model.keysEnded > this.#model.keysEnded)
+      this.#marks.hit(NODE_MARKS.keyEndedAround);
+    this.#settle(
+      found.map(({ possible }) => possible),
+      observed.revision,
+    );
+  }
+
+  /** What the opened database tells of what happened since somebody listened. True when that is all of it. */
+  #listenAgain(observed: Observed): boolean {
+    if (this.#witness === null) return true;
+    const from = Math.min(...this.#possible.map(({ model }) => model.revision)) + 1;
+    const { first, events } = observed.eventsFrom(from);
+    this.#witness.restart(first);
+    this.#witness.heard(events, observed.revision);
+    return first === from;
   }
 
   /**
@@ -348,8 +532,18 @@ export class Oracle {
   }
 
   /** Leases may have ended once their promised time is over, except those that are `held`. */
-  #futures(held: ReadonlySet<bigint> = NONE): Futures {
-    return new Futures(this.#queue, this.#mayEnd(held));
+  #futures(
+    held: ReadonlySet<bigint> = NONE,
+    alive: ReadonlyMap<string, number> | null = null,
+    queue: readonly Issued[] = this.#queue,
+  ): Futures {
+    const seen = alive ?? (this.#isDeaf ? NOBODY : null);
+    return new Futures({
+      queue,
+      mayEnd: this.#mayEnd(held),
+      witness: this.#witness,
+      alive: seen,
+    });
   }
 
   #mayEnd(held: ReadonlySet<bigint>): (id: bigint, lease: ModelLease) => boolean {
@@ -357,16 +551,26 @@ export class Oracle {
   }
 
   /** The database is in this state, for sure. */
-  #settle(model: KvModel, happened: ReadonlyMap<Issued, Outcome>, revision: number): void {
+  #settle(found: readonly Possible[], revision: number): void {
+    const { model, happened } = found[0] as Possible;
     this.#markFates(happened, model);
     // The other unknown commands are lost for good: nothing proposes them again.
     this.#queue = [];
-    this.#possible = [{ model, happened: new Map() }];
+    this.#possible = found.map((possible) => ({ model: possible.model, happened: new Map() }));
+    // The start may have taken the clock forward, so what an earlier stamp said of it is over.
+    for (const possible of this.#possible) possible.model.stampIssuedMs = null;
     this.#see(revision);
     this.#unsynced = [];
     this.#endedAtMs = null;
     this.#lostPower = false;
     this.#mayBeLost();
+  }
+
+  /** A stamp that is known for sure narrows what the clock can show. */
+  #learn(): void {
+    const { stampMs, stampIssuedMs } = this.#model;
+    if (this.#possible.length === 1 && stampIssuedMs !== null)
+      this.#clock.stamped(stampMs, stampIssuedMs, this.#nowMs());
   }
 
   /** Of equal states one is enough. */
@@ -390,12 +594,12 @@ export class Oracle {
     return lease.livesUntilMs - STAMP_SLACK_MS <= this.#nowMs();
   }
 
-  #neverHappened(issued: Issued, error: HarmonyError): void {
+  #neverHappened(issued: Issued, code: string): void {
     const still = this.#possible.filter(({ happened }) => !happened.has(issued));
     check(
       still.length > 0,
       "what certainly did not happen did not happen",
-      () => `${error.code} for ${show(issued.request)}, which was seen`,
+      () => `${code} for ${show(issued.request)}, which was seen`,
     );
     this.#possible = still;
     this.#queue.splice(this.#queue.indexOf(issued), 1);
@@ -423,16 +627,24 @@ export class Oracle {
 
   /** Compactions that the database made by itself show in what it refuses to read. */
   #observeCompaction(model: KvModel, request: RangeRequest | TxnRequest, response: Outcome): void {
-    const { retentionRevisions } = this.#options;
+    const retentionRevisions = this.#retention;
     if (retentionRevisions === 0 || request.kind !== "range" || response.kind !== "error") return;
     if (response.code === "COMPACTED" && request.revision < model.revision - retentionRevisions)
       model.compactTo(Math.max(model.compactRevision, request.revision + 1));
   }
 
+  /** So many revisions are left when the database compacts by itself; 0: it does not. */
+  get #retention(): number {
+    // What a command once set may have compacted before another one changed it.
+    const { retentionRevisions } = this.#options;
+    const least = Math.min(retentionRevisions || this.#leastRetention, this.#leastRetention);
+    return Number.isFinite(least) ? least : 0;
+  }
+
   /** Where the database differs from `model`, or null. */
   #mismatch(model: KvModel, observed: Observed, isCertain: boolean): string | null {
     if (observed.compactRevision !== model.compactRevision) {
-      const { retentionRevisions } = this.#options;
+      const retentionRevisions = this.#retention;
       const isOwn =
         retentionRevisions > 0 &&
         observed.compactRevision > model.compactRevision &&

@@ -22,7 +22,8 @@ export const SOME_MS: number = Number.NaN;
 /** The first place where two plain values differ, as `path: a is not b`, or null when they are equal. */
 export function difference(actual: unknown, expected: unknown, path = ""): string | null {
   if (actual === expected) return null;
-  if (Number.isNaN(expected) && Number.isSafeInteger(actual) && (actual as number) > 0) return null;
+  if (Number.isNaN(expected) && Number.isSafeInteger(actual) && (actual as number) >= 0)
+    return null;
   if (actual instanceof Uint8Array && expected instanceof Uint8Array) {
     return sameBytes(actual, expected)
       ? null

@@ -7,14 +7,19 @@ import type {
   Compare,
   CompareResult,
   Condition,
+  ExpireKeyRequest,
+  Expiry,
   PutRequest,
+  IncrRequest,
   RangeRequest,
   RequestOp,
+  SetRequest,
   TxnRequest,
+  WatchRequest,
   WriteRequest,
 } from "../src/db/index.ts";
 import { keyBytes, type ModelRequest } from "./model.ts";
-import type { LockingRequest, TimelessRequest } from "./model-native.ts";
+import type { KnownNativeRequest } from "./model-native.ts";
 
 export interface WorkloadOptions {
   readonly keys: number;
@@ -25,6 +30,8 @@ export interface WorkloadOptions {
   readonly compactions: boolean;
   /** HarmonyDB's own commands, too. */
   readonly native?: boolean;
+  /** And keys and locks that end by themselves. */
+  readonly deadlines?: boolean;
 }
 
 /** What the generator must know of the database to send something meaningful. */
@@ -38,6 +45,11 @@ const ZERO = new Uint8Array(1);
 const LONG_LEASE_SECONDS = 100_000;
 /** Far beyond the jumps of a wall clock that somebody sets while the node is down: no lock ends within a run. */
 const LOCK_TTL_MS = 1_000_000_000_000;
+/** From what ends within a batch to what outlives most runs; a year lasts longer than a clock is set by. */
+const TTLS_MS: readonly number[] = [
+  1, 20, 100, 100, 400, 400, 1500, 1500, 6000, 60_000, 40_000_000_000,
+];
+const INT64_MAX = 0x7fff_ffff_ffff_ffffn;
 const RESULTS: readonly CompareResult[] = ["equal", "greater", "less", "notEqual"];
 
 export class Workload {
@@ -68,7 +80,9 @@ export class Workload {
   }
 
   anyWrite(around: Surroundings): ModelRequest {
-    if (this.#options.native === true && this.#random.percent(25)) return this.#native(around);
+    const { native, deadlines } = this.#options;
+    if (deadlines === true && this.#random.percent(30)) return this.#ending(around);
+    if (native === true && this.#random.percent(25)) return this.#native(around);
     return this.write(around);
   }
 
@@ -102,6 +116,9 @@ export class Workload {
     const random = this.#random;
     const isPoint = random.percent(40);
     const isOld = random.percent(25);
+    // Counters and tokens of locks may have equal values, whose order nobody promises.
+    const { native, deadlines } = this.#options;
+    const isSorted = random.percent(20) && native !== true && deadlines !== true;
     return {
       kind: "range",
       ...(isPoint ? { key: this.#key(), rangeEnd: NO_END } : this.#span()),
@@ -110,8 +127,7 @@ export class Workload {
         ? random.between(Math.max(1, around.compactRevision - 1), around.revision + 1)
         : 0,
       sortOrder: random.pick(["none", "ascend", "descend"]),
-      // Counters may have equal values, whose order nobody promises.
-      sortTarget: random.percent(20) && this.#options.native !== true ? "value" : "key",
+      sortTarget: isSorted ? "value" : "key",
       serializable: false,
       keysOnly: random.percent(10),
       countOnly: random.percent(10),
@@ -119,6 +135,36 @@ export class Workload {
       maxModRevision: random.percent(10) ? random.between(1, around.revision) : 0,
       minCreateRevision: random.percent(5) ? random.between(1, around.revision) : 0,
       maxCreateRevision: random.percent(5) ? random.between(1, around.revision) : 0,
+    };
+  }
+
+  /** From now on, from the past or from the future; or where the watcher was, when it was somewhere. */
+  watch(
+    { revision, compactRevision }: Surroundings,
+    random: Random,
+    isResumed: boolean,
+  ): WatchRequest {
+    const die = random.below(10);
+    const from = Math.max(1, compactRevision - 2);
+    const startRevision = isResumed
+      ? -1
+      : die < 3
+        ? 0
+        : die < 8
+          ? random.between(Math.min(from, revision), revision + 1)
+          : revision + random.below(30);
+    const key = random.pick(this.#keys);
+    const range = random.percent(50)
+      ? { key: ZERO, rangeEnd: ZERO }
+      : random.percent(50)
+        ? { key, rangeEnd: NO_END }
+        : { key, rangeEnd: random.pick([ZERO, random.pick(this.#keys)]) };
+    return {
+      ...range,
+      startRevision,
+      prevKv: random.percent(50),
+      noPut: random.percent(15),
+      noDelete: random.percent(15),
     };
   }
 
@@ -222,36 +268,128 @@ export class Workload {
     }
   }
 
+  /** Something that ends, or what makes it end later, at once or never. */
+  #ending(around: Surroundings): KnownNativeRequest {
+    const random = this.#random;
+    const die = random.below(100);
+    const key = random.percent(70) ? keyBytes(`end/${random.below(6)}`) : this.#key();
+    if (die < 35) return { ...this.#set(around, key), expiry: this.#expiry() };
+    if (die < 60) return this.#expireKey(around, key);
+    if (die < 70) {
+      const counter = keyBytes(`count/${random.below(3)}`);
+      return {
+        ...this.#incr(counter),
+        expiry: this.#expiry(),
+        expiryIfNone: random.percent(50),
+      };
+    }
+    if (die < 76) {
+      const items = [...new Set([key, ...this.#someKeys()])].map((one) => ({
+        key: one,
+        value: this.#value(),
+      }));
+      return { kind: "mset", items, condition: "none", lease: 0n, expiry: this.#expiry() };
+    }
+    if (die < 80) return { kind: "append", key, value: keyBytes(`+${this.#values++}`) };
+    const lock = keyBytes(`brief/${random.below(2)}`);
+    const token = keyBytes(`owner${random.below(3)}`);
+    const fence = random.percent(15) ? random.between(1, around.revision) : 0;
+    const ttlMs = this.#ttlMs();
+    if (die < 92) return { kind: "lock", key: lock, token, ttlMs };
+    if (die < 96) return { kind: "extendLock", key: lock, token, fence, ttlMs };
+    return { kind: "unlock", key: lock, token, fence };
+  }
+
+  #expiry(): Expiry {
+    const die = this.#random.below(10);
+    if (die < 7) return { kind: "after", ttlMs: this.#ttlMs() };
+    return die < 9 ? { kind: "keep" } : { kind: "none" };
+  }
+
+  /** Two that are equal are rare: the second of them would change nothing. */
+  #ttlMs(): number {
+    const random = this.#random;
+    return random.pick(TTLS_MS) + random.below(50);
+  }
+
+  #expireKey(around: Surroundings, key: Uint8Array): ExpireKeyRequest {
+    const random = this.#random;
+    const die = random.below(10);
+    return {
+      kind: "expireKey",
+      key,
+      expiry:
+        die < 3
+          ? { kind: "none" }
+          : { kind: "after", ttlMs: die === 3 ? -random.below(1000) : this.#ttlMs() },
+      when: random.pick(["always", "always", "noDeadline", "hasDeadline"]),
+      condition: random.percent(20) ? this.#condition(around) : null,
+      prevKv: random.percent(20),
+    };
+  }
+
+  #set(around: Surroundings, key: Uint8Array): SetRequest {
+    const random = this.#random;
+    return {
+      kind: "set",
+      key,
+      value: this.#value(),
+      condition: this.#condition(around),
+      lease: this.#someLease(10),
+      expiry: { kind: "none" },
+      prevKv: random.percent(30),
+    };
+  }
+
+  /** Up to the ends of 64 bits, and beyond. */
+  #incr(key: Uint8Array): IncrRequest {
+    const random = this.#random;
+    return {
+      kind: "incr",
+      key,
+      by: random.pick([
+        1n,
+        -1n,
+        5n,
+        -100n,
+        INT64_MAX - 255n,
+        INT64_MAX,
+        -INT64_MAX,
+        -INT64_MAX - 1n,
+      ]),
+      min: random.percent(20) ? -50n : null,
+      max: random.percent(20) ? 50n : null,
+      saturate: random.percent(25),
+      expiry: { kind: "keep" },
+      expiryIfNone: false,
+    };
+  }
+
+  #someLease(percent: number): bigint {
+    const random = this.#random;
+    return this.#leases.length > 0 && random.percent(percent) ? random.pick(this.#leases) : 0n;
+  }
+
   #native(around: Surroundings): ModelRequest {
     const random = this.#random;
     const key = this.#key();
     const none = { kind: "none" } as const;
-    switch (random.below(8)) {
+    switch (random.below(9)) {
       case 5:
       case 6:
       case 7:
         return this.#locking(around);
       case 0:
-        return {
-          kind: "set",
-          key,
-          value: this.#value(),
-          condition: this.#condition(around),
-          lease: 0n,
-          expiry: none,
-          prevKv: random.percent(30),
-        };
+        return this.#set(around, key);
       case 1:
+        // Other keys hold no numbers.
+        return this.#incr(random.percent(90) ? keyBytes(`count/${random.below(3)}`) : key);
+      case 8:
         return {
-          kind: "incr",
-          // Other keys hold no numbers.
-          key: random.percent(90) ? keyBytes(`count/${random.below(3)}`) : key,
-          by: random.pick([1n, -1n, 5n, -100n, 0x7fff_ffff_ffff_ff00n]),
-          min: random.percent(20) ? -50n : null,
-          max: random.percent(20) ? 50n : null,
-          saturate: false,
-          expiry: { kind: "keep" },
-          expiryIfNone: false,
+          kind: "setRange",
+          key,
+          offset: random.below(60),
+          value: random.percent(90) ? keyBytes(`=${this.#values++}`) : NO_END,
         };
       case 2:
         return { kind: "append", key, value: keyBytes(`+${this.#values++}`) };
@@ -269,7 +407,7 @@ export class Workload {
   }
 
   /** Owners of locks, and others who write to the keys of locks or lock the keys of others. */
-  #locking(around: Surroundings): LockingRequest | TimelessRequest | WriteRequest {
+  #locking(around: Surroundings): ModelRequest {
     const random = this.#random;
     const key = random.percent(96) ? keyBytes(`lock/${random.below(3)}`) : this.#key();
     const token = keyBytes(`owner${random.below(3)}`);

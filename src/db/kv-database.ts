@@ -44,6 +44,8 @@ export interface KvDatabaseConfig {
   /** Leases are granted for at least so long: one and a half election timeouts, in whole seconds. */
   readonly leaseTtlSecondsMin: number;
   readonly durability: Durability;
+  /** For the newest changes; see `WatchHubConfig`. */
+  readonly recentBytes: number | undefined;
   readonly isDiskFull: () => boolean;
   /** Told of what was thrown while a read was answered: damaged pages, a broken invariant. */
   readonly onFatal: (error: HarmonyError) => void;

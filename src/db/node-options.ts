@@ -38,6 +38,8 @@ export interface NodeOptions {
   readonly maxRequestBytes?: number | undefined;
   readonly maxTxnOps?: number | undefined;
   readonly requestTimeoutMs?: number | undefined;
+  /** What is kept of the newest changes for those who watch; older ones are read from the trees. */
+  readonly watchMemoryBytes?: number | undefined;
 }
 
 export const TICK_DEFAULT_MS = 100;
@@ -62,6 +64,7 @@ export function assertOptions(options: NodeOptions): void {
     maxTxnOps: options.maxTxnOps,
     requestTimeoutMs: options.requestTimeoutMs,
     snapshotsKept: options.snapshotsKept,
+    watchMemoryBytes: options.watchMemoryBytes,
     ...checkpoints,
     ...retention,
   };

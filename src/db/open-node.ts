@@ -220,6 +220,7 @@ function* startGroup(
     requestTimeoutMs: options.requestTimeoutMs ?? 5 * SECONDS_MS + 2 * electionMs,
     leaseTtlSecondsMin: Math.ceil((1.5 * electionMs) / SECONDS_MS),
     durability,
+    recentBytes: options.watchMemoryBytes,
     isDiskFull: () => wal.space === "full",
     onFatal,
   });

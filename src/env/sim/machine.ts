@@ -58,6 +58,11 @@ export class SimEnv {
     return this.#process?.alive === true;
   }
 
+  /** What the wall clock of its processes shows now. */
+  get wallMs(): number {
+    return WALL_START_MS + this.wallSkewMs + this.scheduler.nowMs;
+  }
+
   /** Starts a process. The one before must have ended, by `kill` or `losePower`. */
   boot(): Env {
     assert(!this.running, "a machine runs one process at a time");

@@ -1,0 +1,67 @@
+/**
+ * Between which bounds the clock of a group must be, as one can tell from outside: it never runs faster than time and
+ * never at less than about half its speed, whatever somebody does to the wall clock; only a start may take it forward to the
+ * wall clock, for nobody kept time before (fault-rules K1, K8). What ends, ends within these bounds.
+ */
+
+/** Stamps are whole milliseconds, rounded down. */
+const ROUNDING_MS = 2;
+
+export interface Start {
+  readonly beganAtMs: number;
+  readonly wallBeganMs: number;
+  readonly nowMs: number;
+  readonly wallMs: number;
+  /** False when the process ended on the way. */
+  readonly isOpen: boolean;
+}
+
+export class OracleClock {
+  /** At this moment the clock showed no more. Nothing is known as long as nobody tells of a start. */
+  #high: { readonly showsMs: number; readonly atMs: number } | null = null;
+  /** And no less. */
+  #low = { showsMs: 0, atMs: Number.POSITIVE_INFINITY };
+
+  copy(): OracleClock {
+    const copy = new OracleClock();
+    copy.#high = this.#high;
+    copy.#low = this.#low;
+    return copy;
+  }
+
+  /** The latest moment that the clock may show. */
+  highMs(atMs: number): number {
+    const high = this.#high;
+    return high === null
+      ? Number.POSITIVE_INFINITY
+      : high.showsMs + Math.max(0, atMs - high.atMs) + ROUNDING_MS;
+  }
+
+  /**
+   * The earliest moment that it may show; 0 where nothing is known. At half its speed every stamp loses up to a half of
+   * the millisecond that it rounds down to.
+   */
+  lowMs(atMs: number): number {
+    const { showsMs, atMs: sinceMs } = this.#low;
+    return atMs < sinceMs ? 0 : showsMs + (atMs - sinceMs) / 3 - ROUNDING_MS;
+  }
+
+  /** The node was started. */
+  started({ beganAtMs, wallBeganMs, nowMs, wallMs, isOpen }: Start): void {
+    // The wall clock was looked at somewhere in between, and the clock has gone on since with time.
+    const taken = Math.max(wallBeganMs + (nowMs - beganAtMs), wallMs);
+    const before = this.#high === null ? taken : this.highMs(nowMs) - ROUNDING_MS;
+    this.#high = { showsMs: Math.max(before, taken), atMs: nowMs };
+    if (!isOpen) return;
+    const showsMs = Math.max(this.#low.showsMs, Math.floor(Math.min(wallBeganMs, wallMs)));
+    this.#low = { showsMs, atMs: nowMs };
+  }
+
+  /** An entry that was proposed after `issuedAtMs` has this stamp. */
+  stamped(stampMs: number, issuedAtMs: number, nowMs: number): void {
+    if (this.#high === null) return;
+    const showsMs = stampMs + (nowMs - issuedAtMs);
+    if (showsMs + ROUNDING_MS < this.highMs(nowMs)) this.#high = { showsMs, atMs: nowMs };
+    if (stampMs > this.lowMs(nowMs)) this.#low = { showsMs: stampMs, atMs: nowMs };
+  }
+}
