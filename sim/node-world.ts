@@ -252,6 +252,7 @@ class NodePlay implements Play<NodeStep>, NodeView {
     // A process that ended and that nobody crashed: as if it had been killed.
     if (!machine.disk.quiet) machine.kill();
     this.#trouble.ended();
+    this.#watchers.ended();
     this.#watch.planHalt(halt);
     const began = { beganAtMs: this.#nowMs, wallBeganMs: machine.wallMs };
     const node = tryToOpen(

@@ -19,13 +19,16 @@ export interface Start {
 export class OracleClock {
   /** At this moment the clock showed no more. Nothing is known as long as nobody tells of a start. */
   #high: { readonly showsMs: number; readonly atMs: number } | null = null;
-  /** And no less. */
+  /** And no less, as long as this process lives. */
   #low = { showsMs: 0, atMs: Number.POSITIVE_INFINITY };
+  /** The latest stamp that was seen in an entry: the next process goes on from there, if its wall clock shows less. */
+  #seenMs = 0;
 
   copy(): OracleClock {
     const copy = new OracleClock();
     copy.#high = this.#high;
     copy.#low = this.#low;
+    copy.#seenMs = this.#seenMs;
     return copy;
   }
 
@@ -53,13 +56,15 @@ export class OracleClock {
     const before = this.#high === null ? taken : this.highMs(nowMs) - ROUNDING_MS;
     this.#high = { showsMs: Math.max(before, taken), atMs: nowMs };
     if (!isOpen) return;
-    const showsMs = Math.max(this.#low.showsMs, Math.floor(Math.min(wallBeganMs, wallMs)));
+    // What the last process took from its wall clock and put into no entry has ended with it.
+    const showsMs = Math.max(this.#seenMs, Math.floor(Math.min(wallBeganMs, wallMs)));
     this.#low = { showsMs, atMs: nowMs };
   }
 
   /** An entry that was proposed after `issuedAtMs` has this stamp. */
   stamped(stampMs: number, issuedAtMs: number, nowMs: number): void {
     if (this.#high === null) return;
+    this.#seenMs = Math.max(this.#seenMs, stampMs);
     const showsMs = stampMs + (nowMs - issuedAtMs);
     if (showsMs + ROUNDING_MS < this.highMs(nowMs)) this.#high = { showsMs, atMs: nowMs };
     if (stampMs > this.lowMs(nowMs)) this.#low = { showsMs: stampMs, atMs: nowMs };
