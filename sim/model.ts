@@ -33,9 +33,9 @@ type Cause = NonNullable<WatchEvent["cause"]>;
 
 /** What the model cannot know by itself: it has no clock. */
 export interface Times {
-  /** What somebody heard of a revision, or null. */
+  /** What somebody heard of a revision, or null when there was none, or nobody listens. */
   at(revision: number): readonly WatchEvent[] | null;
-  /** Somebody listens, at other times. */
+  /** Somebody listens. */
   readonly isHeard: boolean;
   /** Bounds of the group's clock. */
   highMs(): number;
@@ -107,6 +107,8 @@ export class KvModel {
   stampMs = 0;
   /** When the command of that stamp was issued, null where none did. */
   stampIssuedMs: number | null = null;
+  /** What was heard of the next revision is not what the command does that comes now. */
+  isStill = false;
   /** Why what was heard cannot be, or null. */
   doubt: string | null = null;
   #sessions = new Map<number, ModelSession>();
@@ -310,24 +312,13 @@ export class KvModel {
    * and nothing is changed.
    */
   deadlineAfter(key: string, ttlMs: number, proposedAtMs: number): number | null {
-    const heard = this.times.at(this.revision + 1);
-    if (heard === null) return this.#isSame(key, ttlMs, proposedAtMs) ? null : SOME_MS;
-    const event = heard.find(({ kv }) => keyText(kv.key) === key && kv.version > 0);
-    if (event?.kv.deadlineMs !== undefined) {
-      this.#stamped(key, event.kv.deadlineMs - ttlMs, proposedAtMs);
-      return event.kv.deadlineMs;
-    }
+    if (!this.times.isHeard) return SOME_MS;
+    const heard = this.isStill ? null : this.times.at(this.revision + 1);
+    const event = heard?.find(({ kv }) => keyText(kv.key) === key && kv.version > 0);
+    const deadlineMs = event?.kv.deadlineMs ?? null;
     const present = this.#deadlines.get(key) ?? 0;
-    this.#stamped(key, present - ttlMs, proposedAtMs);
-    return null;
-  }
-
-  /** Where nobody heard of a change there may have been none. */
-  #isSame(key: string, ttlMs: number, proposedAtMs: number): boolean {
-    if (!this.times.isHeard) return false;
-    const stampMs = (this.#deadlines.get(key) ?? 0) - ttlMs;
-    const lowMs = Math.max(this.stampMs, this.times.lowMs(proposedAtMs));
-    return lowMs > 0 && stampMs >= lowMs && stampMs <= this.times.highMs();
+    this.#stamped(key, (deadlineMs ?? present) - ttlMs, proposedAtMs);
+    return deadlineMs;
   }
 
   #stamped(key: string, stampMs: number, proposedAtMs: number): void {

@@ -528,7 +528,7 @@ export const MUTANTS: readonly Mutant[] = [
     why: "a set without a TTL takes the deadline away",
   },
   {
-    name: "a-ttl-counts-from-the-deadline-before",
+    name: "a-ttl-above-a-second-is-forty-milliseconds-short",
     layer: "db",
     file: "db/key-commands.js",
     find: "return store.clockMs + expiry.ttlMs;",

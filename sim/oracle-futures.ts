@@ -40,20 +40,12 @@ export function nameOf({ model, happened }: Possible): string {
 
 /** Of answers to one request: equal for those that nobody can tell apart. */
 function answerName(outcome: Outcome): string {
-  switch (outcome.kind) {
-    case "leaseKeepAlive":
-      return `k${outcome.ttlSeconds}`;
-    case "sessionClose":
-      return `close${outcome.closed}`;
-    case "lock":
-      return `lock${outcome.acquired}${outcome.fence}`;
-    case "unlock":
-      return `unlock${outcome.released}`;
-    case "error":
-      return `${outcome.code}${outcome.revision}`;
-    default:
-      return `${outcome.kind}${outcome.revision}`;
-  }
+  const { kind } = outcome;
+  if (kind === "leaseKeepAlive") return `k${outcome.ttlSeconds}`;
+  if (kind === "sessionClose") return `close${outcome.closed}`;
+  if (kind === "lock") return `lock${outcome.acquired}${outcome.fence}`;
+  if (kind === "unlock") return `unlock${outcome.released}`;
+  return `${kind === "error" ? outcome.code : kind}${outcome.revision}`;
 }
 
 /** Equal for states that look alike. */
@@ -61,16 +53,14 @@ export function visibleName({ model }: Pick<Possible, "model">): string {
   return `${model.signature} ${model.revision} ${model.compactRevision} ${[...model.leases.keys()].join()} `;
 }
 
+/** What changes nothing when the deadline is the one that the key has already. */
+const STILL_KINDS: ReadonlySet<string> = new Set(["expireKey", "lock", "extendLock"]);
+
 export interface FuturesOptions {
   readonly queue: readonly Issued[];
   readonly mayEnd: (id: bigint, lease: ModelLease) => boolean;
-  /** Null: nobody listens, and leases end at any place. */
+  /** Null: nobody listens, and leases end at any place. Otherwise it has heard of everything that has changed. */
   readonly witness: Witness | null;
-  /**
-   * Of keys that are seen to live, the revision of their last change: they have not ended since. Null: nobody has
-   * looked, but the witness has heard of every end.
-   */
-  readonly alive: ReadonlyMap<string, number> | null;
 }
 
 export class Futures {
@@ -93,7 +83,7 @@ export class Futures {
       if (at.model.revision === revision) yield at;
     }
     for (const at of chain)
-      for (const ended of this.#endings(at)) yield* this.reachable(ended, revision);
+      for (const other of this.#others(at)) yield* this.reachable(other, revision);
   }
 
   /** States right after `issued` has happened. */
@@ -108,7 +98,7 @@ export class Futures {
       chain.push(at);
     }
     for (const at of chain)
-      for (const ended of this.#endings(at)) yield* this.untilHappened(ended, issued);
+      for (const other of this.#others(at)) yield* this.untilHappened(other, issued);
   }
 
   #isKnown(possible: Possible): boolean {
@@ -123,49 +113,57 @@ export class Futures {
   }
 
   /** With one more command, or null when there is none, or what was heard is something else. */
-  #next(possible: Possible): Possible | null {
+  #next(possible: Possible, isStill = false): Possible | null {
     const issued = this.#options.queue[possible.happened.size];
     if (issued === undefined) return null;
     const model = possible.model.copy();
     const { request } = issued;
     const before = request.kind === "leaseKeepAlive" ? model.leases.get(request.id) : undefined;
+    model.isStill = isStill;
     const outcome = model.applyOnce(request, issued.id, issued.issuedAtMs);
+    model.isStill = false;
     // Until its answer comes nobody was promised a longer life of the lease.
     if (request.kind === "leaseKeepAlive" && before !== undefined)
       model.weakenLease(request.id, before);
-    if (model.revision > possible.model.revision && !this.#isHeard(model)) return null;
+    if (!this.#isHeard(model, possible.model.revision)) return null;
     return { model, happened: new Map(possible.happened).set(issued, outcome) };
   }
 
-  /** The model's newest revision is what was heard of it, if anybody listened. */
-  #isHeard(model: KvModel): boolean {
-    const heard = this.#options.witness?.at(model.revision) ?? null;
-    const found = model.doubt ?? (heard === null ? null : eventsMismatch(heard, model));
+  /** What the model has changed since `before` is what was heard of it, if anybody listened. */
+  #isHeard(model: KvModel, before: number): boolean {
+    const { witness } = this.#options;
+    const isChange = model.revision > before;
+    const found =
+      model.doubt ??
+      (isChange && witness !== null ? eventsMismatch(witness.at(model.revision), model) : null);
     if (found !== null) this.reason ??= `at revision ${model.revision}: ${found}`;
     return found === null;
   }
 
-  *#endings(possible: Possible): Generator<Possible, void, void> {
+  /** What else may have come next: a command that changed nothing, or the end of something. */
+  *#others(possible: Possible): Generator<Possible, void, void> {
     const { model, happened } = possible;
-    const { witness, mayEnd } = this.#options;
+    const { queue, witness, mayEnd } = this.#options;
     const heard = witness?.at(model.revision + 1) ?? null;
+    // The change of its key that was heard is that of a command behind it.
+    if (heard !== null && STILL_KINDS.has(queue[happened.size]?.request.kind ?? "")) {
+      const still = this.#next(possible, true);
+      if (still !== null) yield still;
+    }
     if (heard !== null && heard.length > 0 && heard.every(({ cause }) => cause === "expired")) {
-      const after = this.#withoutKeys(
-        model,
-        heard.map(({ kv }) => keyText(kv.key)),
-      );
+      const keys = heard.map(({ kv }) => keyText(kv.key));
+      const after = this.#withoutKeys(model, keys);
       if (after !== null) yield { model: after, happened };
-    } else if (heard === null && witness !== null) yield* this.#unheardEndings(possible);
+    }
     for (const [id, lease] of model.leases) {
       if (!mayEnd(id, lease)) continue;
       // The end of a lease with keys is heard.
-      const isSilent = witness !== null && heard === null && this.#options.alive === null;
-      if (isSilent && model.keysOf(id).length > 0) continue;
-      if (heard !== null && heard[0]?.cause !== "lease" && model.keysOf(id).length > 0) continue;
+      const isOther = witness !== null && heard?.[0]?.cause !== "lease";
+      if (isOther && model.keysOf(id).length > 0) continue;
       const after = model.copy();
       after.endLease(id);
       after.leasesEnded++;
-      if (after.revision > model.revision && !this.#isHeard(after)) continue;
+      if (!this.#isHeard(after, model.revision)) continue;
       yield { model: after, happened };
     }
     for (const id of endedSessions(model)) {
@@ -176,32 +174,16 @@ export class Futures {
     }
   }
 
-  /** Keys end in the order of their deadlines, so those that have ended are the first ones. */
-  *#unheardEndings({ model, happened }: Possible): Generator<Possible, void, void> {
-    const { alive } = this.#options;
-    if (alive === null) return;
-    const highMs = model.times.highMs();
-    const due = [...model.deadlines]
-      .filter(([, deadlineMs]) => !(deadlineMs > highMs))
-      .toSorted(([a, aMs], [b, bMs]) => (aMs || 0) - (bMs || 0) || (a < b ? -1 : 1));
-    const keys: string[] = [];
-    for (const [key] of due) {
-      if (alive.get(key) === model.keyValueOf(key)?.modRevision) return;
-      keys.push(key);
-      const after = this.#withoutKeys(model, keys);
-      if (after !== null) yield { model: after, happened };
-    }
-  }
-
   #withoutKeys(model: KvModel, keys: readonly string[]): KvModel | null {
     const after = model.copy();
     after.endKeys(keys);
-    return this.#isHeard(after) ? after : null;
+    return this.#isHeard(after, model.revision) ? after : null;
   }
 }
 
 /** Where what was heard of the newest revision differs from what it changes in the model, or null. */
-function eventsMismatch(heard: readonly WatchEvent[], model: KvModel): string | null {
+function eventsMismatch(heard: readonly WatchEvent[] | null, model: KvModel): string | null {
+  if (heard === null) return "nobody has heard of it";
   const expected = model.eventsAt(model.revision);
   if (heard.length !== expected.length) return `${heard.length} changes, not ${expected.length}`;
   for (const [i, { type, kv, cause }] of heard.entries()) {

@@ -21,7 +21,7 @@ import type {
 } from "../src/db/index.ts";
 import { LockLedger } from "./lock-ledger.ts";
 import { Marks } from "./marks.ts";
-import { KvModel, keyText, type ModelLease, type ModelRequest } from "./model.ts";
+import { KvModel, type ModelLease, type ModelRequest } from "./model.ts";
 import { NODE_MARKS } from "./node-watch.ts";
 import { Futures, type Issued, nameOf, type Possible, visibleName } from "./oracle-futures.ts";
 import { hiddenName, isTooLargeToKeep } from "./model-sessions.ts";
@@ -57,14 +57,19 @@ const RAISE_REVISIONS = 1_000_000;
 const HIDDEN_KINDS: ReadonlySet<string> = new Set(["sessionOpen", "sessionClose", "configure"]);
 const LOST: ReadonlyMap<Issued, Outcome> = new Map();
 const NONE: ReadonlySet<bigint> = new Set();
-const NOBODY: ReadonlyMap<string, number> = new Map();
 
 /** What happened so shortly before a crash is what the crash may have met. */
 const RIGHT_BEFORE_MS = 50;
 
+/** What was said while the witness heard nothing. */
+interface Unheard {
+  readonly atMs: number;
+  readonly judge: (oracle: Oracle) => void;
+}
+
 export class Oracle {
   readonly #options: OracleOptions;
-  readonly #nowMs: () => number;
+  readonly #clockMs: () => number;
   readonly #marks: Marks;
   /** A copy begins with an empty one. */
   readonly #locks: LockLedger;
@@ -79,6 +84,10 @@ export class Oracle {
   #seenRevision = 1;
   #reopenings = 0;
   #isDeaf = false;
+  /** What was said since then is judged once the next opening has told what changed meanwhile. */
+  #unheard: readonly Unheard[] = [];
+  /** When that was said which is being judged; null: now. */
+  #saidAtMs: number | null = null;
   /** The least that a command asked for. */
   #leastRetention: number = Number.POSITIVE_INFINITY;
   /** In the interval mode: what had happened at each acknowledgement that may still be lost, and the one before. */
@@ -91,11 +100,11 @@ export class Oracle {
 
   constructor(options: OracleOptions, nowMs: () => number, marks: Marks = new Marks()) {
     this.#options = options;
-    this.#nowMs = nowMs;
+    this.#clockMs = nowMs;
     this.#marks = marks;
     this.#witness = options.hasWitness === true ? new Witness() : null;
     this.#locks = new LockLedger((deadlineMs) => {
-      const highMs = this.#clock.highMs(this.#nowMs());
+      const highMs = this.#clock.highMs(this.#nowMs);
       return Number.isFinite(highMs) && deadlineMs <= highMs;
     });
     const model = new KvModel(options.leaseTtlSecondsMin, options.keepsHistory);
@@ -103,11 +112,16 @@ export class Oracle {
     this.#possible = [{ model, happened: new Map() }];
   }
 
+  /** Of what is being judged. */
+  get #nowMs(): number {
+    return this.#saidAtMs ?? this.#clockMs();
+  }
+
   #times(): KvModel["times"] {
     return {
       at: (revision) => this.#witness?.at(revision) ?? null,
       isHeard: this.#witness !== null,
-      highMs: () => this.#clock.highMs(this.#nowMs()),
+      highMs: () => this.#clock.highMs(this.#nowMs),
       lowMs: (atMs) => this.#clock.lowMs(atMs),
     };
   }
@@ -129,6 +143,7 @@ export class Oracle {
     copy.#seenRevision = this.#seenRevision;
     copy.#leastRetention = this.#leastRetention;
     copy.#isDeaf = this.#isDeaf;
+    copy.#unheard = this.#unheard;
     return copy;
   }
 
@@ -160,7 +175,7 @@ export class Oracle {
 
   /** A start of the node is over. Before `reopened`. */
   started(start: Start): void {
-    this.#clock.started(start);
+    this.#judge((oracle) => oracle.#clock.started(start));
   }
 
   /** The witness heard of all changes up to this revision; of none when there were none. */
@@ -173,11 +188,17 @@ export class Oracle {
     this.#isDeaf = true;
   }
 
+  /** Now, or as soon as what it depends on has been heard. */
+  #judge(judge: (oracle: Oracle) => void): void {
+    if (this.#isDeaf) this.#unheard = [...this.#unheard, { atMs: this.#nowMs, judge }];
+    else judge(this);
+  }
+
   issue(request: ModelRequest, id: RequestId | null = null): Issued {
     const issued: Issued = {
       request,
       id,
-      issuedAtMs: this.#nowMs(),
+      issuedAtMs: this.#nowMs,
       ordinal: this.#issued++,
       isOver: false,
     };
@@ -194,14 +215,19 @@ export class Oracle {
   /** The database answered a command. */
   answered(issued: Issued, error: HarmonyError | null, outcome: Outcome): void {
     const taken = this.#locks.takenAfterItsEnd;
-    this.#locks.answered(issued, error, outcome, this.#nowMs());
+    this.#locks.answered(issued, error, outcome, this.#nowMs);
     if (this.#locks.takenAfterItsEnd > taken) this.#marks.hit(NODE_MARKS.briefLockEnded);
     if (error !== null) {
       issued.isOver = true;
-      if (!error.maybeApplied) this.#neverHappened(issued, error.code);
+      if (!error.maybeApplied) this.#judge((oracle) => oracle.#neverHappened(issued, error.code));
       return;
     }
     this.#acknowledged++;
+    this.#judge((oracle) => oracle.#happened(issued, outcome));
+    this.#see(outcome.revision);
+  }
+
+  #happened(issued: Issued, outcome: Outcome): void {
     let reason: string | null = null;
     const fitting: Possible[] = [];
     const futures = this.#futures();
@@ -229,10 +255,9 @@ export class Oracle {
     if (issued.request.kind === "leaseKeepAlive") {
       for (const { model } of this.#possible)
         model.renewLease(issued.request.id, issued.issuedAtMs);
-      this.#renewedAtMs = this.#nowMs();
+      this.#renewedAtMs = this.#nowMs;
     }
     this.#dropFromQueue(issued);
-    this.#see(outcome.revision);
     this.#mayBeLost();
   }
 
@@ -242,7 +267,7 @@ export class Oracle {
       show(issued.request),
     );
     issued.isOver = true;
-    this.#neverHappened(issued, "NO_SPACE");
+    this.#judge((oracle) => oracle.#neverHappened(issued, "NO_SPACE"));
   }
 
   /** A linearizable read: sees everything that was acknowledged before, and nothing that never was issued. */
@@ -254,6 +279,11 @@ export class Oracle {
       () => `revision ${revision}, ${this.#seenRevision} was seen`,
     );
     this.#see(revision);
+    this.#judge((oracle) => oracle.#wasRead(request, response));
+  }
+
+  #wasRead(request: RangeRequest | TxnRequest, response: Outcome): void {
+    const { revision } = response;
     let reason: string | null = null;
     const fitting: Possible[] = [];
     const futures = this.#futures();
@@ -282,6 +312,15 @@ export class Oracle {
    */
   told(watched: Watched, news: WatchNews | null, through: number, compactRevision: number): void {
     this.#see(through);
+    this.#judge((oracle) => oracle.#wasTold(watched, news, through, compactRevision));
+  }
+
+  #wasTold(
+    watched: Watched,
+    news: WatchNews | null,
+    through: number,
+    compactRevision: number,
+  ): void {
     let reason: string | null = null;
     const fitting: Possible[] = [];
     const futures = this.#futures();
@@ -302,7 +341,7 @@ export class Oracle {
 
   /** After a read of everything, with a disk that answers: no key is there that should have ended long ago. */
   notOverdue(): void {
-    const lowMs = this.#clock.lowMs(this.#nowMs());
+    const lowMs = this.#clock.lowMs(this.#nowMs);
     for (const [key, deadlineMs] of this.#model.deadlines)
       check(
         !(deadlineMs < lowMs - LATE_MS),
@@ -330,22 +369,17 @@ export class Oracle {
       "every acknowledged write survives",
       () => `revision ${observed.revision} after ${this.#seenRevision} was acknowledged`,
     );
-    let reason = `no prefix of ${this.#queue.length} unknown commands gives revision ${observed.revision}`;
     this.#reopenings++;
-    this.#isDeaf = false;
+    this.#listenAgain(observed);
+    let reason = `no prefix of ${this.#queue.length} unknown commands gives revision ${observed.revision}`;
     const everything = observed.range(EVERYTHING);
     const lossMs = this.#mayLose ? this.#safeMs : Number.POSITIVE_INFINITY;
     if (this.#locks.reopened(everything, lossMs) > 0) this.#marks.hit(NODE_MARKS.lockHeld);
-    const alive = new Map<string, number>();
-    for (const { key, modRevision } of everything.kind === "range" ? everything.kvs : [])
-      alive.set(keyText(key), modRevision);
-    const isHeard = this.#listenAgain(observed);
     // A guess between several histories is made with all of the history in view.
     const isCertain =
-      isHeard &&
-      (this.#witness !== null ||
-        (new Set(this.#possible.map(visibleName)).size === 1 &&
-          this.#dueLeases(this.#model).length === 0));
+      this.#witness !== null ||
+      (new Set(this.#possible.map(visibleName)).size === 1 &&
+        this.#dueLeases(this.#model).length === 0);
     /** By what can be seen of a state, which many share that differ in what no read shows. */
     const mismatches = new Map<string, string | null>();
     // An id is given once, so what is held has not ended.
@@ -358,10 +392,10 @@ export class Oracle {
       new Set(this.#possible.map(({ model }) => hiddenName(model))).size > 1 ||
       this.#queue.some(({ request, id }) => id !== null || HIDDEN_KINDS.has(request.kind));
     for (const raise of this.#raises()) {
-      const futures = this.#futures(held, alive);
+      const futures = this.#futures(held);
       for (const beginning of this.#beginnings()) {
         const isLoss = beginning.happened === LOST;
-        const from = isLoss ? this.#futures(held, alive, []) : futures;
+        const from = isLoss ? this.#futures(held, []) : futures;
         for (const possible of from.reachable(beginning, observed.revision - raise)) {
           const { model } = possible;
           const name = hiddenName(model);
@@ -406,14 +440,27 @@ export class Oracle {
     );
   }
 
-  /** What the opened database tells of what happened since somebody listened. True when that is all of it. */
-  #listenAgain(observed: Observed): boolean {
-    if (this.#witness === null) return true;
+  /** What the opened database tells of all that changed since somebody listened, and what was said meanwhile. */
+  #listenAgain(observed: Observed): void {
+    if (this.#witness === null) return;
     const from = Math.min(...this.#possible.map(({ model }) => model.revision)) + 1;
     const { first, events } = observed.eventsFrom(from);
+    // Clients compact no further than they have seen.
+    check(
+      first === from,
+      "nothing is compacted that nobody could ask for",
+      () => `${observed.compactRevision}, and ${from - 1} was seen`,
+    );
     this.#witness.restart(first);
     this.#witness.heard(events, observed.revision);
-    return first === from;
+    this.#isDeaf = false;
+    const unheard = this.#unheard;
+    this.#unheard = [];
+    for (const { atMs, judge } of unheard) {
+      this.#saidAtMs = atMs;
+      judge(this);
+    }
+    this.#saidAtMs = null;
   }
 
   /**
@@ -421,8 +468,12 @@ export class Oracle {
    * `isCertain`: false while no entry of this life has been stamped, for the time given after a restart begins there.
    */
   leaseStatus(id: bigint, status: LeaseStatus, isCertain: boolean): void {
-    let reason = `nothing leads from revision ${this.#model.revision} to ${status.revision}`;
     this.#see(status.revision);
+    this.#judge((oracle) => oracle.#hadStatus(id, status, isCertain));
+  }
+
+  #hadStatus(id: bigint, status: LeaseStatus, isCertain: boolean): void {
+    let reason = `nothing leads from revision ${this.#model.revision} to ${status.revision}`;
     const fitting: Possible[] = [];
     const futures = this.#futures();
     for (const possible of this.#possible) {
@@ -448,7 +499,7 @@ export class Oracle {
     if (status.ttlSeconds === -1n) return `lease ${id} is gone`;
     if (status.grantedTtlSeconds !== BigInt(lease.ttlSeconds))
       return `lease ${id} has a TTL of ${status.grantedTtlSeconds}, not ${lease.ttlSeconds}`;
-    const promisedMs = lease.livesUntilMs - STAMP_SLACK_MS - this.#nowMs();
+    const promisedMs = lease.livesUntilMs - STAMP_SLACK_MS - this.#nowMs;
     // Whole seconds, rounded down.
     if (isCertain && (Number(status.ttlSeconds) + 1) * 1000 < promisedMs)
       return `lease ${id} has ${status.ttlSeconds} s left, and ${promisedMs} ms were promised`;
@@ -466,13 +517,13 @@ export class Oracle {
 
   /** The process ends now, whatever time passes until the power fails. */
   ended(): void {
-    this.#endedAtMs ??= this.#nowMs();
+    this.#endedAtMs ??= this.#nowMs;
   }
 
   /** What was under way, when a crash comes. */
   crashing(): void {
     this.ended();
-    if (this.#nowMs() - this.#renewedAtMs < RIGHT_BEFORE_MS)
+    if (this.#nowMs - this.#renewedAtMs < RIGHT_BEFORE_MS)
       this.#marks.hit(NODE_MARKS.renewedBefore);
     if (this.#queue.some(({ request }) => request.kind === "compact"))
       this.#marks.hit(NODE_MARKS.compactionCut);
@@ -487,7 +538,7 @@ export class Oracle {
     const { fsyncIntervalMs = 0 } = this.#options;
     if (fsyncIntervalMs === 0) return;
     const unsynced = this.#unsynced;
-    const nowMs = this.#nowMs();
+    const nowMs = this.#nowMs;
     unsynced.push({ model: this.#model.copy(), atMs: nowMs });
     while ((unsynced[1]?.atMs ?? nowMs) < nowMs - fsyncIntervalMs - SYNC_MS) unsynced.shift();
   }
@@ -515,7 +566,7 @@ export class Oracle {
   /** What was acknowledged before is on the disk. */
   get #safeMs(): number {
     const { fsyncIntervalMs = 0 } = this.#options;
-    return (this.#endedAtMs ?? this.#nowMs()) - fsyncIntervalMs - SYNC_MS;
+    return (this.#endedAtMs ?? this.#nowMs) - fsyncIntervalMs - SYNC_MS;
   }
 
   /** After a run in the interval mode that was cut off, revisions go on far beyond all that can have been given. */
@@ -532,18 +583,8 @@ export class Oracle {
   }
 
   /** Leases may have ended once their promised time is over, except those that are `held`. */
-  #futures(
-    held: ReadonlySet<bigint> = NONE,
-    alive: ReadonlyMap<string, number> | null = null,
-    queue: readonly Issued[] = this.#queue,
-  ): Futures {
-    const seen = alive ?? (this.#isDeaf ? NOBODY : null);
-    return new Futures({
-      queue,
-      mayEnd: this.#mayEnd(held),
-      witness: this.#witness,
-      alive: seen,
-    });
+  #futures(held: ReadonlySet<bigint> = NONE, queue: readonly Issued[] = this.#queue): Futures {
+    return new Futures({ queue, mayEnd: this.#mayEnd(held), witness: this.#witness });
   }
 
   #mayEnd(held: ReadonlySet<bigint>): (id: bigint, lease: ModelLease) => boolean {
@@ -570,7 +611,7 @@ export class Oracle {
   #learn(): void {
     const { stampMs, stampIssuedMs } = this.#model;
     if (this.#possible.length === 1 && stampIssuedMs !== null)
-      this.#clock.stamped(stampMs, stampIssuedMs, this.#nowMs());
+      this.#clock.stamped(stampMs, stampIssuedMs, this.#nowMs);
   }
 
   /** Of equal states one is enough. */
@@ -591,13 +632,13 @@ export class Oracle {
   }
 
   #isDue(lease: ModelLease): boolean {
-    return lease.livesUntilMs - STAMP_SLACK_MS <= this.#nowMs();
+    return lease.livesUntilMs - STAMP_SLACK_MS <= this.#nowMs;
   }
 
   #neverHappened(issued: Issued, code: string): void {
     const still = this.#possible.filter(({ happened }) => !happened.has(issued));
     check(
-      still.length > 0,
+      still.length > 0 && this.#queue.includes(issued),
       "what certainly did not happen did not happen",
       () => `${code} for ${show(issued.request)}, which was seen`,
     );
@@ -655,11 +696,7 @@ export class Oracle {
     }
     return (
       historyMismatch(model, observed, isCertain ? this.#reopenings : null) ??
-      leaseMismatch(
-        model,
-        observed,
-        (livesUntilMs) => this.#nowMs() - livesUntilMs + STAMP_SLACK_MS,
-      )
+      leaseMismatch(model, observed, (livesUntilMs) => this.#nowMs - livesUntilMs + STAMP_SLACK_MS)
     );
   }
 }

@@ -8,7 +8,7 @@ import type { WatchEvent } from "../src/db/index.ts";
 const NOTHING: readonly WatchEvent[] = [];
 
 export class Witness {
-  readonly #changes = new Map<number, WatchEvent[]>();
+  readonly #changes = new Map<number, readonly WatchEvent[]>();
   /** It knows the revisions from here on... */
   #from = Number.POSITIVE_INFINITY;
   /** ...up to here. */
@@ -38,9 +38,8 @@ export class Witness {
   heard(events: readonly WatchEvent[], through: number): void {
     for (const event of events) {
       const revision = event.kv.modRevision;
-      const changes = this.#changes.get(revision);
-      if (changes === undefined) this.#changes.set(revision, [event]);
-      else changes.push(event);
+      // Copies share the lists.
+      this.#changes.set(revision, [...(this.#changes.get(revision) ?? NOTHING), event]);
     }
     this.#through = Math.max(this.#through, through);
   }
