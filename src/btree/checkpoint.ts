@@ -99,7 +99,10 @@ class Batch {
     this.#pager.wrote(id);
   }
 
-  /** Writes all runs at the same time and waits for all of them; the first error counts. */
+  /**
+   * Writes all runs at the same time and waits for all of them. The first error counts, but want of room, after which
+   * checkpoints go on, hides no other one.
+   */
   *write(file: File): Io<void> {
     const ids = this.#ids;
     if (ids.length === 0) return;
@@ -107,7 +110,7 @@ class Batch {
       let pending = 1;
       let failure: FileError | null = null;
       const finish = (error: FileError | null): void => {
-        failure ??= error;
+        if (error !== null && (failure === null || failure.isFull)) failure = error;
         pending--;
         if (pending === 0) done(failure, undefined);
       };

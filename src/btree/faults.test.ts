@@ -199,6 +199,24 @@ describe("any other error", () => {
     }
   });
 
+  it.each(Array.from({ length: WRITES - 2 }, (_, k) => k))(
+    "at write %d ends checkpoints for good, although the write before or behind it finds no room",
+    (k) => {
+      for (const [full, broken] of [
+        [k, k + 1],
+        [k + 1, k],
+      ] as const) {
+        const { machine, engine } = prepare(1);
+        machine.disk.inject({ operation: "write", skip: full, error: "ENOSPC" });
+        machine.disk.inject({ operation: "write", skip: broken, error: "EIO" });
+        const error = failureOf(() => runIoNow(machine, checkpoint(engine, 3)));
+        expect(error).toMatchObject({ code: "EIO" });
+        const again = failureOf(() => runIoNow(machine, checkpoint(engine, 3)));
+        expect(again).toMatchObject({ code: "STOPPED", cause: error });
+      }
+    },
+  );
+
   it("of a page miss reaches the reader, and the next read may succeed", () => {
     const { machine, engine } = prepare(1);
     runIoNow(machine, checkpoint(engine, 3));
