@@ -42,8 +42,11 @@ export interface OracleOptions {
   readonly hasWitness?: boolean;
 }
 
-/** More are never met in practice; the states in which the least has happened are kept. */
-const POSSIBLE_MAX = 64;
+/**
+ * Each lease that is due doubles them, and so does each session that nobody uses. Of more than these the states in which
+ * the least has happened are kept.
+ */
+const POSSIBLE_MAX = 1024;
 
 /** What is due has ended after so long, where nothing is wrong with the disk. */
 const LATE_MS = 1000;
