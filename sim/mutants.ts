@@ -784,4 +784,12 @@ export const REVERTED: readonly Mutant[] = [
     replace: "open",
     why: "a power loss keeps the removal of a later segment and not that of an earlier one (D26)",
   },
+  {
+    name: "want-of-room-hides-another-error",
+    layer: "btree",
+    file: "btree/checkpoint.js",
+    find: "if (error !== null && (failure === null || failure.isFull))",
+    replace: "if (failure === null)",
+    why: "a write that failed beside one that found no room stops nobody (D9)",
+  },
 ];
