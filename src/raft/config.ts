@@ -49,6 +49,17 @@ export interface RaftConfig {
   readonly preVote: boolean;
   /** A leader that hears from no quorum steps down, and who hears from a leader votes for nobody else. */
   readonly checkQuorum: boolean;
+  /**
+   * 0, or absent: each read asks a quorum. Otherwise a leader answers reads at once for so many ticks after a round of
+   * heartbeats that a quorum answered, the same on all replicas. Safe only under a host that keeps these:
+   * - Clocks drift less than what is left: `leaseTicks` of the slowest clock are shorter than `electionTicks - 1` of the
+   *   fastest, and no replica ticks twice within the time of one tick.
+   * - Who may have missed ticks, having stood still, says `loseLease()` before it steps or reads anything else; it looks
+   *   at its clock once more right before a read is answered.
+   * A replica then votes for nobody for an election timeout after its start, since it may have been bound before, and
+   * `campaign` and `forgetLeader` have no effect while a leader is heard from.
+   */
+  readonly leaseTicks?: number | undefined;
 }
 
 /** Stops on a configuration that no replica can run with. */
@@ -62,6 +73,12 @@ export function assertRunnable(config: RaftConfig): void {
     config.electionTicks > config.heartbeatTicks,
     "an election takes longer than a heartbeat, or every follower would campaign",
   );
+  const { leaseTicks = 0 } = config;
+  assert(
+    Number.isSafeInteger(leaseTicks) && leaseTicks >= 0 && leaseTicks < config.electionTicks - 1,
+    "a lease ends before anybody who gave it may vote again",
+  );
+  assert(leaseTicks === 0 || config.checkQuorum, "a lease relies on CheckQuorum");
   assert(config.maxInflightMessages >= 1, "one message at least may be on its way");
   assert(config.maxInflightBytes >= 1, "one message at least may be on its way");
   assert(config.maxEntriesBytesPerMessage >= 0, "maxEntriesBytesPerMessage is no less than 0");

@@ -280,3 +280,59 @@ describe("what is not taken is counted by its reason", () => {
     expect(node.node.readIndex(5)).toBe(false);
   });
 });
+
+describe("the id of a member", () => {
+  const LARGEST = Number.MAX_SAFE_INTEGER;
+
+  /** Elects the member of the largest id there is, hands it entries and takes the lead over again, by its messages. */
+  it("may be as large as a number is exact, in every message", () => {
+    const node = startWith(createNode(1, [1, 2, LARGEST]), [1], 1);
+    const from = { from: LARGEST, to: 1, term: 3 };
+    node.node.step(message({ type: "vote", ...from, lastIndex: 1, lastTerm: 1 }));
+    node.node.step(
+      append(LARGEST, 1, 3, { prevIndex: 1, prevTerm: 1, entries: entriesOf([3], 2) }),
+    );
+    node.node.step(message({ type: "heartbeat", ...from, commit: 2, round: 1 }));
+    expect(drain(node).map(({ type, to }) => [type, to])).toEqual([
+      ["heartbeatResponse", LARGEST],
+      ["voteResponse", LARGEST],
+      ["appendResponse", LARGEST],
+    ]);
+    expect(node.node.status()).toMatchObject({ leader: LARGEST, hardState: { commit: 2 } });
+    node.node.step(message({ type: "timeoutNow", ...from }));
+    drain(node);
+    node.node.step(message({ type: "voteResponse", ...from, term: 4, reject: false }));
+    drain(node);
+    const transferee = LARGEST;
+    node.node.step(message({ type: "transferLeader", from: 2, to: 1, term: 4, transferee }));
+    expect(node.node.status()).toMatchObject({ role: "leader", transferee: LARGEST });
+    expect(dropsOf(node)).toEqual({});
+    const other = startWith(createNode(1, [1, 2]), []);
+    const voters = [1, 2, LARGEST];
+    other.node.step(snapshot(9, 2, voters));
+    drain(other);
+    expect(other.node.confState.voters).toEqual(voters);
+  });
+
+  it.each([0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY, LARGEST + 1])(
+    "is no %d: whoever sends under it, or speaks of it, is not heard",
+    (id) => {
+      const node = leader();
+      const { term } = node.node;
+      node.node.step(message({ type: "heartbeat", from: id, to: 1, term: 9, commit: 0, round: 0 }));
+      node.node.step(message({ type: "transferLeader", from: 2, to: 1, term, transferee: id }));
+      node.node.step(
+        message({
+          type: "snapshot",
+          from: 2,
+          to: 1,
+          term: 9,
+          meta: { index: 9, term: 2, confState: simpleConf([id, 1, 2].toSorted((a, b) => a - b)) },
+        }),
+      );
+      expect(dropsOf(node)["malformed"]).toBe(3);
+      expect(node.node.status()).toMatchObject({ role: "leader", transferee: 0 });
+      expect(node.node.term).toBe(term);
+    },
+  );
+});

@@ -56,8 +56,8 @@
  * Here are: elections with pre-vote, CheckQuorum and stickiness to a leader that is heard from; replication with a
  * window by messages and bytes, back-off by terms, and snapshots where the log no longer reaches; ReadIndex for leaders
  * and followers; simple and joint changes of the configuration, learners, removal of the leader (confchange/); handing
- * over the lead. Left out: reads by lease, which need a clock that stops with the process, while time here is ticks.
- * Whether a learner has caught up, and whether a change would cost the quorum, is for the host to judge by `status()`.
+ * over the lead; and, off by default, reads by lease (lease.ts), for a host whose ticks are as good as a clock. Whether a
+ * learner has caught up, and whether a change would cost the quorum, is for the host to judge by `status()`.
  *
  * Read raft.ts first; unstable.ts is where contract 6 is kept.
  */

@@ -17,6 +17,7 @@ import {
   encodeConfChange,
   LEAVE_JOINT,
 } from "./confchange/conf-change.ts";
+import { Lease } from "./lease.ts";
 import {
   type AppendAccepted,
   type AppendMessage,
@@ -73,6 +74,7 @@ export class Raft {
   readonly #config: RaftConfig;
   readonly #random: Random;
   readonly #readOnly: ReadOnly = new ReadOnly();
+  readonly #lease: Lease;
   /** The newest life of each member that this replica has heard of. */
   readonly #incarnations: Map<NodeId, Incarnation> = new Map();
   readonly #forwarded: ForwardedReads;
@@ -91,6 +93,8 @@ export class Raft {
   #heartbeatElapsed = 0;
   #electionElapsed = 0;
   #electionTimeout = 0;
+  /** Since a leader was last heard, of whatever term, or since the start: a life before may have answered one. */
+  #ticksSinceLeader = 0;
 
   constructor(config: RaftConfig) {
     assertRunnable(config);
@@ -100,6 +104,7 @@ export class Raft {
     this.outbox = new Outbox(config.group, config.id, config.incarnation);
     this.#random = new Random(hash32(config.seed, config.group, config.id));
     this.#forwarded = new ForwardedReads(this.#random);
+    this.#lease = new Lease(config.leaseTicks ?? 0);
     this.log = new RaftLog(config.storage, config.hardState.commit, config.appliedIndex);
     this.tracker = new Tracker(
       config.confState,
@@ -147,12 +152,14 @@ export class Raft {
 
   tick(): void {
     this.#electionElapsed++;
+    this.#ticksSinceLeader++;
     if (this.#role === "leader") this.#tickLeader();
     else if (this.#electionElapsed >= this.#electionTimeout) this.campaign();
   }
 
   campaign(): void {
-    if (!this.#mayCampaign()) return;
+    // Its own vote counts towards the quorum that it may have promised not to be part of.
+    if (!this.#mayCampaign() || this.#isBound()) return;
     if (this.#config.preVote) this.#becomePreCandidate();
     else this.#becomeCandidate(false);
   }
@@ -215,7 +222,7 @@ export class Raft {
 
   /** The host knows that the leader is gone: whoever campaigns next need not wait until this replica notices. */
   forgetLeader(): void {
-    if (this.#role !== "follower") return;
+    if (this.#role !== "follower" || this.#isBound()) return;
     this.#leader = 0;
     this.#forwarded.reset();
   }
@@ -224,6 +231,11 @@ export class Raft {
   reportUnreachable(id: NodeId): void {
     const progress = this.tracker.progress.get(id);
     if (id !== this.id && progress?.state === "replicate") progress.becomeProbe();
+  }
+
+  /** Time has passed here that no tick has shown: what a quorum has promised may be over. */
+  loseLease(): void {
+    this.#lease.lose();
   }
 
   /** What became of the snapshot that a member was sent. */
@@ -390,6 +402,7 @@ export class Raft {
   // ---- roles ----
 
   #tickLeader(): void {
+    this.#lease.tick();
     if (this.#electionElapsed >= this.#config.electionTicks) {
       this.#electionElapsed = 0;
       if (this.#config.checkQuorum && !this.tracker.takeQuorumActive(this.id)) {
@@ -399,7 +412,9 @@ export class Raft {
       this.#abortTransfer();
     }
     this.#heartbeatElapsed++;
-    if (this.#heartbeatElapsed >= this.#config.heartbeatTicks) this.#broadcastHeartbeat();
+    if (this.#heartbeatElapsed < this.#config.heartbeatTicks) return;
+    if (this.#lease.isOn) this.#readOnly.beginEmptyRound(this.log.commit, this.#lease.now);
+    this.#broadcastHeartbeat();
   }
 
   /** What every change of role forgets. A later term also forgets the vote. */
@@ -420,6 +435,7 @@ export class Raft {
     this.tracker.clearVotes();
     this.tracker.stopLeading();
     this.#readOnly.reset();
+    this.#lease.reset();
     this.#forwarded.reset();
   }
 
@@ -478,6 +494,10 @@ export class Raft {
   #handleVoteRequest(message: VoteMessage): void {
     const { from, term } = message;
     const rehearsal = message.type === "preVote";
+    if (message.isTransfer !== true && this.#isBound()) {
+      this.#drop("sticky-leader");
+      return;
+    }
     const free =
       this.#vote === from ||
       (this.#vote === 0 && this.#leader === 0) ||
@@ -641,6 +661,7 @@ export class Raft {
     if (this.#role !== "follower") this.#becomeFollower(this.#term, from);
     this.#leader = from;
     this.#electionElapsed = 0;
+    this.#ticksSinceLeader = 0;
     return true;
   }
 
@@ -729,6 +750,8 @@ export class Raft {
       return;
     }
     if (!voters.incoming.has(this.#transferee)) this.#abortTransfer();
+    // Those who gave it need be no quorum any more.
+    this.#lease.lose();
     this.#commitByCounting();
     this.#answerReads(this.#readOnly.confirmed(this.id, voters));
   }
@@ -754,6 +777,7 @@ export class Raft {
   #handOverIfReady(): void {
     const progress = this.tracker.progress.get(this.#transferee);
     if (progress?.match !== this.log.lastIndex) return;
+    this.#lease.end();
     this.outbox.timeoutNow(this.#transferee, this.#term);
   }
 
@@ -772,18 +796,20 @@ export class Raft {
 
   #beginReads(): void {
     const index = this.log.commit;
-    if (this.tracker.voters.isLoneVoter(this.id)) {
+    const isAlone = this.tracker.voters.isLoneVoter(this.id);
+    if (isAlone || (this.#lease.isHeld && this.#transferee === 0)) {
       for (const read of this.#readOnly.takeWaiting()) {
         this.#answerRead(read.from, read.ticket, index);
       }
       return;
     }
-    this.#readOnly.beginRound(index);
+    this.#readOnly.beginRound(index, this.#lease.now);
     this.#broadcastHeartbeat();
   }
 
   #answerReads(confirmed: ReturnType<ReadOnly["confirmed"]>): void {
-    for (const { index, reads } of confirmed) {
+    for (const { index, reads, beganAt } of confirmed) {
+      this.#lease.confirmed(beganAt);
       for (const read of reads) this.#answerRead(read.from, read.ticket, index);
     }
   }
@@ -859,10 +885,17 @@ export class Raft {
   /** Within an election timeout of a leader's last word, a node that campaigns is the one that is cut off (R3). */
   #hearsLeader(): boolean {
     return (
-      this.#config.checkQuorum &&
-      this.#leader !== 0 &&
-      this.#electionElapsed < this.#config.electionTicks
+      this.#isBound() ||
+      (this.#config.checkQuorum &&
+        this.#leader !== 0 &&
+        this.#electionElapsed < this.#config.electionTicks)
     );
+  }
+
+  /** A leader may hold a lease that this replica is part of, whatever it has learnt or forgotten since. */
+  #isBound(): boolean {
+    if (!this.#lease.isOn || this.tracker.voters.isLoneVoter(this.id)) return false;
+    return this.#role === "leader" || this.#ticksSinceLeader < this.#config.electionTicks;
   }
 
   #drop(reason: DropReason): void {

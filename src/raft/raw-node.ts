@@ -89,8 +89,8 @@ export class RawNode {
 
   /**
    * Campaigns now instead of at the election timeout. A host whose replica is the lone voter calls it at start. It
-   * has no effect on a leader, a learner, a candidate that waits for its own vote to become durable, or while a
-   * configuration change is committed here and not applied.
+   * has no effect on a leader, a learner, a candidate that waits for its own vote to become durable, while a
+   * configuration change is committed here and not applied, or, with leases, while a leader is heard from.
    */
   campaign(): void {
     this.#raft.campaign();
@@ -141,9 +141,18 @@ export class RawNode {
     return result;
   }
 
-  /** The host knows that the leader is gone. This follower votes for another at once instead of waiting for it. */
+  /**
+   * The host knows that the leader is gone. This follower votes for another at once instead of waiting for it; with
+   * leases it does wait.
+   */
   forgetLeader(): void {
     this.#raft.forgetLeader();
+    verify(this.#check);
+  }
+
+  /** Ticks may have been missed: with `leaseTicks`, nothing is answered from a lease of before. */
+  loseLease(): void {
+    this.#raft.loseLease();
     verify(this.#check);
   }
 

@@ -21,14 +21,14 @@ interface Round {
   /** The commit when the round began: nothing that a client knows of by then is missing below it. */
   readonly index: LogIndex;
   readonly reads: readonly PendingRead[];
+  /** The leader's ticks when it began: from then on whoever answers is bound (lease.ts). */
+  readonly beganAt: number;
 }
 
-interface ConfirmedReads {
-  readonly index: LogIndex;
-  readonly reads: readonly PendingRead[];
-}
+type ConfirmedReads = Omit<Round, "number">;
 
 const NOTHING_CONFIRMED: readonly ConfirmedReads[] = Object.freeze([]);
+const NO_READS: readonly PendingRead[] = Object.freeze([]);
 
 /** What one replica keeps waiting at most. What comes on top is dropped and its asker tries again. */
 const PENDING_READS_MAX = 65_536;
@@ -60,11 +60,20 @@ export class ReadOnly {
   }
 
   /** Everything that waits joins a new round, which reads at `index`. */
-  beginRound(index: LogIndex): void {
+  beginRound(index: LogIndex, beganAt: number): void {
     assert(this.#waiting.length > 0, "a round has reads");
-    this.#newestRound++;
-    this.#rounds.push({ number: this.#newestRound, index, reads: this.#waiting });
+    this.#begin({ index, reads: this.#waiting, beganAt });
     this.#waiting = [];
+  }
+
+  /** One for the lease alone: each heartbeat is one. */
+  beginEmptyRound(index: LogIndex, beganAt: number): void {
+    this.#begin({ index, reads: NO_READS, beganAt });
+  }
+
+  #begin(round: ConfirmedReads): void {
+    this.#newestRound++;
+    this.#rounds.push({ number: this.#newestRound, ...round });
   }
 
   /** Everything that waits, for a leader that needs to ask nobody. */

@@ -36,10 +36,14 @@ interface Weather {
   readonly changePerMille: number;
   /** Hand over, forget a leader, report a member as unreachable. */
   readonly orderPerMille: number;
+  /** Leaders answer from leases, and clocks drift no more than that allows. */
+  readonly leases: boolean;
 }
 
 interface Place {
   readonly term: Term;
+  /** The term of the leader that committed it first. */
+  readonly byTerm: Term;
   readonly content: string;
 }
 
@@ -52,6 +56,9 @@ export interface ChaosSummary {
   readonly snapshots: number;
 }
 
+const ELECTION_TICKS = 5;
+/** No clock is ever more than a tick ahead of another, so this is as long as a lease can be. */
+const LEASE_TICKS: number = ELECTION_TICKS - 2;
 const NETWORK_MAX = 300;
 const LOG_MAX = 150;
 /** Nodes that know the founders and may be asked to join them. */
@@ -82,6 +89,8 @@ export class Chaos {
   readonly #terms: Map<NodeId, Term> = new Map();
   /** The configuration from each index on at which it changed, as the first to apply that has it. */
   readonly #confs: Map<LogIndex, ConfState> = new Map();
+  /** Of each node's clock, over all lives. */
+  readonly #ticks: Map<NodeId, number> = new Map();
 
   constructor(seed: number, size: number) {
     const random = new Random(seed);
@@ -95,9 +104,10 @@ export class Chaos {
       holdsBack: random.percent(50),
       changePerMille: random.pick([0, 3, 15]),
       orderPerMille: random.pick([0, 2, 10]),
+      leases: random.percent(30),
     };
     const preVote = random.percent(70);
-    const checkQuorum = random.percent(70);
+    const checkQuorum = this.#weather.leases || random.percent(70);
     const maxInflightMessages = random.pick([1, 2, 16]);
     const maxEntriesBytesPerMessage = random.pick([0, 8, 1024]);
     const maxCommittedBytesPerReady = random.pick([0, 12, 1024]);
@@ -110,9 +120,10 @@ export class Chaos {
           id,
           confState: simpleConf(voters),
           seed: seed * 10 + id,
-          electionTicks: 5,
+          electionTicks: ELECTION_TICKS,
           preVote,
           checkQuorum,
+          leaseTicks: this.#weather.leases ? LEASE_TICKS : 0,
           maxInflightMessages,
           maxEntriesBytesPerMessage,
           maxCommittedBytesPerReady,
@@ -156,7 +167,7 @@ export class Chaos {
     if (random.below(1000) < this.#weather.changePerMille) this.#change();
     if (random.below(1000) < this.#weather.orderPerMille) this.#order(node);
     const kind = random.below(100);
-    if (kind < 12) node.node.tick();
+    if (kind < 12) this.#tick(node);
     else if (kind < 55) this.#deliver();
     else if (kind < 75) this.#ready(node);
     else if (kind < 88) this.#persist(node);
@@ -168,6 +179,24 @@ export class Chaos {
   }
 
   // ---- what happens ----
+
+  #tick(node: TestNode): void {
+    const ticking = this.#weather.leases ? this.#slowest() : node;
+    this.#ticks.set(ticking.id, (this.#ticks.get(ticking.id) ?? 0) + 1);
+    ticking.node.tick();
+    if (ticking !== node) this.#judge(ticking);
+  }
+
+  /** Any of those whose clock is behind; time passes for who is down, too. */
+  #slowest(): TestNode {
+    const ticksOf = ({ id }: TestNode): number => this.#ticks.get(id) ?? 0;
+    const least = Math.min(...this.#nodes.map(ticksOf));
+    const behind = this.#nodes.filter((node) => ticksOf(node) === least);
+    const running = behind.filter((node) => node.running);
+    if (running.length > 0) return this.#random.pick(running);
+    for (const { id } of behind) this.#ticks.set(id, least + 1);
+    return this.#slowest();
+  }
 
   #deliver(): void {
     const random = this.#random;
@@ -385,13 +414,15 @@ export class Chaos {
     );
   }
 
-  /** Leader completeness: a new leader has every entry that was ever committed. */
+  /** Leader completeness: a leader has every entry that one of an earlier term has committed, also if elected late. */
   #judgeCompleteness(node: TestNode): void {
     const view = node.view();
     const first = node.viewFirst();
+    const { term } = node.node;
     for (let index = first; index <= this.#committed.length; index++) {
       const entry = view[index - first];
       const place = this.#committed[index - 1] as Place;
+      if (place.byTerm >= term) break;
       assert(
         entry !== undefined && content(entry) === place.content,
         `leader ${node.id} lacks the committed entry ${place.content}`,
@@ -419,7 +450,7 @@ export class Chaos {
         index < commit || entry.term === term,
         "only an entry of its own term is committed by counting",
       );
-      this.#committed.push({ term: entry.term, content: content(entry) });
+      this.#committed.push({ term: entry.term, byTerm: term, content: content(entry) });
     }
   }
 

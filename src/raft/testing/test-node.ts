@@ -42,6 +42,7 @@ export interface TestNodeOptions {
   readonly seed: number;
   readonly preVote: boolean;
   readonly checkQuorum: boolean;
+  readonly leaseTicks: number;
   readonly electionTicks: number;
   readonly maxEntriesBytesPerMessage: number;
   readonly maxInflightMessages: number;
@@ -53,6 +54,7 @@ export interface TestNodeOptions {
 export const DEFAULT_OPTIONS: Omit<TestNodeOptions, "id" | "confState" | "seed"> = {
   preVote: true,
   checkQuorum: true,
+  leaseTicks: 0,
   electionTicks: 10,
   maxEntriesBytesPerMessage: 1024,
   maxInflightMessages: 16,

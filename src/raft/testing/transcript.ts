@@ -27,7 +27,7 @@ export class Transcript {
   run(command: Command): string {
     const { name } = command;
     switch (name) {
-      // cluster voters=1,2,3 [learners=4] [joiners=5] [preVote=off] [checkQuorum=off] [inflight=2] [messageBytes=1] ...
+      // cluster voters=1,2,3 [learners=4] [joiners=5] [preVote=off] [checkQuorum=off] [lease=3] [inflight=2] [messageBytes=1] ...
       case "cluster":
         return this.#cluster(command);
       // log 1 terms=1,1,4 [term=4] [vote=1] [commit=2]: what a node that is down finds on its disk
@@ -76,6 +76,10 @@ export class Transcript {
       // forget-leader 2
       case "forget-leader":
         this.#node(command).node.forgetLeader();
+        return "";
+      // lose-lease 1: the host has missed ticks
+      case "lose-lease":
+        this.#node(command).node.loseLease();
         return "";
       // unreachable 1 id=3
       case "unreachable":
@@ -171,6 +175,7 @@ export class Transcript {
         preVote: command.option("preVote") !== "off",
         electionTicks: command.number("electionTicks", base.electionTicks),
         checkQuorum: command.option("checkQuorum") !== "off",
+        leaseTicks: command.number("lease", 0),
         maxInflightMessages: command.number("inflight", base.maxInflightMessages),
         maxEntriesBytesPerMessage: command.number("messageBytes", base.maxEntriesBytesPerMessage),
         maxUncommittedBytes: command.number("uncommittedBytes", base.maxUncommittedBytes),
