@@ -45,6 +45,11 @@ function answerName(outcome: Outcome): string {
   if (kind === "sessionClose") return `close${outcome.closed}`;
   if (kind === "lock") return `lock${outcome.acquired}${outcome.fence}`;
   if (kind === "unlock") return `unlock${outcome.released}`;
+  // A key that a command ended and one that had ended right before it leave the same state behind.
+  if (kind === "expireKey" || kind === "set" || kind === "txn")
+    return `${kind}${outcome.revision}${outcome.succeeded}`;
+  if (kind === "deleteRange" || kind === "mdel")
+    return `${kind}${outcome.revision} ${outcome.deleted}`;
   return `${kind === "error" ? outcome.code : kind}${outcome.revision}`;
 }
 
