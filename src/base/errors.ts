@@ -62,6 +62,7 @@ export type ErrorCode =
   | "ABORTED"
   | "CLOSED"
   | "STOPPED"
+  | "PEER_FAILED"
   | "PEER_MISSING"
   | "DIRECTORY_LOCKED"
   | "WRONG_CLUSTER"
@@ -117,6 +118,7 @@ const CATALOGUE: Readonly<Record<ErrorCode, readonly [string, Reaction, boolean]
   ABORTED: ["the caller aborted the request", "retry", false],
   CLOSED: ["the database is closed", "retry", false],
   STOPPED: ["the node stopped after a failed write", "operator", false],
+  PEER_FAILED: ["another member did not answer, or not as it should", "retry", false],
   // Loading an adapter whose ecosystem is not installed.
   PEER_MISSING: ["a package that this part needs is not installed", "operator", false],
   // Opening a directory.

@@ -46,6 +46,8 @@ export interface ServeConfig {
   readonly checkpointIntervalMs: number;
   readonly checkpointOperations: number;
   readonly snapshotsKept: number;
+  readonly snapshotRateBytes: number;
+  readonly walRetentionBytes: number;
   readonly autoCompactionMode: "periodic" | "revision";
   /** As written: its unit depends on the mode. `retentionOf` reads it. */
   readonly autoCompactionRetention: string;
@@ -215,6 +217,22 @@ export const OPTIONS: { readonly [K in keyof ServeConfig]: OptionSpec<ServeConfi
     help: "how many snapshots stay in the data directory",
     fallback: "3",
     read: wholeNumber({ min: 1, max: 1000 }),
+  },
+  snapshotRateBytes: {
+    flag: "snapshot-rate-bytes",
+    value: "size",
+    group: STORAGE,
+    help: "so much of snapshots leaves for members that are too far behind in a second; 0 means no limit",
+    fallback: "32MiB",
+    read: byteSize({ min: 0, max: 1024 * GIB }),
+  },
+  walRetentionBytes: {
+    flag: "wal-retention-bytes",
+    value: "size",
+    group: STORAGE,
+    help: "so much of the log stays for members that are behind; who needs more gets a snapshot",
+    fallback: "1GiB",
+    read: byteSize({ min: 0, max: 1024 * GIB }),
   },
   autoCompactionMode: {
     flag: "auto-compaction-mode",
@@ -392,11 +410,9 @@ const LATER: ReadonlySet<string> = new Set([
   "max-learners",
   "pre-vote",
   "snapshot-count",
-  "snapshot-rate-bytes",
   "strict-reconfig-check",
   "trusted-ca-file",
   "wal-dir",
-  "wal-retention-bytes",
   "watch-progress-notify-interval",
 ]);
 

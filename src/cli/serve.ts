@@ -53,6 +53,8 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
               operations: config.checkpointOperations,
             },
             snapshotsKept: config.snapshotsKept,
+            snapshotRateBytes: config.snapshotRateBytes,
+            walRetentionBytes: config.walRetentionBytes,
             retention: retentionSettings(config, origins.autoCompactionRetention === "default"),
             quotaBytes: quotaBytes(config),
             maxRequestBytes: config.maxRequestBytes,

@@ -92,10 +92,11 @@ export {
   BATCH_ITEMS_MAX,
   decodePeerFrame,
   encodeBatchFrame,
-  encodeHandshakeFrame,
+  encodePeerFrame,
   type Hello,
   PEER_FRAME_BYTES_MAX,
   type PeerFrame,
+  type PeerPurpose,
   type PeerRefusal,
   type Welcome,
 } from "./protobuf/peer-frames.ts";
@@ -110,6 +111,7 @@ export {
   type Placed,
 } from "./protobuf/peer-items.ts";
 export { DecodeError } from "./protobuf/reader.ts";
+export type { SnapshotFrame } from "./protobuf/snapshot-frames.ts";
 /** HarmonyDB's own service: off the hot path of etcd's clients, so the generated code does. */
 export * as nativeMessages from "./protobuf/gen/harmonydb/native.ts";
 export {

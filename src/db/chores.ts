@@ -58,8 +58,8 @@ export interface ChoresConfig {
   readonly incarnation: number;
   readonly checkpoints: CheckpointTriggers;
   readonly retention: RetentionSettings;
-  /** As long as the log takes less, nothing of it goes: others may still need it. */
-  readonly keepLogBytes: number;
+  /** So much of the log stays, whatever is in checkpoints: others may still need it. */
+  readonly keepLogBytes: () => number;
   readonly onFatal: (error: HarmonyError) => void;
 }
 
@@ -85,6 +85,8 @@ export class Chores {
   #checkpointAtMs: number;
   #checkpointNotBeforeMs = 0;
   #isLagging = false;
+  #isPaused = false;
+  #whenResumed: (() => void)[] = [];
 
   constructor(config: ChoresConfig) {
     this.#config = config;
@@ -106,6 +108,25 @@ export class Chores {
   stop(): void {
     this.#isStopped = true;
     this.#timer?.cancel();
+  }
+
+  /**
+   * Nothing is done until `resume`: another state is about to take the place of the one here. Calls `done` when no
+   * checkpoint is on its way.
+   */
+  pause(done: () => void): void {
+    this.#isPaused = true;
+    if (this.#checkpointing) this.#whenCheckpointed.push(done);
+    else done();
+  }
+
+  /** Goes on with what the engine holds now. */
+  resume(): void {
+    this.#isPaused = false;
+    const { newest } = this.#config.engine.checkpoints;
+    this.#checkpointLsn = Math.max(this.#checkpointLsn, newest?.walLsn ?? 0);
+    this.#checkpointIndex = Math.max(this.#checkpointIndex, newest?.appliedIndex ?? 0);
+    for (const next of this.#whenResumed.splice(0)) next();
   }
 
   /** Checkpoints since the start. */
@@ -145,6 +166,10 @@ export class Chores {
   }
 
   #round(): void {
+    if (this.#isPaused) {
+      this.#arm(CHORE_MS);
+      return;
+    }
     const isLeader = this.#config.replica.raft.role === "leader";
     if (isLeader) {
       this.#expire();
@@ -273,6 +298,10 @@ export class Chores {
       done(this.#config.replica.stopped ?? new HarmonyError("CLOSED"));
       return;
     }
+    if (this.#isPaused) {
+      this.#whenResumed.push(() => this.checkpoint(done));
+      return;
+    }
     this.#checkpointing = true;
     // No meta page is written before the log is synced through what it names.
     runIo(this.#config.wal.sync(), (error) => {
@@ -330,11 +359,6 @@ export class Chores {
 
   #release(done: () => void): void {
     const { engine, wal, replica, keepLogBytes } = this.#config;
-    // On a full disk the room is needed here.
-    if (wal.stats.bytesOnDisk < keepLogBytes && wal.space === "ok") {
-      done();
-      return;
-    }
     const { newest, older } = engine.checkpoints;
     assert(newest !== null, "a checkpoint has just been made");
     const checkpoint = {
@@ -342,14 +366,17 @@ export class Chores {
       appliedTerm: newest.appliedTerm,
       olderAppliedIndex: older?.appliedIndex ?? 0,
     };
-    wal.release(replica.group, checkpoint, (error) => {
+    const released = (error: HarmonyError | null): void => {
       // A manifest that could not be written is made up for by the next one; a log that failed has said so itself.
       if (error !== null)
         this.#env.log("warn", "checkpoint", "the log is kept longer than it has to be", {
           error: error.message,
         });
       done();
-    });
+    };
+    // On a full disk the room is needed here.
+    const keepBytes = wal.space === "ok" ? keepLogBytes() : 0;
+    wal.release(replica.group, checkpoint, released, keepBytes);
   }
 
   #checkpointEnded(done: (error: HarmonyError | null) => void, error: HarmonyError | null): void {

@@ -1,111 +1,12 @@
 /** Three nodes, one truth, in simulated time: the shipped node with its log, trees and links. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type HarmonyError, setVerifying } from "../base/index.ts";
-import { SimEnv, SimNetwork, SimScheduler } from "../env/sim/index.ts";
+import { ClusterWorld, initialCluster, optionsOf, url } from "./cluster.suite.ts";
 import type { NodeOptions } from "./node-options.ts";
 import { DATA, outcomeOf, rangeRequest, World } from "./world.suite.ts";
 
 beforeAll(() => setVerifying(true));
 afterAll(() => setVerifying(false));
-
-const url = (name: string): string => `http://${name}:2380`;
-const NAMES = ["n1", "n2", "n3"];
-const initialCluster = NAMES.map((name) => ({ name, peerUrls: [url(name)] }));
-
-function optionsOf(name: string, change: Partial<NodeOptions> = {}): Partial<NodeOptions> {
-  return {
-    name,
-    peerUrls: [url(name)],
-    clientUrls: [`http://${name}:2379`],
-    initialCluster,
-    ...change,
-  };
-}
-
-/** Nodes that share time and a network. */
-class ClusterWorld {
-  readonly scheduler = new SimScheduler(11);
-  readonly network = new SimNetwork(this.scheduler, 11);
-  readonly nodes: readonly World[];
-  readonly logged: string[] = [];
-  readonly #up = new Set<World>();
-
-  constructor() {
-    this.nodes = NAMES.map((name, i) => this.world(name, i + 1));
-  }
-
-  world(name: string, seed: number): World {
-    const machine = new SimEnv({
-      seed,
-      scheduler: this.scheduler,
-      network: { of: this.network, url: url(name) },
-      log: (level, _logger, message, fields) =>
-        this.logged.push(`${name} ${level}: ${message} ${JSON.stringify(fields ?? {})}`),
-    });
-    return new World({}, machine);
-  }
-
-  node(name: string): World {
-    return this.nodes[NAMES.indexOf(name)] as World;
-  }
-
-  nameOf(world: World): string {
-    return NAMES[this.nodes.indexOf(world)] as string;
-  }
-
-  start(...worlds: readonly World[]): void {
-    for (const world of worlds) {
-      world.open(optionsOf(this.nameOf(world)));
-      this.#up.add(world);
-    }
-  }
-
-  kill(world: World): void {
-    world.kill();
-    this.#up.delete(world);
-  }
-
-  close(world: World): void {
-    const ending = world.startClose();
-    world.until(() => ending.isOver);
-    expect(ending.error).toBeNull();
-    this.kill(world);
-  }
-
-  pass(ms: number): void {
-    this.scheduler.runUntil(this.scheduler.nowMs + ms);
-  }
-
-  leader(): World {
-    for (let waitedMs = 0; waitedMs < 20_000; waitedMs += 20) {
-      const votes = new Map<bigint, number>();
-      for (const world of this.#up) {
-        const { leader } = world.node.database.status();
-        votes.set(leader, (votes.get(leader) ?? 0) + 1);
-      }
-      for (const world of this.#up) {
-        const { memberId } = world.node.database.status();
-        if ((votes.get(memberId) ?? 0) > 1) return world;
-      }
-      this.pass(20);
-    }
-    throw new Error(`there is no leader: ${this.logged.join("\n")}`);
-  }
-
-  followers(): World[] {
-    const leader = this.leader();
-    return [...this.#up].filter((world) => world !== leader);
-  }
-
-  isolate(world: World, isCut: boolean): void {
-    const name = this.nameOf(world);
-    for (const other of NAMES) {
-      if (other === name) continue;
-      this.network.setWeather(url(name), url(other), { isCut });
-      this.network.setWeather(url(other), url(name), { isCut });
-    }
-  }
-}
 
 describe("three nodes", { timeout: 60_000 }, () => {
   let cluster: ClusterWorld;

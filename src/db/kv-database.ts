@@ -124,6 +124,11 @@ export class KvDatabase implements Database {
     return this.#watches.count;
   }
 
+  /** The whole logical state, line by line: for comparing replicas. */
+  describe(): readonly string[] {
+    return this.#machine.describe();
+  }
+
   get activity(): DatabaseActivity {
     return {
       store: this.#machine.counts,
@@ -276,6 +281,12 @@ export class KvDatabase implements Database {
     const { name, clientUrls, peerUrls, peers } = this.#config;
     const self = { id: this.memberId, name, peerUrls, clientUrls, isLearner: false };
     return [self, ...peers().map((peer) => ({ ...peer, id: BigInt(peer.id), isLearner: false }))];
+  }
+
+  /** A snapshot has taken the place of the state. Who reads from a pinned state goes on doing so. */
+  restored(): void {
+    this.#watches.restored();
+    this.compactionAdvanced();
   }
 
   /** Called when a slice of compaction has been done: those who wait for the end of it are answered. */

@@ -32,6 +32,10 @@ export interface NodeOptions {
   readonly checkpoints?: CheckpointTriggers | undefined;
   /** How many snapshots are kept, from 1; 3 by default. */
   readonly snapshotsKept?: number | undefined;
+  /** So much of the log stays for members that are behind, 1 GiB by default; who needs more gets a snapshot. */
+  readonly walRetentionBytes?: number | undefined;
+  /** How much of snapshots leaves for such members in a second, all of them together; 0 for no limit. */
+  readonly snapshotRateBytes?: number | undefined;
   readonly retention?: RetentionSettings | undefined;
   /** Bytes in use at which puts are refused; 0 for none. */
   readonly quotaBytes?: number | undefined;
@@ -49,6 +53,9 @@ export const QUOTA_DEFAULT_BYTES: number = 2 * 1024 * 1024 * 1024;
 export const REQUEST_DEFAULT_BYTES: number = 1536 * 1024;
 export const TXN_OPS_DEFAULT = 128;
 export const SNAPSHOTS_KEPT_DEFAULT = 3;
+export const WAL_RETENTION_DEFAULT_BYTES: number = 1024 * 1024 * 1024;
+/** A GB in half a minute: what is left of a core serves clients meanwhile. */
+export const SNAPSHOT_RATE_DEFAULT_BYTES: number = 32 * 1024 * 1024;
 
 const FSYNC_INTERVAL_MS_MAX = 1000;
 
@@ -64,6 +71,8 @@ export function assertOptions(options: NodeOptions): void {
     maxTxnOps: options.maxTxnOps,
     requestTimeoutMs: options.requestTimeoutMs,
     snapshotsKept: options.snapshotsKept,
+    walRetentionBytes: options.walRetentionBytes,
+    snapshotRateBytes: options.snapshotRateBytes,
     watchMemoryBytes: options.watchMemoryBytes,
     ...checkpoints,
     ...retention,

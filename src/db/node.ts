@@ -11,13 +11,14 @@ import {
   type IoStep,
   runIo,
 } from "../env/index.ts";
-import type { Replica, ReplicaHost } from "../replica/index.ts";
+import type { Replica, ReplicaHost, SnapshotServerStats } from "../replica/index.ts";
 import type { GroupLogStats, VoteFile, Wal, WalRecovery, WalStats } from "../wal/index.ts";
 import type { Chores } from "./chores.ts";
 import type { ClusterLinks } from "./cluster.ts";
 import type { Identity } from "./data-directory.ts";
 import type { Durability } from "./database.ts";
 import { endRun } from "./durability.ts";
+import type { Installer, InstallStats } from "./installer.ts";
 import type { DatabaseActivity, KvDatabase } from "./kv-database.ts";
 import type { Outcome } from "./requests.ts";
 import type { SnapshotDone, SnapshotReader, Snapshots, SnapshotStats } from "./snapshots.ts";
@@ -84,6 +85,8 @@ export interface NodeParts {
   readonly snapshots: Snapshots;
   /** Null: alone. */
   readonly links: ClusterLinks | null;
+  /** Null: alone. */
+  readonly installer: Installer | null;
   readonly failure: Failure;
 }
 
@@ -156,6 +159,16 @@ export class Node {
     return this.#parts.snapshots.stats;
   }
 
+  /** Snapshots that members that were too far behind have pulled from this one; null when it is alone. */
+  get snapshotsSent(): SnapshotServerStats | null {
+    return this.#parts.links?.snapshotStats ?? null;
+  }
+
+  /** Snapshots of other members that took the place of the state here; null when it is alone. */
+  get snapshotsInstalled(): InstallStats | null {
+    return this.#parts.installer?.stats ?? null;
+  }
+
   /** Makes a snapshot of what is applied now, under `snap/`. */
   snapshot(done: SnapshotDone): void {
     this.#parts.snapshots.make(done);
@@ -209,10 +222,11 @@ export class Node {
 
   *#closeSteps(): Io<void> {
     const { host, chores, snapshots, wal, engine, votes, lock, env, failure, links } = this.#parts;
-    const { identity, dataDir, durability } = this.#parts;
+    const { identity, dataDir, durability, installer } = this.#parts;
     const failedBefore = failure.error;
     const closed = new HarmonyError("CLOSED");
     this.database.close(closed);
+    installer?.stop();
     chores.stop();
     snapshots.stop();
     if (links !== null && failure.error === null)
@@ -224,6 +238,7 @@ export class Node {
     host.stop(closed);
     links?.end();
     this.database.end();
+    if (installer !== null) yield callback((done) => installer.whenQuiet(done));
     yield callback((done) => chores.whenQuiet(done));
     yield callback((done) => snapshots.whenQuiet(done));
     // Not waited for: on a full disk the log drops it at its close, and a commit is found out again anyway.

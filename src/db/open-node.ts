@@ -28,17 +28,21 @@ import {
   type NodeOptions,
   QUOTA_DEFAULT_BYTES,
   REQUEST_DEFAULT_BYTES,
+  SNAPSHOT_RATE_DEFAULT_BYTES,
   SNAPSHOTS_KEPT_DEFAULT,
   TICK_DEFAULT_MS,
   TXN_OPS_DEFAULT,
+  WAL_RETENTION_DEFAULT_BYTES,
 } from "./node-options.ts";
+import { Installer } from "./installer.ts";
 import { GROUP, openStorage, type Storage } from "./open-storage.ts";
 import type { Outcome } from "./requests.ts";
+import { LocalSnapshots } from "./snapshot-source.ts";
 import { Snapshots } from "./snapshots.ts";
 
 const SECONDS_MS = 1000;
-/** What of the log a member keeps for others that are behind (architecture section 5, GC). */
-const KEEP_LOG_BYTES: number = 1024 * 1024 * 1024;
+/** While a member pulls a snapshot the log must still reach when it has it; within reason (architecture section 5, GC). */
+const KEEP_WHILE_PULLED_BYTES: number = 256 * 1024 * 1024;
 /** On its way to one member: less than its link holds, so that entries are not dropped there only to be asked for again. */
 const CLUSTER_INFLIGHT_BYTES: number = 16 * 1024 * 1024;
 
@@ -122,6 +126,7 @@ function* startGroup(
     maxCommittedBytesPerReady: 4 * 1024 * 1024,
     preVote: true,
     checkQuorum: true,
+    latestSnapshot: () => local?.announce(rawNode.confState) ?? null,
   });
 
   const failure: Failure = { error: null, listeners: [] };
@@ -130,12 +135,23 @@ function* startGroup(
   const links: ClusterLinks | null =
     members === null
       ? null
-      : new ClusterLinks({ env, identity, members, clientUrls, host: () => host });
+      : new ClusterLinks({
+          env,
+          identity,
+          members,
+          clientUrls,
+          host: () => host,
+          snapshots: () => local as LocalSnapshots,
+          snapshotRateBytes: options.snapshotRateBytes ?? SNAPSHOT_RATE_DEFAULT_BYTES,
+        });
+  let local: LocalSnapshots | null = null;
+  let installer: Installer | null = null;
   let database: KvDatabase | null = null;
   const onFatal = (error: HarmonyError): void => {
     if (failure.error !== null) return;
     failure.error = error;
     host.stop(error);
+    installer?.stop();
     links?.end();
     database?.close(replica.stopped ?? error);
     for (const listener of failure.listeners.splice(0)) {
@@ -156,6 +172,9 @@ function* startGroup(
     tickMs,
     onFatal,
     send: links === null ? undefined : (message) => links.send(message),
+    announced: ({ from, term, meta }) => {
+      if (term >= rawNode.term) installer?.announced(from, meta.index);
+    },
     afterTurn: () => {
       links?.flush();
       waiting.ready?.();
@@ -234,20 +253,45 @@ function* startGroup(
     incarnation,
     checkpoints: options.checkpoints ?? DEFAULT_CHECKPOINTS,
     retention: machine.settings,
-    keepLogBytes: links === null ? 0 : KEEP_LOG_BYTES,
+    keepLogBytes: () => {
+      if (links === null) return 0;
+      const bytes = options.walRetentionBytes ?? WAL_RETENTION_DEFAULT_BYTES;
+      return links.isServingSnapshots ? Math.max(2 * bytes, KEEP_WHILE_PULLED_BYTES) : bytes;
+    },
     onFatal,
   });
+  // Without persistence a snapshot is memory, too.
+  const keep = durability.mode === "memory" ? 1 : (options.snapshotsKept ?? SNAPSHOTS_KEPT_DEFAULT);
+  const { snapshots: store } = storage;
   const snapshots = new Snapshots({
     env,
-    store: storage.snapshots,
+    store,
     engine,
     machine,
     replica,
     wal,
     clusterId: identity.clusterId,
-    // Without persistence a snapshot is memory, too.
-    keep: durability.mode === "memory" ? 1 : (options.snapshotsKept ?? SNAPSHOTS_KEPT_DEFAULT),
+    keep,
   });
+  local = new LocalSnapshots({ env, snapshots, store, replica, wal });
+  if (links !== null)
+    installer = new Installer({
+      env,
+      dataDir,
+      identity,
+      incarnation,
+      links,
+      wal,
+      store,
+      keep,
+      engine,
+      machine,
+      replica,
+      database,
+      chores,
+      snapshots,
+      onFatal,
+    });
   host.start();
   links?.start();
   chores.start();
@@ -278,6 +322,7 @@ function* startGroup(
     chores,
     snapshots,
     links,
+    installer,
     failure,
   };
   return new Node(parts, database, recovery, storage.log);

@@ -35,6 +35,7 @@ import { MembersFile } from "./members-file.ts";
 import type { Closing } from "./node.ts";
 import { type NodeOptions, SEGMENT_DEFAULT_BYTES } from "./node-options.ts";
 import { DEFAULT_RETENTION, type RetentionSettings } from "./retention.ts";
+import { ServedEngine } from "./served-engine.ts";
 import { KvStateMachine } from "./state-machine.ts";
 
 /** The only group there is. */
@@ -48,7 +49,7 @@ export interface Storage {
   readonly unsynced: UnsyncedRun | null;
   readonly wal: Wal;
   readonly votes: VoteFile;
-  readonly engine: Engine;
+  readonly engine: ServedEngine;
   readonly snapshots: SnapshotStore;
   /** As of the newest checkpoint. */
   readonly machine: KvStateMachine;
@@ -130,7 +131,8 @@ export function* openStorage(
     votes = yield* VoteFile.open(env, walOptions, walIdentity);
     opened.push(closeVotes);
   }
-  const { engine, usedOlderMeta } = data;
+  const { usedOlderMeta } = data;
+  const engine = new ServedEngine(data.engine);
   const { newest } = engine.checkpoints;
   const payload =
     newest === null || newest.payload.length === 0

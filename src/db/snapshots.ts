@@ -5,6 +5,8 @@
  *
  *     pin ──▶ file durable ──▶ record durable ──▶ older ones deleted ──▶ done
  *
+ * While a snapshot of another member takes the place of the state here, none is made: whoever waits gets the next one.
+ *
  * A snapshot that fails costs nothing: no room on the disk, a damaged page that was read on the way, the node's end. Only
  * a record that cannot be written ends the node, for then the log cannot be written.
  */
@@ -25,6 +27,7 @@ import type { SnapshotDescription, SnapshotStore } from "../snapshot/index.ts";
 import type { SnapshotRecord, Wal } from "../wal/index.ts";
 import type { Outcome } from "./requests.ts";
 import type { KvStateMachine } from "./state-machine.ts";
+import { unlessOver } from "./unless-over.ts";
 
 /** A snapshot that was made here, as who asked for it sees it. */
 export interface MadeSnapshot {
@@ -62,6 +65,8 @@ export class Snapshots {
   readonly #config: SnapshotsConfig;
   #isMaking = false;
   #isStopped = false;
+  #isPaused = false;
+  #whenPaused: (() => void)[] = [];
   #waiting: SnapshotDone[] = [];
   #whenQuiet: (() => void)[] = [];
   #stats: SnapshotStats = {
@@ -88,7 +93,19 @@ export class Snapshots {
       return;
     }
     this.#waiting.push(done);
-    if (!this.#isMaking) this.#next();
+    if (!this.#isMaking && !this.#isPaused) this.#next();
+  }
+
+  /** Makes none until `resume`; calls `done` when none is being made. One that is under way is begun again afterwards. */
+  pause(done: () => void): void {
+    this.#isPaused = true;
+    if (this.#isMaking) this.#whenPaused.push(done);
+    else done();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    if (!this.#isMaking && this.#waiting.length > 0) this.#next();
   }
 
   /** The newest one that the log names; null when there is none. */
@@ -155,7 +172,9 @@ export class Snapshots {
     runIo(this.#steps(version, description), (error, record) => {
       version.release();
       const durationMs = env.clock.monotonicMs() - startedAtMs;
-      if (record === undefined) {
+      if (record === undefined && this.#isPaused && !this.#isOver) {
+        this.#waiting = asked.concat(this.#waiting);
+      } else if (record === undefined) {
         const failure = failureOf(error);
         this.#stats = { ...this.#stats, failed: this.#stats.failed + 1 };
         env.log("warn", "snapshot", "a snapshot was not made", { error: failure.message });
@@ -177,6 +196,10 @@ export class Snapshots {
 
   #ended(): void {
     this.#isMaking = false;
+    if (!this.#isOver && this.#isPaused) {
+      for (const done of this.#whenPaused.splice(0)) done();
+      return;
+    }
     if (!this.#isOver && this.#waiting.length > 0) {
       this.#next();
       return;
@@ -184,15 +207,18 @@ export class Snapshots {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const done of waiting) done(this.#over(), null);
+    for (const done of this.#whenPaused.splice(0)) done();
     for (const done of this.#whenQuiet.splice(0)) done();
   }
 
   *#steps(version: Version, description: SnapshotDescription): Io<SnapshotRecord> {
     const { store, keep, replica } = this.#config;
     const { group } = replica;
-    const present = yield* this.#unlessOver(this.#present(description));
+    const over = (): HarmonyError | null => (this.#isOver || this.#isPaused ? this.#over() : null);
+    const present = yield* unlessOver(this.#present(description), over);
     if (present !== null) return present;
-    const record = yield* this.#unlessOver(store.create(version, description));
+    const record = yield* unlessOver(store.create(version, description), over);
+    if (this.#isPaused) throw this.#over();
     yield* this.#record(record);
     try {
       yield* store.prune(group, keep, record.fileName);
@@ -225,24 +251,6 @@ export class Snapshots {
     }
   }
 
-  /** Drives `io` until the node ends: then it is told so at its next step, and cleans up after itself. */
-  *#unlessOver<T>(io: Io<T>): Io<T> {
-    let isTold = false;
-    let step = io.next();
-    while (step.done !== true) {
-      try {
-        const value = yield step.value;
-        if (this.#isOver && !isTold) {
-          isTold = true;
-          step = io.throw(this.#over());
-        } else step = io.next(value);
-      } catch (error) {
-        step = io.throw(error);
-      }
-    }
-    return step.value;
-  }
-
   *#record(snapshot: SnapshotRecord): Io<void> {
     const { wal, replica } = this.#config;
     if (this.#isOver) throw this.#over();
@@ -264,19 +272,23 @@ function failureOf(error: unknown): HarmonyError {
 }
 
 /** A snapshot as bytes that somebody reads at their own pace. Its file may be deleted meanwhile; the bytes stay. */
-export class SnapshotReader {
-  readonly made: MadeSnapshot;
+export class SnapshotReader<Of extends { readonly record: SnapshotRecord } = MadeSnapshot> {
+  readonly made: Of;
   readonly #file: File;
   #offset = 0;
   #isReading = false;
   #isClosed = false;
 
-  private constructor(file: File, made: MadeSnapshot) {
+  private constructor(file: File, made: Of) {
     this.#file = file;
     this.made = made;
   }
 
-  static *open(env: Env, store: SnapshotStore, made: MadeSnapshot): Io<SnapshotReader> {
+  static *open<Of extends { readonly record: SnapshotRecord }>(
+    env: Env,
+    store: SnapshotStore,
+    made: Of,
+  ): Io<SnapshotReader<Of>> {
     const path = store.path(made.record.fileName);
     return new SnapshotReader(yield* openFile(env.files, path, { access: "read" }), made);
   }

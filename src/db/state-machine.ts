@@ -61,9 +61,30 @@ export interface MachineCheckpoint {
   readonly payload: Uint8Array;
 }
 
+const NO_COUNTS: StoreCounts = Object.freeze({
+  puts: 0,
+  deletes: 0,
+  expired: 0,
+  leasesGranted: 0,
+  leasesExpired: 0,
+});
+
+function sumOf(one: StoreCounts, other: StoreCounts): StoreCounts {
+  return {
+    puts: one.puts + other.puts,
+    deletes: one.deletes + other.deletes,
+    expired: one.expired + other.expired,
+    leasesGranted: one.leasesGranted + other.leasesGranted,
+    leasesExpired: one.leasesExpired + other.leasesExpired,
+  };
+}
+
 export class KvStateMachine implements StateMachine<Outcome> {
   readonly #engine: Engine;
-  readonly #store: Store;
+  #store: Store;
+  #listener: ChangeListener | null = null;
+  /** Of the stores that snapshots took the place of. */
+  #countsBefore: StoreCounts = NO_COUNTS;
   #appliedIndex: LogIndex = 0;
   #appliedTerm: Term = 0;
   #onApplied: (() => void) | null = null;
@@ -116,9 +137,9 @@ export class KvStateMachine implements StateMachine<Outcome> {
     return this.#store.lockCount;
   }
 
-  /** What was applied since the start. */
+  /** What was applied since the start; what came with a snapshot was applied elsewhere. */
   get counts(): StoreCounts {
-    return this.#store.counts;
+    return sumOf(this.#countsBefore, this.#store.counts);
   }
 
   /** The settings that the database was created with, or that a command gave it since: another object then. */
@@ -131,8 +152,29 @@ export class KvStateMachine implements StateMachine<Outcome> {
    * nobody does. What is not listened to costs nothing.
    */
   listen(listener: ChangeListener | null, onApplied: (() => void) | null): void {
+    this.#listener = listener;
     this.#store.listen(listener);
     this.#onApplied = onApplied;
+  }
+
+  /**
+   * The trees of the engine are others now: those of a snapshot, in whose state this machine goes on. Who listens is told
+   * of no change that brought it about, and looks for himself.
+   */
+  restore(checkpoint: MachineCheckpoint): void {
+    assert(checkpoint.appliedIndex > this.#appliedIndex, "a snapshot takes nothing back");
+    assert(checkpoint.appliedTerm >= this.#appliedTerm, "terms do not go back");
+    const { revision, clockMs } = this.#store;
+    this.#countsBefore = this.counts;
+    this.#store = new Store(this.#engine, checkpoint.payload, this.settings);
+    assert(
+      this.#store.revision >= revision && this.#store.clockMs >= clockMs,
+      "neither revision nor clock go back with a snapshot",
+    );
+    this.#store.listen(this.#listener);
+    this.#appliedIndex = checkpoint.appliedIndex;
+    this.#appliedTerm = checkpoint.appliedTerm;
+    verify(() => this.#verify());
   }
 
   apply(context: ApplyContext, commands: readonly Uint8Array[]): readonly Outcome[] {

@@ -82,7 +82,13 @@ export {
 export { MemoryStorage } from "./memory-storage.ts";
 export { type Message, MESSAGE_VERSION, type MessageType } from "./message.ts";
 export { RawNode } from "./raw-node.ts";
-export type { ProposeRefusal, ProposeResult, Ready, TransferResult } from "./ready.ts";
+export type {
+  ProposeRefusal,
+  ProposeResult,
+  Ready,
+  RestoreResult,
+  TransferResult,
+} from "./ready.ts";
 export {
   type ConfState,
   EMPTY_HARD_STATE,

@@ -37,7 +37,14 @@ import {
 import { Outbox } from "./outbox.ts";
 import { RaftLog } from "./raft-log.ts";
 import { ForwardedReads, ReadOnly } from "./read-only.ts";
-import type { ProposeRefusal, ProposeResult, ReadState, Role, TransferResult } from "./ready.ts";
+import type {
+  ProposeRefusal,
+  ProposeResult,
+  ReadState,
+  RestoreResult,
+  Role,
+  TransferResult,
+} from "./ready.ts";
 import type { Progress } from "./tracker/progress.ts";
 import { Tracker } from "./tracker/tracker.ts";
 import {
@@ -49,6 +56,7 @@ import {
   type Incarnation,
   type LogIndex,
   type NodeId,
+  type SnapshotMeta,
   type Term,
 } from "./types.ts";
 
@@ -241,6 +249,32 @@ export class Raft {
   /** What became of the snapshot that a member was sent. */
   reportSnapshot(id: NodeId, hasArrived: boolean): void {
     this.tracker.progress.get(id)?.snapshotReported(hasArrived);
+  }
+
+  /** The host has a snapshot that it can install: of what is committed, wherever it came from. */
+  restore(meta: SnapshotMeta): RestoreResult {
+    const { index, term, confState } = meta;
+    if (index <= this.log.commit) return "stale";
+    if (!isMemberOf(confState, this.id)) return "foreign";
+    if (this.log.holds(index, term)) {
+      // The log reaches it already; it only was not known to be committed.
+      this.log.commitTo(index);
+      return "held";
+    }
+    // A leader holds everything that is committed. Whoever wants to lead and does not, has lost.
+    if (this.#role === "leader") return "foreign";
+    if (this.#role !== "follower") this.#becomeFollower(this.#term, 0);
+    this.log.restore(meta);
+    // What was handed out before is part of the snapshot.
+    this.#confChangesHanded.length = 0;
+    this.tracker.configure(confState, this.log.lastIndex);
+    return "restored";
+  }
+
+  /** Tells the leader, if one is known, what is committed here: after a snapshot, or when it has come without one. */
+  announceCommit(): void {
+    if (this.#role !== "follower" || this.#leader === 0) return;
+    this.outbox.acceptAppend(this.#leader, this.#term, this.log.commit);
   }
 
   /** False when the read cannot be taken: no leader is known, or too many wait. */
@@ -686,20 +720,9 @@ export class Raft {
   }
 
   #handleSnapshot({ from, meta }: SnapshotMessage): void {
-    const { index, term, confState } = meta;
-    if (index <= this.log.commit) {
-      this.#drop("stale-snapshot");
-    } else if (!isMemberOf(confState, this.id)) {
-      this.#drop("foreign-snapshot");
-    } else if (this.log.holds(index, term)) {
-      // The log reaches it already; it only was not known to be committed.
-      this.log.commitTo(index);
-    } else {
-      this.log.restore(meta);
-      // What was handed out before is part of the snapshot.
-      this.#confChangesHanded.length = 0;
-      this.tracker.configure(confState, this.log.lastIndex);
-    }
+    const result = this.restore(meta);
+    if (result === "stale") this.#drop("stale-snapshot");
+    else if (result === "foreign") this.#drop("foreign-snapshot");
     this.outbox.acceptAppend(from, this.#term, this.log.commit);
   }
 

@@ -5,9 +5,26 @@ import type { ConfChangeOutcome } from "./confchange/changer.ts";
 import type { ConfChangeV2 } from "./confchange/conf-change.ts";
 import type { DropReason, Message } from "./message.ts";
 import { Raft } from "./raft.ts";
-import type { ProposeResult, ReadState, Ready, Role, SoftState, TransferResult } from "./ready.ts";
+import type {
+  ProposeResult,
+  ReadState,
+  Ready,
+  RestoreResult,
+  Role,
+  SoftState,
+  TransferResult,
+} from "./ready.ts";
 import type { ProgressState } from "./tracker/progress.ts";
-import type { ConfState, Entry, GroupId, HardState, LogIndex, NodeId, Term } from "./types.ts";
+import type {
+  ConfState,
+  Entry,
+  GroupId,
+  HardState,
+  LogIndex,
+  NodeId,
+  SnapshotMeta,
+  Term,
+} from "./types.ts";
 
 export interface ProgressStatus {
   readonly id: NodeId;
@@ -169,6 +186,18 @@ export class RawNode {
   reportSnapshot(id: NodeId, hasArrived: boolean): void {
     this.#raft.reportSnapshot(id, hasArrived);
     verify(this.#check);
+  }
+
+  /**
+   * The host has fetched a snapshot of the group, checked it, and can install it; what it covers is committed, whoever
+   * led when it was made. It takes the place of log and state where it brings more than there is here: then the next
+   * Ready carries it. The leader is told what is here, in any case.
+   */
+  restore(meta: SnapshotMeta): RestoreResult {
+    const result = this.#raft.restore(meta);
+    this.#raft.announceCommit();
+    verify(this.#check);
+    return result;
   }
 
   /** Takes a message from a peer, or drops and counts it. Never throws for what a message says. */

@@ -62,6 +62,17 @@ export type ProposeRefusal =
   | "conf-change-pending"
   | ConfChangeError;
 
+/** What became of a snapshot that the host can install. */
+export type RestoreResult =
+  /** It takes the place of log and state: a Ready says so. */
+  | "restored"
+  /** The log holds what it covers, which counts as committed now. Nothing is to be installed. */
+  | "held"
+  /** What it covers is committed here. */
+  | "stale"
+  /** This replica is not part of its configuration, or leads and does not hold what it covers. */
+  | "foreign";
+
 /** What became of the wish that another member lead. */
 export type TransferResult =
   /** It will be told to campaign as soon as it holds everything, unless that takes an election timeout. */

@@ -15,6 +15,8 @@ import { EntryType, type GroupId, type Message, type NodeId } from "../raft/inde
 import type { GroupAppend, VoteFile, Wal } from "../wal/index.ts";
 import type { Replica } from "./replica.ts";
 
+type SnapshotMessage = Extract<Message, { readonly type: "snapshot" }>;
+
 /** One append on its way: settled in the order in which they were handed over. */
 interface InFlight {
   readonly ready: readonly { readonly replica: Replica<unknown>; readonly number: number }[];
@@ -34,6 +36,11 @@ export interface ReplicaHostConfig {
    * write to. The entries of a message are views into the log's memory: who keeps them longer than the call copies.
    */
   readonly send?: ((message: Message) => void) | undefined;
+  /**
+   * A leader has a snapshot for this member. It is believed only when the host has fetched it (`Replica.restore`). Absent:
+   * as if the word of it had been lost.
+   */
+  readonly announced?: ((message: SnapshotMessage) => void) | undefined;
   /** Called at the end of each turn: the database's own chores that are due between turns. */
   readonly afterTurn?: (() => void) | undefined;
 }
@@ -45,6 +52,7 @@ export class ReplicaHost {
   readonly #tickMs: number;
   readonly #onFatal: (error: HarmonyError) => void;
   readonly #send: (message: Message) => void;
+  readonly #announced: ((message: SnapshotMessage) => void) | undefined;
   readonly #afterTurn: (() => void) | undefined;
   readonly #replicas: Replica<unknown>[] = [];
   readonly #incarnations = new Map<GroupId, number>();
@@ -63,6 +71,7 @@ export class ReplicaHost {
     this.#send =
       config.send ??
       ((message): void => assert(message.to === 0, `no link to member ${message.to}`));
+    this.#announced = config.announced;
     this.#afterTurn = config.afterTurn;
   }
 
@@ -95,9 +104,20 @@ export class ReplicaHost {
     if (this.#stopped !== null) return;
     const replica = this.#replicas.find(({ group }) => group === message.group);
     if (replica === undefined) return;
-    // It announces a state that travels beside it, and nothing here takes that: stepped alone it would be believed.
-    if (message.type === "snapshot") return;
-    this.#guard(() => replica.raft.step(message));
+    this.#guard(() => {
+      // It announces a state that travels beside it: stepped alone it would be believed.
+      if (message.type === "snapshot") this.#announced?.(message);
+      else replica.raft.step(message);
+    });
+    this.wake();
+  }
+
+  /** What became of the snapshot that was announced to the member. */
+  reportSnapshot(group: GroupId, member: NodeId, hasArrived: boolean): void {
+    if (this.#stopped !== null) return;
+    const replica = this.#replicas.find((of) => of.group === group);
+    if (replica === undefined) return;
+    this.#guard(() => replica.raft.reportSnapshot(member, hasArrived));
     this.wake();
   }
 

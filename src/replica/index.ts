@@ -19,12 +19,29 @@
  * With other members (`peers/`, `forwarding.ts`) any of them takes a command: the leader is handed the command and says
  * in which entry it stands, and the answer comes from the machine of the member that was asked.
  *
- * Left out: snapshots to followers.
+ * A member that the log no longer reaches pulls a snapshot (`snapshots/`), which takes the place of its log in one frame;
+ * giving the machine the state of it is the part of whoever owns the machine.
  */
 export type { Forwarding } from "./forwarding.ts";
 export { GroupClock } from "./group-clock.ts";
 export { ReplicaHost, type ReplicaHostConfig } from "./host.ts";
-export { type Member, Membership, Peers, type PeerStatus, type Self } from "./peers/index.ts";
+export {
+  judgeWelcome,
+  type Member,
+  Membership,
+  Peers,
+  type PeerStatus,
+  type Self,
+} from "./peers/index.ts";
 export { Proposal, type ProposeReply } from "./proposal.ts";
 export { Replica, type ReplicaConfig } from "./replica.ts";
+export {
+  isPulled,
+  type OpenSnapshot,
+  type PulledSnapshot,
+  SnapshotPull,
+  SnapshotServer,
+  type SnapshotServerStats,
+  type SnapshotSource,
+} from "./snapshots/index.ts";
 export type { ApplyContext, StateMachine } from "./state-machine.ts";

@@ -9,6 +9,7 @@
  * - Whoever waits is answered once: when the entry is applied, when it is lost, or when the replica stops. An answer
  *   that throws keeps nobody else from being answered.
  * - Messages that depend on a Ready leave only when it and all before it are persisted.
+ * - From the moment in which a snapshot takes the place of the log until the machine has its state, nothing is applied.
  */
 import { assert, type ErrorCode, ERRORS, HarmonyError, verify } from "../base/index.ts";
 import {
@@ -21,8 +22,9 @@ import {
   type NodeId,
   type RawNode,
   type Ready,
+  type RestoreResult,
 } from "../raft/index.ts";
-import type { GroupAppend } from "../wal/index.ts";
+import type { GroupAppend, SnapshotRecord } from "../wal/index.ts";
 import type { Declined, Forward, Placed } from "../codec/index.ts";
 import type { Entropy } from "../env/index.ts";
 import { batchSizeBytes, decodeBatch, encodeBatch } from "./batch.ts";
@@ -49,6 +51,15 @@ const APPLY_COMMANDS_PER_TURN = 1_000;
 const APPLY_BYTES_PER_TURN: number = 128 * 1024;
 /** A follower that hears nothing of a read from its leader for so long asks again. */
 const READ_RETRY_TICKS = 5;
+
+/** A snapshot that takes the place of log and state. */
+interface Restoring {
+  readonly record: SnapshotRecord;
+  /** Called when the log says so: the state is to follow. */
+  readonly recorded: () => void;
+  /** The Ready that carries it; 0 until there is one. */
+  readyNumber: number;
+}
 
 /** Of an entry: who waits for it here. */
 interface Proposed<Result> {
@@ -105,6 +116,7 @@ export class Replica<Result> {
   /** Committed and durable here, not yet applied. */
   #toApply: Entry[] = [];
   #toApplyAt = 0;
+  #restoring: Restoring | null = null;
 
   /** The newest Ready taken, and the newest whose records were handed to the WAL. */
   #readyTaken = 0;
@@ -277,6 +289,39 @@ export class Replica<Result> {
   }
 
   /**
+   * A snapshot that is durable here under the name in `record`, with all that installing it takes. If it is "restored", it
+   * takes the place of the log: `recorded` is called when that is durable, and the host then gives the machine its state
+   * and calls `restored`. Any other answer: nothing has changed.
+   */
+  restore(record: SnapshotRecord, recorded: () => void): RestoreResult {
+    assert(this.#restoring === null, "one snapshot is installed at a time");
+    const result = this.#node.restore(record.meta);
+    if (result === "restored") this.#restoring = { record, recorded, readyNumber: 0 };
+    this.#wake();
+    return result;
+  }
+
+  /** The machine has the state of the snapshot. */
+  restored(): void {
+    assert(this.#restoring !== null, "a snapshot is being installed");
+    const { index, term } = this.#restoring.record.meta;
+    const { machine } = this;
+    assert(
+      machine.appliedIndex === index && machine.appliedTerm === term,
+      "the machine has the state that the log names",
+    );
+    this.#restoring = null;
+    this.clock.observe(machine.clockMs);
+    this.#node.advance(index);
+    this.#wake();
+  }
+
+  /** A snapshot has taken the place of the log, and the machine has not got its state yet. */
+  get isRestoring(): boolean {
+    return this.#restoring !== null;
+  }
+
+  /**
    * Calls `done` once everything acknowledged before this call can be seen in the state machine. A lone voter that
    * has committed in its own term is the only source of acknowledgements, so it answers in the call
    * (architecture section 4).
@@ -403,7 +448,7 @@ export class Replica<Result> {
 
   /** Takes the Readys that are there. Messages that need no disk go to `send`; what the log must hold is returned. */
   collect(send: (message: Message) => void): GroupAppend | null {
-    let append: { entries: Entry[]; hardState: HardState | null } | null = null;
+    let append: Collected | null = null;
     if (this.#node.leader !== this.#leaderSeen) {
       this.#leaderSeen = this.#node.leader;
       if (this.#leaderSeen !== 0) this.#leaderChanges++;
@@ -413,10 +458,10 @@ export class Replica<Result> {
       const ready = this.#node.ready();
       assert(ready.number === this.#readyTaken + 1, "Readys are numbered one by one");
       this.#readyTaken = ready.number;
-      assert(
-        ready.snapshot === undefined,
-        "a replica whose machine installs nothing gets no snapshot",
-      );
+      if (ready.snapshot !== undefined) {
+        // Entries of an earlier Ready are not part of the log that begins with it.
+        append = { entries: [], hardState: null, snapshot: this.#takeSnapshot(ready) };
+      }
       for (const message of ready.messages) send(message);
       if (ready.messagesAfterPersist.length > 0) {
         this.#messagesWaiting.push({ number: ready.number, messages: ready.messagesAfterPersist });
@@ -424,7 +469,7 @@ export class Replica<Result> {
       this.#take(ready);
       if (ready.hardState !== undefined) this.#unsavedHardState = ready.hardState;
       if (ready.mustSync) {
-        append ??= { entries: [], hardState: null };
+        append ??= { entries: [], hardState: null, snapshot: null };
         append.entries = mergeEntries(append.entries, ready.entries);
       }
     }
@@ -435,7 +480,30 @@ export class Replica<Result> {
     append.hardState = this.#unsavedHardState;
     this.#unsavedHardState = null;
     this.#readyWritten = this.#readyTaken;
-    return { group: this.group, entries: append.entries, hardState: append.hardState };
+    const { entries, hardState, snapshot } = append;
+    return { group: this.group, entries, hardState, ...(snapshot === null ? {} : { snapshot }) };
+  }
+
+  /** What was committed before is part of the snapshot, applied here or not. */
+  #takeSnapshot({ number, snapshot }: Ready): SnapshotRecord {
+    const restoring = this.#restoring;
+    assert(
+      restoring !== null &&
+        restoring.record.meta.index === snapshot?.index &&
+        restoring.record.meta.term === snapshot.term,
+      "only a snapshot that the host can install takes the place of the log",
+    );
+    restoring.readyNumber = number;
+    this.#toApply = [];
+    this.#toApplyAt = 0;
+    for (const [index, { proposals }] of this.#proposed) {
+      if (index > snapshot.index) continue;
+      this.#proposed.delete(index);
+      // The entry at this place is applied with the snapshot, and nobody can say whether it was theirs.
+      const error = new HarmonyError("LEADER_CHANGED", undefined, { maybeApplied: true });
+      for (const proposal of proposals) this.#settle(proposal, error);
+    }
+    return restoring.record;
   }
 
   /**
@@ -478,6 +546,11 @@ export class Replica<Result> {
       sent++;
     }
     if (sent > 0) this.#messagesWaiting = this.#messagesWaiting.slice(sent);
+    const restoring = this.#restoring;
+    if (restoring === null || restoring.readyNumber === 0 || restoring.readyNumber > through)
+      return;
+    restoring.readyNumber = 0;
+    restoring.recorded();
   }
 
   /** A commit that no frame has carried yet, for the last frame of a clean stop. */
@@ -492,7 +565,7 @@ export class Replica<Result> {
     const couldPropose = this.#mayPropose;
     let commands = APPLY_COMMANDS_PER_TURN;
     let bytes = APPLY_BYTES_PER_TURN;
-    while (this.#toApplyAt < this.#toApply.length && this.#stopped === null) {
+    while (this.#toApplyAt < this.#toApply.length && this.#mayApply) {
       if (commands <= 0 || bytes <= 0) break;
       const entry = this.#toApply[this.#toApplyAt++] as Entry;
       commands -= this.#applyEntry(entry);
@@ -505,7 +578,11 @@ export class Replica<Result> {
     }
     if (!couldPropose && this.#waiting.length > 0 && this.#mayPropose) this.#wake();
     this.#answerReads();
-    return this.#toApply.length > 0 && this.#stopped === null;
+    return this.#toApply.length > 0 && this.#mayApply;
+  }
+
+  get #mayApply(): boolean {
+    return this.#stopped === null && this.#restoring === null;
   }
 
   /**
@@ -563,6 +640,7 @@ export class Replica<Result> {
       this.#waiting.length === 0 &&
       this.#proposed.size === 0 &&
       this.#toApply.length === 0 &&
+      this.#restoring === null &&
       (this.#forwarded?.count ?? 0) === 0
     );
   }
@@ -692,6 +770,13 @@ export class Replica<Result> {
       this.#node.invariants();
     });
   }
+}
+
+/** What the Readys of a turn ask the log to keep. */
+interface Collected {
+  entries: Entry[];
+  hardState: HardState | null;
+  readonly snapshot: SnapshotRecord | null;
 }
 
 /** What a leader refuses for good. After everything else that it may say the command is handed over once more. */

@@ -22,7 +22,14 @@
  * `docs/internals/snapshot.md`.
  */
 export { type SnapshotDescription, type SnapshotHeader } from "./format.ts";
-export { type InstallOptions, installSnapshot, takeOver } from "./install.ts";
+export {
+  abandonInstall,
+  installSnapshot,
+  prepareInstall,
+  type PrepareOptions,
+  swapDataFile,
+  takeOver,
+} from "./install.ts";
 export { loadSnapshot } from "./load.ts";
 export { snapshotFileName, type SnapshotName } from "./names.ts";
 export { type SnapshotInfo, verifySnapshot } from "./reader.ts";

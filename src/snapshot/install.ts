@@ -40,15 +40,44 @@ export interface BuildOptions {
   readonly payload: (header: SnapshotHeader) => Uint8Array;
 }
 
-export interface InstallOptions extends BuildOptions {
+export interface PrepareOptions extends BuildOptions {
   readonly store: SnapshotStore;
   readonly clusterId: number;
   /** What is committed here: a snapshot that does not pass it is refused. */
   readonly commit: LogIndex;
+}
+
+export interface InstallOptions extends PrepareOptions {
   /** How many snapshots are kept. */
   readonly keep: number;
   /** Makes the record durable, and with it a HardState that commits what it covers. Throws when the log has failed. */
   readonly record: (record: SnapshotRecord) => Io<void>;
+}
+
+/**
+ * Everything of an install that may be refused or find no room, and that a running node goes on beside: the snapshot that
+ * has arrived at `temporary` under `tmp/` is checked, durable under its name, and the new data file is made. Returns what
+ * the log is to say; when it does, `swapDataFile` follows. Throws as `installSnapshot`.
+ */
+export function* prepareInstall(temporary: string, options: PrepareOptions): Io<SnapshotRecord> {
+  const { env, store, group } = options;
+  const newFile = newDataFile(options);
+  try {
+    const { header, sizeBytes, sha256 } = yield* checkArrived(temporary, options);
+    const { index, term } = header.meta;
+    yield* buildDataFile(temporary, newFile, options);
+    const fileName = yield* store.keep(temporary, { group, index, term });
+    return { meta: header.meta, fileName, sizeBytes, sha256, installed: true };
+  } catch (error) {
+    yield* unlinkIfThere(env.files, temporary);
+    yield* unlinkIfThere(env.files, newFile);
+    throw error;
+  }
+}
+
+/** What was prepared has been overtaken. The snapshot stays as one more. */
+export function* abandonInstall(options: BuildOptions): Io<void> {
+  yield* unlinkIfThere(options.env.files, newDataFile(options));
 }
 
 /**
@@ -57,22 +86,10 @@ export interface InstallOptions extends BuildOptions {
  * SNAPSHOT_MISMATCH, FileError: the old state stays, and the file that arrived is removed.
  */
 export function* installSnapshot(temporary: string, options: InstallOptions): Io<SnapshotRecord> {
-  const { env, store, group, directory } = options;
-  const newFile = `${directory}/tmp/${group}.hdb`;
-  let record: SnapshotRecord;
-  try {
-    const { header, sizeBytes, sha256 } = yield* checkArrived(temporary, options);
-    const { index, term } = header.meta;
-    yield* buildDataFile(temporary, newFile, options);
-    const fileName = yield* store.keep(temporary, { group, index, term });
-    record = { meta: header.meta, fileName, sizeBytes, sha256, installed: true };
-  } catch (error) {
-    yield* unlinkIfThere(env.files, temporary);
-    yield* unlinkIfThere(env.files, newFile);
-    throw error;
-  }
+  const { store, group } = options;
+  const record = yield* prepareInstall(temporary, options);
   yield* options.record(record);
-  yield* swapDataFile(env, directory, group);
+  yield* swapDataFile(options);
   yield* store.prune(group, options.keep, record.fileName);
   return record;
 }
@@ -85,15 +102,20 @@ export function* takeOver(
   record: SnapshotRecord,
   options: BuildOptions & { readonly store: SnapshotStore },
 ): Io<void> {
-  const { env, store, group, directory } = options;
+  const { store, group } = options;
   assert(record.installed, "what was taken here is in the data file or the log");
   const { path } = yield* store.check(record, group);
-  yield* buildDataFile(path, `${directory}/tmp/${group}.hdb`, options);
-  yield* swapDataFile(env, directory, group);
+  yield* buildDataFile(path, newDataFile(options), options);
+  yield* swapDataFile(options);
+}
+
+/** Where the new data file is made. */
+function newDataFile({ directory, group }: BuildOptions): string {
+  return `${directory}/tmp/${group}.hdb`;
 }
 
 /** Everything that may be wrong with what another node sent, before anything is made of it. */
-function* checkArrived(temporary: string, options: InstallOptions): Io<SnapshotInfo> {
+function* checkArrived(temporary: string, options: PrepareOptions): Io<SnapshotInfo> {
   const file = yield* openFile(options.env.files, temporary, { access: "readwrite" });
   try {
     const info = yield* verifySnapshot(file, options.env.sha256());
@@ -136,9 +158,11 @@ function* buildDataFile(snapshot: string, path: string, options: BuildOptions): 
   }
 }
 
-function* swapDataFile(env: Env, directory: string, group: GroupId): Io<void> {
+/** The data file that was prepared takes the place of the old one. The log names its snapshot. */
+export function* swapDataFile(options: BuildOptions): Io<void> {
+  const { env, directory, group } = options;
   const { files } = env;
-  yield* renameFile(files, `${directory}/tmp/${group}.hdb`, `${directory}/db/${group}.hdb`);
+  yield* renameFile(files, newDataFile(options), `${directory}/db/${group}.hdb`);
   yield* syncDirectory(files, `${directory}/db`);
   yield* syncDirectory(files, `${directory}/tmp`);
 }

@@ -7,6 +7,7 @@
  *   log then is durable, too.
  * - A segment is removed only after a manifest that does not name it is durable, and then only if no group needs an
  *   entry in it and a later segment's header carries every HardState (D25, D26).
+ * - As many bytes as were asked for last stay before the end of the log, needed here or not: others may be behind.
  * - `manifestLsn` is what the manifest on the disk says of the log's end, or less.
  */
 import { HarmonyError } from "../base/index.ts";
@@ -29,6 +30,7 @@ import type { AppendDone, GroupCheckpoint, Lsn, WalIdentity } from "./types.ts";
 interface Release {
   readonly group: GroupId;
   readonly checkpoint: GroupCheckpoint;
+  readonly keepBytes: number;
   readonly done: AppendDone;
 }
 
@@ -58,6 +60,7 @@ export class Releases {
   #waiting: Release[] = [];
   #isRunning = false;
   #isManifestWanted = false;
+  #keepBytes = 0;
   #generation: number;
   #manifestLsn: Lsn;
 
@@ -76,8 +79,8 @@ export class Releases {
     return this.#manifestLsn;
   }
 
-  add(group: GroupId, checkpoint: GroupCheckpoint, done: AppendDone): void {
-    this.#waiting.push({ group, checkpoint, done });
+  add(release: Release): void {
+    this.#waiting.push(release);
     this.#run();
   }
 
@@ -102,7 +105,10 @@ export class Releases {
     this.#isManifestWanted = false;
     const releases = this.#waiting;
     this.#waiting = [];
-    for (const { group, checkpoint } of releases) groups.of(group).checkpoint = checkpoint;
+    for (const { group, checkpoint, keepBytes } of releases) {
+      groups.of(group).checkpoint = checkpoint;
+      this.#keepBytes = keepBytes;
+    }
     runIo(whileSound(this.#steps()), (error) => {
       this.#isRunning = false;
       if (error !== null && !isNoSpace(error)) {
@@ -180,7 +186,8 @@ export class Releases {
   }
 
   #isFree(segment: LiveSegment): boolean {
-    const { groups } = this.#config;
+    const { groups, durableLsn } = this.#config;
+    if (durableLsn() - segment.endLsn < this.#keepBytes) return false;
     for (const [group, highest] of segment.highest) {
       if (highest > groups.of(group).checkpoint.olderAppliedIndex) return false;
     }

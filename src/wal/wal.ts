@@ -328,10 +328,15 @@ export class Wal {
 
   /**
    * Says that a checkpoint of a group is durable. The manifest follows, then segments that no group needs are
-   * removed. An error of code DISK_FULL or IO costs nothing: the next release makes up for it. STOPPED: the log has
-   * failed.
+   * removed, but for the last `keepBytes` of the log. An error of code DISK_FULL or IO costs nothing: the next release
+   * makes up for it. STOPPED: the log has failed.
    */
-  release(group: GroupId, checkpoint: GroupCheckpoint, done: AppendDone): void {
+  release(
+    group: GroupId,
+    checkpoint: GroupCheckpoint,
+    done: AppendDone,
+    keepBytes: number = 0,
+  ): void {
     const refusal = this.#failed ?? (this.#closing ? new HarmonyError("CLOSED") : null);
     if (refusal !== null) {
       this.#env.timers.soon(() => done(refusal));
@@ -351,7 +356,7 @@ export class Wal {
       "the log is synced through the entry that a checkpoint names",
     );
     assert(olderAppliedIndex >= state.checkpoint.olderAppliedIndex, "checkpoints never go back");
-    this.#releases.add(group, checkpoint, done);
+    this.#releases.add({ group, checkpoint, keepBytes, done });
   }
 
   /**

@@ -7,7 +7,14 @@
  */
 import { assert, crc32c, writeU32 } from "../../base/index.ts";
 import { Reader } from "./reader.ts";
+import { decodeSnapshotFrame, type SnapshotFrame, writeSnapshotFrame } from "./snapshot-frames.ts";
 import { Writer } from "./writer.ts";
+
+/** What a call is for: to speak, or to pull a snapshot. */
+export type PeerPurpose = "raft" | "snapshot";
+
+/** The numbers of proto/harmonydb/peer.proto. */
+const PURPOSES: readonly PeerPurpose[] = ["raft", "snapshot"];
 
 /** The caller says who it is and whom it means to reach. */
 export interface Hello {
@@ -23,6 +30,7 @@ export interface Hello {
   readonly versionMax: number;
   readonly name: string;
   readonly clientUrls: readonly string[];
+  readonly purpose: PeerPurpose;
 }
 
 /** The called one takes it, and speaks this version. */
@@ -48,7 +56,7 @@ export interface Batch {
   readonly items: readonly Uint8Array[];
 }
 
-export type PeerFrame = Hello | Welcome | PeerRefusal | Batch;
+export type PeerFrame = Hello | Welcome | PeerRefusal | Batch | SnapshotFrame;
 
 /** No message is larger: the largest entry, a batch begun before it, and room to spare. */
 export const PEER_FRAME_BYTES_MAX: number = 16 * 1024 * 1024;
@@ -64,10 +72,12 @@ const FIELD_ITEM = 0x0a;
 
 const writer: Writer = new Writer();
 
-export function encodeHandshakeFrame(message: Exclude<PeerFrame, Batch>): Uint8Array {
+/** Everything but batches, which leave so often that they are put together by `encodeBatchFrame`. */
+export function encodePeerFrame(message: Exclude<PeerFrame, Batch>): Uint8Array {
   writer.begin();
   switch (message.kind) {
     case "hello":
+      writer.counter(10, PURPOSES.indexOf(message.purpose));
       for (const url of message.clientUrls.toReversed()) writer.string(9, url);
       writer.string(8, message.name);
       writer.counter(7, message.versionMax);
@@ -92,6 +102,12 @@ export function encodeHandshakeFrame(message: Exclude<PeerFrame, Batch>): Uint8A
       writer.string(1, message.code);
       writer.embed(3, 0);
       break;
+    case "ask":
+    case "head":
+    case "chunk":
+    case "more":
+    case "taken":
+      writeSnapshotFrame(writer, message);
   }
   const body = writer.finish();
   const frame = new Uint8Array(PREFIX_BYTES + varintBytes(body.length) + body.length);
@@ -143,9 +159,15 @@ function decodeBody(bytes: Uint8Array): PeerFrame {
     else if (tag === 0x12) frame = decodeWelcome(reader.bytes());
     else if (tag === 0x1a) frame = decodeRefusal(reader.bytes());
     else if (tag === FIELD_BATCH) frame = decodeBatch(reader.bytes());
-    else reader.skip(tag, 4);
+    else if (isSnapshotTag(tag)) frame = decodeSnapshotFrame(tag >>> 3, reader.bytes());
+    else reader.skip(tag, 9);
   }
   return frame ?? reader.fail("a frame of a kind that this version does not know");
+}
+
+/** Fields 5 to 9, each a message. */
+function isSnapshotTag(tag: number): boolean {
+  return tag >= 0x2a && tag <= 0x4a && (tag & 7) === 2;
 }
 
 function decodeHello(bytes: Uint8Array): Hello {
@@ -159,6 +181,7 @@ function decodeHello(bytes: Uint8Array): Hello {
   let versionMax = 0;
   let name = "";
   const clientUrls: string[] = [];
+  let purpose: PeerPurpose | undefined = "raft";
   for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
     if (tag === 0x08) clusterId = reader.count();
     else if (tag === 0x10) from = reader.count();
@@ -169,9 +192,11 @@ function decodeHello(bytes: Uint8Array): Hello {
     else if (tag === 0x38) versionMax = reader.count();
     else if (tag === 0x42) name = reader.string();
     else if (tag === 0x4a) readUrl(reader, clientUrls);
-    else reader.skip(tag, 9);
+    else if (tag === 0x50) purpose = PURPOSES[reader.count()];
+    else reader.skip(tag, 10);
   }
   if (bootId === null || walId === null) return reader.fail("a hello without its ids");
+  if (purpose === undefined) return reader.fail("a call for what this version does not know");
   return {
     kind: "hello",
     clusterId,
@@ -183,6 +208,7 @@ function decodeHello(bytes: Uint8Array): Hello {
     versionMax,
     name,
     clientUrls,
+    purpose,
   };
 }
 

@@ -9,7 +9,7 @@ import {
   decodePeerFrame,
   decodePeerItem,
   encodeBatchFrame,
-  encodeHandshakeFrame,
+  encodePeerFrame,
   encodePeerItem,
   FORWARDED_COMMANDS_MAX,
   type PeerFrame,
@@ -140,7 +140,7 @@ const item: fc.Arbitrary<PeerItem> = fc.oneof(
 );
 const id = fc.uint8Array({ minLength: 16, maxLength: 16 });
 const text = fc.string({ unit: "grapheme", minLength: 1 });
-const handshake = fc.oneof(
+const alone = fc.oneof(
   fc.record({
     kind: fc.constant("hello" as const),
     clusterId: count,
@@ -152,6 +152,7 @@ const handshake = fc.oneof(
     versionMax: fc.nat(9),
     name: fc.string({ unit: "grapheme" }),
     clientUrls: fc.array(text, { maxLength: 3 }),
+    purpose: fc.constantFrom("raft" as const, "snapshot" as const),
   }),
   fc.record({
     kind: fc.constant("welcome" as const),
@@ -166,6 +167,17 @@ const handshake = fc.oneof(
     code: fc.string({ unit: "grapheme" }),
     detail: fc.string({ unit: "grapheme" }),
   }),
+  fc.record({ kind: fc.constant("ask" as const), group: count, indexAtLeast: count, bytes: count }),
+  fc.record({
+    kind: fc.constant("head" as const),
+    index: count,
+    term: count,
+    sizeBytes: count,
+    sha256: fc.uint8Array({ minLength: 32, maxLength: 32 }),
+  }),
+  fc.record({ kind: fc.constant("chunk" as const), offset: count, data: bytes }),
+  fc.record({ kind: fc.constant("more" as const), bytes: count }),
+  fc.record({ kind: fc.constant("taken" as const) }),
 );
 
 /** Everything that a frame says, down to the last item. */
@@ -182,8 +194,8 @@ describe("what members say", () => {
       }),
     );
     fc.assert(
-      fc.property(handshake, (said) => {
-        expect(readAll(encodeHandshakeFrame(said))).toEqual(said);
+      fc.property(alone, (said) => {
+        expect(readAll(encodePeerFrame(said))).toEqual(said);
       }),
     );
   });
@@ -198,6 +210,13 @@ describe("what members say", () => {
         const theirs = pb.Body.encode(body).finish();
         const again = pb.Frame.encode({ crc: crc32c(theirs), body: theirs }).finish();
         expect(readAll(again)).toEqual(items);
+      }),
+    );
+    fc.assert(
+      fc.property(alone, (said) => {
+        const { body } = pb.Frame.decode(encodePeerFrame(said));
+        const theirs = pb.Body.encode(pb.Body.decode(body)).finish();
+        expect(theirs).toEqual(new Uint8Array(body));
       }),
     );
   });
@@ -231,6 +250,24 @@ describe("what members say", () => {
 });
 
 describe("what no member says", () => {
+  it("a call for what is not known, or a snapshot without its digest, is an error", () => {
+    const hello = pb.Hello.encode({
+      ...pb.Hello.decode(new Uint8Array(0)),
+      boot_id: new Uint8Array(16),
+      wal_id: new Uint8Array(16),
+      purpose: 77,
+    });
+    const frame = (of: Partial<pb.Body>): Uint8Array => {
+      const body = pb.Body.encode({ ...pb.Body.decode(new Uint8Array(0)), ...of }).finish();
+      return pb.Frame.encode({ crc: crc32c(body), body }).finish();
+    };
+    expect(() => decodePeerFrame(frame({ hello: pb.Hello.decode(hello.finish()) }))).toThrow(
+      /for what this version does not know/,
+    );
+    const head = pb.SnapshotHead.decode(new Uint8Array(0));
+    expect(() => decodePeerFrame(frame({ head }))).toThrow(/without its SHA-256/);
+  });
+
   const sample = encodeBatchFrame([
     encodePeerItem({
       kind: "raft",
@@ -305,9 +342,7 @@ describe("what no member says", () => {
     const items = new Uint8Array(2 * (BATCH_ITEMS_MAX + 1));
     for (let i = 0; i < items.length; i += 2) items[i] = 0x0a;
     const body = pb.Body.encode({
-      hello: undefined,
-      welcome: undefined,
-      refusal: undefined,
+      ...pb.Body.decode(new Uint8Array(0)),
       batch: {
         items: Array.from({ length: BATCH_ITEMS_MAX + 1 }, () =>
           pb.Item.decode(items.subarray(0, 0)),

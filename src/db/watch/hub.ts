@@ -131,6 +131,28 @@ export class WatchHub {
     for (const watcher of this.#watchers) this.#end(watcher, { kind: "failed", error });
   }
 
+  /**
+   * A snapshot has taken the place of the trees. What happened up to it was told to nobody: who had taken everything goes
+   * on from there, in the trees, where the history that came with the snapshot stands, or is told that it is compacted.
+   */
+  restored(): void {
+    this.#reader = null;
+    if (this.#watchers.size === 0 || this.#closed !== null) return;
+    const first = this.#revision + 1;
+    this.#revision = this.#config.machine.revision;
+    assert(this.#revision >= first - 1, "revisions do not go back");
+    this.#recent.startAt(this.#revision + 1);
+    for (const watcher of this.#watchers) {
+      const { interest, pending, start } = watcher;
+      if (pending !== SYNCED) continue;
+      const from = Math.max(start, first);
+      if (from > this.#revision) continue;
+      interest.idle.delete(watcher);
+      watcher.pending = from;
+      this.#tell(watcher);
+    }
+  }
+
   /** The oldest revision that somebody may start from. */
   get compactRevision(): number {
     const { machine } = this.#config;

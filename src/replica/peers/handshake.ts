@@ -40,6 +40,7 @@ export function helloTo(self: Self, to: number): Hello {
     versionMax: PEER_VERSION_MAX,
     name: self.name,
     clientUrls: self.clientUrls,
+    purpose: "raft",
   };
 }
 

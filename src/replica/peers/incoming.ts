@@ -1,19 +1,20 @@
 /**
  * What one other node says to this one, over a link that it opened: a hello, which is judged, and then batches until
- * either end ends. Whatever does not fit ends the link: bytes between members come from programs, and one that errs
+ * either end ends, or, on a call for a snapshot, what belongs to that. Whatever does not fit ends the link: bytes between members come from programs, and one that errs
  * once is not reasoned with.
  */
 import {
   DecodeError,
   decodePeerFrame,
   decodePeerItem,
-  encodeHandshakeFrame,
+  encodePeerFrame,
   type Hello,
   type PeerItem,
   type PeerRefusal,
 } from "../../codec/index.ts";
 import type { Env, Link, LinkEvents } from "../../env/index.ts";
 import type { NodeId } from "../../raft/index.ts";
+import type { Serving } from "../snapshots/serving.ts";
 import { judgeHello, refusal, welcomeOf } from "./handshake.ts";
 import { Liveness } from "./liveness.ts";
 import type { Membership, Self } from "./membership.ts";
@@ -27,6 +28,8 @@ export interface IncomingConfig {
   /** The caller is taken: an older link of the same process is given up. */
   readonly taken: (incoming: Incoming) => void;
   readonly deliver: (item: PeerItem, from: NodeId) => void;
+  /** The caller is taken, and calls for a snapshot. */
+  readonly serve: (link: Link, hello: Hello) => Serving | null;
   readonly ended: (incoming: Incoming) => void;
 }
 
@@ -34,7 +37,8 @@ export class Incoming implements LinkEvents {
   readonly #config: IncomingConfig;
   readonly #link: Link;
   readonly #liveness: Liveness;
-  #state: "greeting" | "meeting" | "open" | "ended" = "greeting";
+  #state: "greeting" | "meeting" | "open" | "serving" | "ended" = "greeting";
+  #serving: Serving | null = null;
   #hello: Hello | null = null;
 
   constructor(link: Link, config: IncomingConfig) {
@@ -43,8 +47,14 @@ export class Incoming implements LinkEvents {
     this.#liveness = new Liveness(config.env);
   }
 
+  /** It carries what the member always says. */
   get isOpen(): boolean {
     return this.#state === "open";
+  }
+
+  /** It is for something else: its end says nothing of the member. */
+  get isAside(): boolean {
+    return this.#hello !== null && this.#hello.purpose !== "raft";
   }
 
   /** 0 until it has said who it is. */
@@ -71,19 +81,26 @@ export class Incoming implements LinkEvents {
     }
   }
 
-  drained(): void {}
+  drained(): void {
+    this.#serving?.drained();
+  }
 
   closed(why: string): void {
+    this.#serving?.closed(why);
     this.#over(why);
   }
 
   sweep(isLate: boolean): void {
     if (isLate) this.#liveness.heard();
     else if (this.#liveness.isSilent) this.end("nothing was heard");
-    else if (this.#state === "open") this.#liveness.keepAlive(this.#link);
+    else if (this.#state === "open" || this.#state === "serving") {
+      this.#liveness.keepAlive(this.#link);
+      this.#serving?.sweep();
+    }
   }
 
   end(why: string): void {
+    this.#serving?.end(why);
     this.#link.close();
     this.#over(why);
   }
@@ -99,7 +116,8 @@ export class Incoming implements LinkEvents {
         if (item !== null) this.#config.deliver(item, ends.from);
         if (this.#currentState() === "ended") return;
       }
-    } else this.end("it speaks out of turn");
+    } else if (this.#state === "serving") this.#serving?.frame(frame);
+    else this.end("it speaks out of turn");
   }
 
   #greet(hello: Hello): void {
@@ -119,12 +137,22 @@ export class Incoming implements LinkEvents {
       else if (typeof again !== "number") this.#refuse(hello, again);
       else {
         this.#hello = hello;
-        this.#state = "open";
-        this.#link.send(encodeHandshakeFrame(welcomeOf(self, verdict)));
+        this.#link.send(encodePeerFrame(welcomeOf(self, verdict)));
         this.#liveness.said();
-        this.#config.taken(this);
+        this.#open(hello);
       }
     });
+  }
+
+  #open(hello: Hello): void {
+    if (hello.purpose === "raft") {
+      this.#state = "open";
+      this.#config.taken(this);
+    } else {
+      this.#state = "serving";
+      this.#serving = this.#config.serve(this.#link, hello);
+      if (this.#serving === null) this.end("there are no snapshots here");
+    }
   }
 
   #refuse(hello: Hello, why: PeerRefusal): void {
@@ -134,7 +162,7 @@ export class Incoming implements LinkEvents {
       detail,
       member: hello.from.toString(16),
     });
-    this.#link.send(encodeHandshakeFrame(why));
+    this.#link.send(encodePeerFrame(why));
     this.end(code);
   }
 
@@ -144,7 +172,8 @@ export class Incoming implements LinkEvents {
     if (this.#state === "open") {
       const name = membership.of(this.from)?.name ?? "";
       env.log("info", "peer", `${name} is not heard any more`, { peer: name, why });
-    } else env.log("debug", "peer", "a call of another node came to nothing", { why });
+    } else if (this.#state !== "serving")
+      env.log("debug", "peer", "a call of another node came to nothing", { why });
     this.#state = "ended";
     this.#config.ended(this);
   }

@@ -9,7 +9,10 @@
  * 3. On one link everything arrives in the order in which it was said; when something may have been lost, `lost` is
  *    called before anything that is said later arrives.
  *
- * Left out: encryption and proof of identity (the shell's part), and streams of snapshots.
+ * A snapshot is pulled over a call of its own (`../snapshots`), which is taken here like every other.
+ *
+ * Left out: encryption and proof of identity (the shell's part).
  */
+export { judgeWelcome } from "./handshake.ts";
 export { type Member, Membership, type Self } from "./membership.ts";
 export { Peers, type PeerStatus } from "./peers.ts";

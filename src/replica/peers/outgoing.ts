@@ -7,12 +7,7 @@
  *        +---------------------+---------------------------------------------------+
  *          after a pause that doubles, drawn anew each time so that members do not call in step
  */
-import {
-  DecodeError,
-  decodePeerFrame,
-  encodeHandshakeFrame,
-  type Welcome,
-} from "../../codec/index.ts";
+import { DecodeError, decodePeerFrame, encodePeerFrame, type Welcome } from "../../codec/index.ts";
 import type { Env, Link, Links, Timer } from "../../env/index.ts";
 import { helloTo, judgeWelcome } from "./handshake.ts";
 import { Liveness } from "./liveness.ts";
@@ -152,7 +147,7 @@ export class Outgoing {
       },
     });
     this.#link = link;
-    link.send(encodeHandshakeFrame(helloTo(self, member.id)));
+    link.send(encodePeerFrame(helloTo(self, member.id)));
     this.#liveness.said();
   }
 

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { text, utf8 } from "../../base/index.ts";
 import {
   encodeBatchFrame,
-  encodeHandshakeFrame,
+  encodePeerFrame,
   encodePeerItem,
   type Hello,
   type PeerItem,
@@ -294,7 +294,7 @@ describe("who is refused, and by which name", { timeout: 60_000 }, () => {
   });
 
   const hello = (change: Partial<Hello>): Uint8Array =>
-    encodeHandshakeFrame({
+    encodePeerFrame({
       kind: "hello",
       clusterId: CLUSTER,
       from: 2,
@@ -303,6 +303,7 @@ describe("who is refused, and by which name", { timeout: 60_000 }, () => {
       walId: new Uint8Array(16).fill(2),
       versionMin: 1,
       versionMax: 1,
+      purpose: "raft",
       name: "somebody",
       clientUrls: [],
       ...change,
@@ -396,7 +397,7 @@ describe("who is refused, and by which name", { timeout: 60_000 }, () => {
       [new Uint8Array(0)],
       [new Uint8Array(100_000).fill(0xff)],
       [batch],
-      [encodeHandshakeFrame({ kind: "refusal", code: "NO", detail: "" })],
+      [encodePeerFrame({ kind: "refusal", code: "NO", detail: "" })],
       [hello({}), hello({})],
       [hello({}), utf8("garbage")],
       [hello({ bootId: new Uint8Array(0) })],

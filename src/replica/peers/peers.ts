@@ -7,6 +7,7 @@ import { assert } from "../../base/index.ts";
 import { encodePeerItem, type PeerItem } from "../../codec/index.ts";
 import type { Env, Link, Links, LinkEvents, Timer } from "../../env/index.ts";
 import type { Message, NodeId } from "../../raft/index.ts";
+import type { SnapshotServer } from "../snapshots/server.ts";
 import { Incoming } from "./incoming.ts";
 import type { Membership, Self } from "./membership.ts";
 import { Outgoing } from "./outgoing.ts";
@@ -22,6 +23,8 @@ export interface PeersConfig {
   readonly lost: (member: NodeId) => void;
   /** There is a way to this member again. */
   readonly linked: (member: NodeId) => void;
+  /** For members that pull snapshots from this one. Absent: there are none. */
+  readonly snapshots?: SnapshotServer | undefined;
 }
 
 /** How it stands with one other member. */
@@ -150,7 +153,7 @@ export class Peers {
   }
 
   #accept(link: Link): LinkEvents {
-    const { env, self, membership, deliver } = this.#config;
+    const { env, self, membership, deliver, snapshots } = this.#config;
     const incoming = new Incoming(link, {
       env,
       self,
@@ -158,9 +161,11 @@ export class Peers {
       liveBoot: (from) => this.#liveBoot(from),
       taken: (taken) => this.#taken(taken),
       deliver,
+      serve: (of, hello) => snapshots?.serve(of, hello) ?? null,
       ended: (ended) => {
         this.#incoming.delete(ended);
-        if (ended.from !== 0 && !this.#isEnded) this.#config.lost(ended.from);
+        const isMissed = ended.from !== 0 && !ended.isAside && !this.#isEnded;
+        if (isMissed) this.#config.lost(ended.from);
       },
     });
     this.#incoming.add(incoming);
@@ -173,7 +178,8 @@ export class Peers {
   /** One link for each direction: the one before is given up by its process, which has opened another. */
   #taken(taken: Incoming): void {
     for (const incoming of this.#incoming) {
-      if (incoming !== taken && incoming.from === taken.from) incoming.end("it called again");
+      const isOlder = incoming !== taken && !incoming.isAside;
+      if (isOlder && incoming.from === taken.from) incoming.end("it called again");
     }
     this.#clientUrls.set(taken.from, taken.clientUrls);
     const { env, membership } = this.#config;

@@ -45,6 +45,7 @@ const EXPECTED: Readonly<Record<ErrorCode, readonly [number, string]>> = {
   CONFLICT: [2, "harmonydb: others kept changing what the transaction read"],
   LOCK_TIMEOUT: [2, "harmonydb: somebody else held the lock until the wait was over"],
   LOCK_LOST: [2, "harmonydb: the lock is no longer held"],
+  PEER_FAILED: [14, "harmonydb: another member did not answer, or not as it should"],
   PEER_MISSING: [2, "harmonydb: a package that this part needs is not installed"],
   DIRECTORY_LOCKED: [2, "harmonydb: another process uses this data directory"],
   WRONG_CLUSTER: [2, "harmonydb: the data directory belongs to another cluster or member"],

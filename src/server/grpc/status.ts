@@ -76,6 +76,7 @@ const STATUSES: Readonly<Record<ErrorCode, GrpcStatus>> = {
   CONFLICT: own(GrpcCode.unknown, "CONFLICT"),
   LOCK_TIMEOUT: own(GrpcCode.unknown, "LOCK_TIMEOUT"),
   LOCK_LOST: own(GrpcCode.unknown, "LOCK_LOST"),
+  PEER_FAILED: own(GrpcCode.unavailable, "PEER_FAILED"),
   PEER_MISSING: own(GrpcCode.unknown, "PEER_MISSING"),
   DIRECTORY_LOCKED: own(GrpcCode.unknown, "DIRECTORY_LOCKED"),
   WRONG_CLUSTER: own(GrpcCode.unknown, "WRONG_CLUSTER"),

@@ -13,7 +13,7 @@ export const protobufFileName = "harmonydb/peer.proto";
 
 /**
  * What members of a cluster say to each other: one call in each direction, from the member that speaks to the one that
- * listens. docs/internals/peer.md has the rules. Field numbers are never reused.
+ * listens, and calls of their own for snapshots. docs/internals/peer.md has the rules. Field numbers are never reused.
  */
 
 /** Each message of the call. A frame whose checksum does not fit ends the call. */
@@ -35,7 +35,15 @@ export interface Body {
     | Refusal
     | undefined;
   /** Everything else. An empty one only says that its sender is there. */
-  batch?: Batch | undefined;
+  batch?:
+    | Batch
+    | undefined;
+  /** On a call for a snapshot, in this order; `more` whenever the caller has room again. */
+  ask?: SnapshotAsk | undefined;
+  head?: SnapshotHead | undefined;
+  chunk?: SnapshotChunk | undefined;
+  more?: SnapshotMore | undefined;
+  taken?: SnapshotTaken | undefined;
 }
 
 export interface Hello {
@@ -51,6 +59,8 @@ export interface Hello {
   version_max: number;
   name: string;
   client_urls: string[];
+  /** What the call is for: 0 to speak, 1 to pull a snapshot. */
+  purpose: number;
 }
 
 export interface Welcome {
@@ -65,6 +75,36 @@ export interface Refusal {
   /** WRONG_CLUSTER and the like: stable. */
   code: string;
   detail: string;
+}
+
+/** Caller to called: a snapshot of the group that ends at this index or later. */
+export interface SnapshotAsk {
+  group: bigint;
+  index_at_least: bigint;
+  /** What the caller has room for. */
+  bytes: bigint;
+}
+
+export interface SnapshotHead {
+  index: bigint;
+  term: bigint;
+  size_bytes: bigint;
+  sha256: Uint8Array;
+}
+
+/** The bytes of the file, one after the other. */
+export interface SnapshotChunk {
+  offset: bigint;
+  data: Uint8Array;
+}
+
+/** Caller to called: room for so many bytes more. */
+export interface SnapshotMore {
+  bytes: bigint;
+}
+
+/** Caller to called: all of it has come, was checked, and can be installed. The end of the call. */
+export interface SnapshotTaken {
 }
 
 export interface Batch {
@@ -262,7 +302,17 @@ export const Frame: MessageFns<Frame> = {
 };
 
 function createBaseBody(): Body {
-  return { hello: undefined, welcome: undefined, refusal: undefined, batch: undefined };
+  return {
+    hello: undefined,
+    welcome: undefined,
+    refusal: undefined,
+    batch: undefined,
+    ask: undefined,
+    head: undefined,
+    chunk: undefined,
+    more: undefined,
+    taken: undefined,
+  };
 }
 
 export const Body: MessageFns<Body> = {
@@ -278,6 +328,21 @@ export const Body: MessageFns<Body> = {
     }
     if (message.batch !== undefined) {
       Batch.encode(message.batch, writer.uint32(34).fork()).join();
+    }
+    if (message.ask !== undefined) {
+      SnapshotAsk.encode(message.ask, writer.uint32(42).fork()).join();
+    }
+    if (message.head !== undefined) {
+      SnapshotHead.encode(message.head, writer.uint32(50).fork()).join();
+    }
+    if (message.chunk !== undefined) {
+      SnapshotChunk.encode(message.chunk, writer.uint32(58).fork()).join();
+    }
+    if (message.more !== undefined) {
+      SnapshotMore.encode(message.more, writer.uint32(66).fork()).join();
+    }
+    if (message.taken !== undefined) {
+      SnapshotTaken.encode(message.taken, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -327,6 +392,46 @@ export const Body: MessageFns<Body> = {
             message.batch = Batch.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.ask = SnapshotAsk.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.head = SnapshotHead.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.chunk = SnapshotChunk.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.more = SnapshotMore.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.taken = SnapshotTaken.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -351,6 +456,7 @@ function createBaseHello(): Hello {
     version_max: 0,
     name: "",
     client_urls: [],
+    purpose: 0,
   };
 }
 
@@ -391,6 +497,9 @@ export const Hello: MessageFns<Hello> = {
     }
     for (const v of message.client_urls) {
       writer.uint32(74).string(v!);
+    }
+    if (message.purpose !== 0) {
+      writer.uint32(80).uint32(message.purpose);
     }
     return writer;
   },
@@ -478,6 +587,14 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.client_urls.push(reader.string());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.purpose = reader.uint32();
             continue;
           }
         }
@@ -627,6 +744,315 @@ export const Refusal: MessageFns<Refusal> = {
             message.detail = reader.string();
             continue;
           }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSnapshotAsk(): SnapshotAsk {
+  return { group: 0n, index_at_least: 0n, bytes: 0n };
+}
+
+export const SnapshotAsk: MessageFns<SnapshotAsk> = {
+  encode(message: SnapshotAsk, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.group !== 0n) {
+      if (BigInt.asUintN(64, message.group) !== message.group) {
+        throw new globalThis.Error("value provided for field message.group of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.group);
+    }
+    if (message.index_at_least !== 0n) {
+      if (BigInt.asUintN(64, message.index_at_least) !== message.index_at_least) {
+        throw new globalThis.Error("value provided for field message.index_at_least of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.index_at_least);
+    }
+    if (message.bytes !== 0n) {
+      if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.bytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotAsk {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotAsk();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.group = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.index_at_least = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSnapshotHead(): SnapshotHead {
+  return { index: 0n, term: 0n, size_bytes: 0n, sha256: new Uint8Array(0) };
+}
+
+export const SnapshotHead: MessageFns<SnapshotHead> = {
+  encode(message: SnapshotHead, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.index !== 0n) {
+      if (BigInt.asUintN(64, message.index) !== message.index) {
+        throw new globalThis.Error("value provided for field message.index of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.index);
+    }
+    if (message.term !== 0n) {
+      if (BigInt.asUintN(64, message.term) !== message.term) {
+        throw new globalThis.Error("value provided for field message.term of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.term);
+    }
+    if (message.size_bytes !== 0n) {
+      if (BigInt.asUintN(64, message.size_bytes) !== message.size_bytes) {
+        throw new globalThis.Error("value provided for field message.size_bytes of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.size_bytes);
+    }
+    if (message.sha256.length !== 0) {
+      writer.uint32(34).bytes(message.sha256);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotHead {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotHead();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.index = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.term = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.size_bytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.sha256 = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSnapshotChunk(): SnapshotChunk {
+  return { offset: 0n, data: new Uint8Array(0) };
+}
+
+export const SnapshotChunk: MessageFns<SnapshotChunk> = {
+  encode(message: SnapshotChunk, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.offset !== 0n) {
+      if (BigInt.asUintN(64, message.offset) !== message.offset) {
+        throw new globalThis.Error("value provided for field message.offset of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.offset);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(18).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotChunk {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotChunk();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.offset = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.data = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSnapshotMore(): SnapshotMore {
+  return { bytes: 0n };
+}
+
+export const SnapshotMore: MessageFns<SnapshotMore> = {
+  encode(message: SnapshotMore, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bytes !== 0n) {
+      if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.bytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotMore {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotMore();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.bytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSnapshotTaken(): SnapshotTaken {
+  return {};
+}
+
+export const SnapshotTaken: MessageFns<SnapshotTaken> = {
+  encode(_: SnapshotTaken, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotTaken {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSnapshotTaken();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;

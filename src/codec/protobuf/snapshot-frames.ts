@@ -1,0 +1,143 @@
+/**
+ * What is said on a call for a snapshot (proto/harmonydb/peer.proto, SnapshotAsk to SnapshotTaken): who pulls asks and
+ * grants room, who is asked says what comes and sends the file's bytes as far as there is room.
+ */
+import { EMPTY_BYTES, unreachable } from "../../base/index.ts";
+import type { GroupId, LogIndex, Term } from "../../raft/index.ts";
+import { Reader } from "./reader.ts";
+import type { Writer } from "./writer.ts";
+
+/** Who pulls: a snapshot of the group that ends at `indexAtLeast` or later. `bytes` is what there is room for. */
+export interface SnapshotAsk {
+  readonly kind: "ask";
+  readonly group: GroupId;
+  readonly indexAtLeast: LogIndex;
+  readonly bytes: number;
+}
+
+/** The answer: what the file is. */
+export interface SnapshotHead {
+  readonly kind: "head";
+  readonly index: LogIndex;
+  readonly term: Term;
+  readonly sizeBytes: number;
+  readonly sha256: Uint8Array;
+}
+
+/** The next bytes of the file. */
+export interface SnapshotChunk {
+  readonly kind: "chunk";
+  readonly offset: number;
+  readonly data: Uint8Array;
+}
+
+/** Who pulls has room for so many bytes more. */
+export interface SnapshotMore {
+  readonly kind: "more";
+  readonly bytes: number;
+}
+
+/** Who pulls has all of it, has checked it, and can install it. */
+export interface SnapshotTaken {
+  readonly kind: "taken";
+}
+
+export type SnapshotFrame =
+  | SnapshotAsk
+  | SnapshotHead
+  | SnapshotChunk
+  | SnapshotMore
+  | SnapshotTaken;
+
+const SHA256_BYTES = 32;
+
+/** Into a body that has been begun. */
+export function writeSnapshotFrame(writer: Writer, frame: SnapshotFrame): void {
+  switch (frame.kind) {
+    case "ask":
+      writer.counter(3, frame.bytes);
+      writer.counter(2, frame.indexAtLeast);
+      writer.counter(1, frame.group);
+      writer.embed(5, 0);
+      break;
+    case "head":
+      writer.bytes(4, frame.sha256);
+      writer.counter(3, frame.sizeBytes);
+      writer.counter(2, frame.term);
+      writer.counter(1, frame.index);
+      writer.embed(6, 0);
+      break;
+    case "chunk":
+      writer.bytes(2, frame.data);
+      writer.counter(1, frame.offset);
+      writer.embed(7, 0);
+      break;
+    case "more":
+      writer.counter(1, frame.bytes);
+      writer.embed(8, 0);
+      break;
+    case "taken":
+      writer.embed(9, 0);
+      break;
+    default:
+      unreachable(frame);
+  }
+}
+
+/** `field` is one of 5 to 9. Views of `bytes`, but for the digest. Throws DecodeError. */
+export function decodeSnapshotFrame(field: number, bytes: Uint8Array): SnapshotFrame {
+  const reader = new Reader(bytes);
+  if (field === 5) return decodeAsk(reader);
+  if (field === 6) return decodeHead(reader);
+  if (field === 7) return decodeChunk(reader);
+  if (field === 8) {
+    let room = 0;
+    for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
+      if (tag === 0x08) room = reader.count();
+      else reader.skip(tag, 1);
+    }
+    return { kind: "more", bytes: room };
+  }
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) reader.skip(tag, 0);
+  return { kind: "taken" };
+}
+
+function decodeAsk(reader: Reader): SnapshotAsk {
+  let group = 0;
+  let indexAtLeast = 0;
+  let bytes = 0;
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
+    if (tag === 0x08) group = reader.count();
+    else if (tag === 0x10) indexAtLeast = reader.count();
+    else if (tag === 0x18) bytes = reader.count();
+    else reader.skip(tag, 3);
+  }
+  return { kind: "ask", group, indexAtLeast, bytes };
+}
+
+function decodeHead(reader: Reader): SnapshotHead {
+  let index = 0;
+  let term = 0;
+  let sizeBytes = 0;
+  let sha256: Uint8Array | null = null;
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
+    if (tag === 0x08) index = reader.count();
+    else if (tag === 0x10) term = reader.count();
+    else if (tag === 0x18) sizeBytes = reader.count();
+    else if (tag === 0x22) sha256 = reader.bytes().slice();
+    else reader.skip(tag, 4);
+  }
+  if (sha256?.length !== SHA256_BYTES) return reader.fail("a snapshot without its SHA-256");
+  return { kind: "head", index, term, sizeBytes, sha256 };
+}
+
+function decodeChunk(reader: Reader): SnapshotChunk {
+  let offset = 0;
+  let data: Uint8Array = EMPTY_BYTES;
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
+    if (tag === 0x08) offset = reader.count();
+    else if (tag === 0x12) data = reader.bytes();
+    else reader.skip(tag, 2);
+  }
+  return { kind: "chunk", offset, data };
+}

@@ -1,0 +1,306 @@
+/**
+ * A snapshot of another member in the place of what this node has, while it runs (fault-rules D28, D29):
+ *
+ *     idle ──announced──▶ pulling ──▶ checked, durable, new data file made ──▶ chores and snapshots at rest ──┐
+ *      ▲  ▲                  │ broken, damaged, no room: tried again after a pause                            │
+ *      │  └──────────────────┘                                                                                ▼
+ *      └── machine, watches, chores go on ◀── data file swapped ◀── the log names it, durably ◀── Raft takes it
+ *
+ * Everything that may fail comes before Raft hears of it: until then the node goes on with what it has, and nothing is
+ * changed by an attempt that ends. From then on only a log that cannot be written ends it, or a data file, and with it the
+ * node; a start makes up for what is missing of the swap.
+ *
+ * In the moment of the swap: states that somebody has pinned stay readable until they are released; who watches goes on in
+ * the history that came with the snapshot; commands whose place it covers are answered LEADER_CHANGED, as unknown; reads
+ * that wait are answered by the new state.
+ */
+import { assert, HarmonyError } from "../base/index.ts";
+import { BTreeEngine } from "../btree/index.ts";
+import { type Env, FileError, type Io, runIo, type Timer, unlinkIfThere } from "../env/index.ts";
+import type { LogIndex, NodeId } from "../raft/index.ts";
+import {
+  isPulled,
+  type PulledSnapshot,
+  type Replica,
+  type SnapshotPull,
+} from "../replica/index.ts";
+import {
+  abandonInstall,
+  prepareInstall,
+  type PrepareOptions,
+  type SnapshotStore,
+  swapDataFile,
+} from "../snapshot/index.ts";
+import type { SnapshotRecord, Wal } from "../wal/index.ts";
+import { decodeCheckpointPayload, encodeCheckpointPayload } from "./checkpoint-payload.ts";
+import type { Chores } from "./chores.ts";
+import type { ClusterLinks } from "./cluster.ts";
+import type { Identity } from "./data-directory.ts";
+import type { KvDatabase } from "./kv-database.ts";
+import type { Outcome } from "./requests.ts";
+import type { ServedEngine } from "./served-engine.ts";
+import type { Snapshots } from "./snapshots.ts";
+import type { KvStateMachine } from "./state-machine.ts";
+import { unlessOver } from "./unless-over.ts";
+
+/** After an attempt that failed; twice as long each time. */
+const PAUSE_FIRST_MS = 500;
+const PAUSE_MAX_MS = 30_000;
+
+/** Since the start of the node. */
+export interface InstallStats {
+  readonly installed: number;
+  readonly failed: number;
+  readonly receivedBytes: number;
+  /** From the first byte that was asked for to the state that is in force, of all together and of the last. */
+  readonly durationMs: number;
+  readonly lastDurationMs: number;
+}
+
+interface InstallerConfig {
+  readonly env: Env;
+  readonly dataDir: string;
+  readonly identity: Identity;
+  readonly incarnation: number;
+  readonly links: ClusterLinks;
+  readonly wal: Wal;
+  readonly store: SnapshotStore;
+  /** How many snapshots are kept. */
+  readonly keep: number;
+  readonly engine: ServedEngine;
+  readonly machine: KvStateMachine;
+  readonly replica: Replica<Outcome>;
+  readonly database: KvDatabase;
+  readonly chores: Chores;
+  readonly snapshots: Snapshots;
+  readonly onFatal: (error: HarmonyError) => void;
+}
+
+/** Whom to ask, and for what. */
+interface Wanted {
+  readonly from: NodeId;
+  readonly indexAtLeast: LogIndex;
+}
+
+export class Installer {
+  readonly #config: InstallerConfig;
+  #wanted: Wanted | null = null;
+  #isRunning = false;
+  #isStopped = false;
+  #pull: SnapshotPull | null = null;
+  #pause: Timer | null = null;
+  #pauseMs = PAUSE_FIRST_MS;
+  #whenQuiet: (() => void)[] = [];
+  #stats = { installed: 0, failed: 0, receivedBytes: 0, durationMs: 0, lastDurationMs: 0 };
+
+  constructor(config: InstallerConfig) {
+    this.#config = config;
+  }
+
+  get stats(): InstallStats {
+    return { ...this.#stats };
+  }
+
+  /** This member has a snapshot that reaches `indexAtLeast`: it is fetched if that is more than is here. */
+  announced(from: NodeId, indexAtLeast: LogIndex): void {
+    if (this.#isOver) return;
+    this.#wanted = { from, indexAtLeast };
+    if (!this.#isRunning && this.#pause === null) this.#begin();
+  }
+
+  /** Ends what is under way, unless the log names it already; see `whenQuiet`. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#pause?.cancel();
+    this.#pull?.stop(this.#over());
+  }
+
+  /** Calls `done` when nothing is under way any more. After `stop`. */
+  whenQuiet(done: () => void): void {
+    assert(this.#isStopped, "only what has been stopped becomes quiet");
+    if (this.#isRunning) this.#whenQuiet.push(done);
+    else done();
+  }
+
+  get #isOver(): boolean {
+    return this.#isStopped || this.#config.replica.stopped !== null;
+  }
+
+  #over(): HarmonyError {
+    return this.#config.replica.stopped ?? new HarmonyError("CLOSED");
+  }
+
+  #begin(): void {
+    const { env, replica } = this.#config;
+    const wanted = this.#wanted;
+    this.#wanted = null;
+    if (wanted === null || wanted.indexAtLeast <= replica.raft.commit) return;
+    this.#isRunning = true;
+    const startedAtMs = env.clock.monotonicMs();
+    runIo(this.#install(wanted), (error, isInstalled) => {
+      this.#isRunning = false;
+      this.#pull = null;
+      if (isInstalled === true) this.#succeeded(env.clock.monotonicMs() - startedAtMs);
+      else if (error !== null) this.#failed(wanted, error);
+      for (const done of this.#whenQuiet.splice(0)) done();
+    });
+  }
+
+  #succeeded(durationMs: number): void {
+    const { env, machine } = this.#config;
+    this.#pauseMs = PAUSE_FIRST_MS;
+    this.#stats.installed++;
+    this.#stats.durationMs += durationMs;
+    this.#stats.lastDurationMs = durationMs;
+    env.log("info", "snapshot", "a snapshot has taken the place of the state", {
+      index: machine.appliedIndex,
+      revision: machine.revision,
+      durationMs: Math.round(durationMs),
+    });
+  }
+
+  #failed(wanted: Wanted, thrown: unknown): void {
+    if (this.#isOver) return;
+    const { env } = this.#config;
+    const error = failureOf(thrown);
+    this.#stats.failed++;
+    env.log("warn", "snapshot", "a snapshot was not taken over: tried again later", {
+      code: error.code,
+      error: error.message,
+      afterMs: this.#pauseMs,
+    });
+    this.#pause = env.timers.after(this.#pauseMs, () => {
+      this.#pause = null;
+      // Unless somebody has announced another one meanwhile, the same is asked again.
+      this.#wanted ??= wanted;
+      if (!this.#isOver) this.#begin();
+    });
+    this.#pauseMs = Math.min(PAUSE_MAX_MS, this.#pauseMs * 2);
+  }
+
+  /** True: installed. False: it brought nothing that was not here by then. */
+  *#install(wanted: Wanted): Io<boolean> {
+    const { env, store, links, replica } = this.#config;
+    const { group } = replica;
+    const { from, indexAtLeast } = wanted;
+    // No snapshot that is made here has this name: its term is none.
+    const into = store.temporaryPath({ group, term: 0, index: indexAtLeast });
+    const received = (bytes: number): void => {
+      this.#stats.receivedBytes += bytes;
+    };
+    const pull = links.pull({ from, group, indexAtLeast, into, received });
+    this.#pull = pull;
+    const pulled = yield* pull.run();
+    const record = yield* this.#prepare(pull, pulled);
+    const isInstalled = yield* this.#putInPlace(pull, record);
+    if (isInstalled) yield* this.#prune(record);
+    else yield* abandonInstall(this.#options());
+    env.log("debug", "snapshot", "a pull has ended", { isInstalled });
+    return isInstalled;
+  }
+
+  *#prepare(pull: SnapshotPull, pulled: PulledSnapshot): Io<SnapshotRecord> {
+    const { env } = this.#config;
+    const over = (): HarmonyError | null => (this.#isOver ? this.#over() : null);
+    try {
+      const record = yield* unlessOver(prepareInstall(pulled.path, this.#options()), over);
+      const { meta } = record;
+      const isSame =
+        isPulled(pulled, record) && meta.index === pulled.index && meta.term === pulled.term;
+      if (isSame) return record;
+      yield* abandonInstall(this.#options());
+      throw new HarmonyError("SNAPSHOT_MISMATCH", "it is not the one that was announced");
+    } catch (error) {
+      pull.refuse(failureOf(error));
+      yield* unlinkIfThere(env.files, pulled.path);
+      throw error;
+    }
+  }
+
+  *#putInPlace(pull: SnapshotPull, record: SnapshotRecord): Io<boolean> {
+    const { chores, snapshots, replica } = this.#config;
+    yield (done) => chores.pause(() => done(null, undefined));
+    yield (done) => snapshots.pause(() => done(null, undefined));
+    try {
+      if (this.#isOver) throw this.#over();
+      let recorded: (() => void) | null = null;
+      let isRecorded = false;
+      const result = replica.restore(record, () => {
+        isRecorded = true;
+        recorded?.();
+      });
+      // It need not be sent again, whether it brought something or not.
+      pull.taken();
+      if (result !== "restored") return false;
+      yield (done) => {
+        recorded = (): void => done(null, undefined);
+        if (isRecorded) recorded();
+      };
+      yield* this.#swap();
+      return true;
+    } finally {
+      chores.resume();
+      snapshots.resume();
+    }
+  }
+
+  /** The log names the snapshot: what fails now ends the node, and the next start makes up for it. */
+  *#swap(): Io<void> {
+    const { env, dataDir, identity, engine, machine, replica, database, onFatal } = this.#config;
+    const path = `${dataDir}/db/${replica.group}.hdb`;
+    try {
+      yield* swapDataFile(this.#options());
+      const { engine: next } = yield* BTreeEngine.open(env.files, path, {
+        fileId: identity.walId,
+        create: "no",
+      });
+      const { newest } = next.checkpoints;
+      assert(newest !== null, "a data file that is swapped in holds a checkpoint");
+      const payload = decodeCheckpointPayload(newest.payload, path);
+      const { appliedIndex, appliedTerm } = newest;
+      engine.replace(next);
+      machine.restore({ payload: payload.machine, appliedIndex, appliedTerm });
+      database.restored();
+      replica.restored();
+    } catch (error) {
+      onFatal(failureOf(error));
+      throw error;
+    }
+  }
+
+  /** What should have gone goes with the next one. */
+  *#prune(record: SnapshotRecord): Io<void> {
+    const { env, store, keep, replica } = this.#config;
+    try {
+      yield* store.prune(replica.group, keep, record.fileName);
+    } catch (error) {
+      if (!(error instanceof FileError)) throw error;
+      env.log("warn", "snapshot", "an older snapshot could not be deleted", {
+        error: error.message,
+      });
+    }
+  }
+
+  #options(): PrepareOptions {
+    const { env, dataDir, identity, incarnation, wal, store, replica } = this.#config;
+    return {
+      env,
+      directory: dataDir,
+      group: replica.group,
+      fileId: identity.walId,
+      walLsn: wal.durableLsn,
+      payload: ({ meta, machine }) =>
+        encodeCheckpointPayload({ incarnation, confState: meta.confState, machine }),
+      store,
+      clusterId: identity.clusterId,
+      commit: replica.raft.commit,
+    };
+  }
+}
+
+function failureOf(error: unknown): HarmonyError {
+  if (error instanceof HarmonyError) return error;
+  if (error instanceof FileError)
+    return new HarmonyError(error.isFull ? "DISK_FULL" : "IO", error.message, { cause: error });
+  return new HarmonyError("STOPPED", String(error), { cause: error });
+}

@@ -1,0 +1,112 @@
+/**
+ * Snapshots of this node for members that are too far behind: the last one that was made, if the log here goes on from it
+ * and the member is part of it, else a new one.
+ */
+import { HarmonyError } from "../base/index.ts";
+import { type Env, runIo } from "../env/index.ts";
+import { type ConfState, isMemberOf, type NodeId, type SnapshotMeta } from "../raft/index.ts";
+import type { OpenSnapshot, Replica, SnapshotSource } from "../replica/index.ts";
+import type { SnapshotStore } from "../snapshot/index.ts";
+import type { SnapshotRecord, Wal } from "../wal/index.ts";
+import type { Outcome } from "./requests.ts";
+import { SnapshotReader, type Snapshots } from "./snapshots.ts";
+
+type Opened = Parameters<SnapshotSource["open"]>[1];
+
+interface LocalSnapshotsConfig {
+  readonly env: Env;
+  readonly snapshots: Snapshots;
+  readonly store: SnapshotStore;
+  readonly replica: Replica<Outcome>;
+  readonly wal: Wal;
+}
+
+export class LocalSnapshots implements SnapshotSource {
+  readonly #config: LocalSnapshotsConfig;
+  /** Files that somebody found to be damaged. */
+  readonly #distrusted = new Set<string>();
+
+  constructor(config: LocalSnapshotsConfig) {
+    this.#config = config;
+  }
+
+  /** What Raft announces to a member: the state that a pull of it can be given, at least. */
+  announce(confState: ConfState): SnapshotMeta {
+    const { snapshots, replica } = this.#config;
+    const { latest } = snapshots;
+    const isOfNow = latest !== null && sameMembers(latest.meta.confState, confState);
+    if (isOfNow && this.#isUseful(latest)) return latest.meta;
+    const { appliedIndex, appliedTerm } = replica.machine;
+    return { index: appliedIndex, term: appliedTerm, confState };
+  }
+
+  open(want: Parameters<SnapshotSource["open"]>[0], done: Opened): void {
+    const { replica, snapshots } = this.#config;
+    const { member, indexAtLeast } = want;
+    if (want.group !== replica.group) {
+      done(new HarmonyError("INVALID_ARGUMENT", `there is no group ${want.group}`), null);
+      return;
+    }
+    const { latest } = snapshots;
+    const isEnough =
+      latest !== null && latest.meta.index >= indexAtLeast && this.#isFor(latest, member);
+    if (isEnough && this.#isUseful(latest)) {
+      this.#read(latest, done, () => this.#make(want, done));
+    } else this.#make(want, done);
+  }
+
+  #make({ member, indexAtLeast }: { member: NodeId; indexAtLeast: number }, done: Opened): void {
+    const { snapshots, replica } = this.#config;
+    if (replica.machine.appliedIndex < indexAtLeast) {
+      const { appliedIndex } = replica.machine;
+      done(new HarmonyError("PEER_FAILED", `only entry ${appliedIndex} is applied here`), null);
+      return;
+    }
+    snapshots.make((error, made) => {
+      if (made === null) {
+        done(error, null);
+      } else if (!this.#isFor(made.record, member)) {
+        done(new HarmonyError("INVALID_ARGUMENT", "its snapshot does not hold this member"), null);
+      } else {
+        const { record } = made;
+        this.#distrusted.delete(record.fileName);
+        this.#read(record, done, (failure) => done(failure, null));
+      }
+    });
+  }
+
+  #read(record: SnapshotRecord, done: Opened, failed: (error: HarmonyError) => void): void {
+    const { env, store } = this.#config;
+    runIo(SnapshotReader.open(env, store, { record }), (error, reader) => {
+      if (reader === undefined) {
+        failed(new HarmonyError("IO", `${record.fileName} cannot be read`, { cause: error }));
+        return;
+      }
+      const { meta, sizeBytes, sha256, fileName } = record;
+      const opened: OpenSnapshot = {
+        meta,
+        sizeBytes,
+        sha256,
+        read: (bytesMax, read) => reader.read(bytesMax, read),
+        close: () => reader.close(),
+        distrust: () => this.#distrusted.add(fileName),
+      };
+      done(null, opened);
+    });
+  }
+
+  #isFor({ meta }: SnapshotRecord, member: NodeId): boolean {
+    return isMemberOf(meta.confState, member);
+  }
+
+  /** The log goes on from it, and nobody found it damaged. */
+  #isUseful({ meta, fileName }: SnapshotRecord): boolean {
+    const { wal, replica } = this.#config;
+    const reaches = meta.index + 1 >= wal.groupLog(replica.group).firstIndex();
+    return reaches && !this.#distrusted.has(fileName);
+  }
+}
+
+function sameMembers(one: ConfState, other: ConfState): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
+}
