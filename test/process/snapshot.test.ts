@@ -109,6 +109,19 @@ describe("harmonydb snapshot", { timeout: 60_000 }, () => {
     await again.stop("SIGTERM");
   });
 
+  it("names a file that it cannot write, and leaves nothing there", async () => {
+    const node = await serveAt(bench.dataDir);
+    const save = (file: string): Promise<Ended> =>
+      command("snapshot", "save", file, "--endpoints", node.endpoint);
+    const nowhere = join(bench.root, "no", "such", "a.snap");
+    const missing = await save(nowhere);
+    expect([missing.exit, missing.err]).toEqual([6, expect.stringContaining(nowhere)]);
+    const directory = await save(bench.dataDir);
+    expect([directory.exit, directory.err]).toEqual([6, expect.stringContaining(bench.dataDir)]);
+    expect(readdirSync(bench.root).filter((name) => name.endsWith(".partial"))).toEqual([]);
+    await node.stop("SIGTERM");
+  });
+
   it("refuses what is no snapshot, is cut or damaged, and a directory that exists, with exit codes that tell them apart", async () => {
     const node = await serveAt(bench.dataDir);
     const client = new TinyClient(node.endpoint);

@@ -101,12 +101,15 @@ export class Client {
     rpc: Rpc<Request, Response>,
     request: Request,
   ): ClientReadableStream<Response> {
-    return this.#grpc.makeServerStreamRequest(
+    const call = this.#grpc.makeServerStreamRequest(
       rpc.path,
       (message: Request) => Buffer.from(rpc.request.encode(message).finish()),
       (bytes: Buffer) => rpc.response.decode(bytes),
       request,
     );
+    // Whoever reads is told of it all the same. A call that is cancelled before or after that has nobody else to tell.
+    call.on("error", () => {});
+    return call;
   }
 
   close(): void {
@@ -162,7 +165,12 @@ export class RpcError extends CommandError {
 
   /** The node says something of this request itself; a full disk, say, would end any other one alike. */
   get isOfRequest(): boolean {
-    return OF_REQUEST.has(this.code);
+    // One code for what is too large and for what there is no room for: only the text tells them apart.
+    return (
+      OF_REQUEST.has(this.code) ||
+      (this.code === GrpcCode.RESOURCE_EXHAUSTED &&
+        this.message.includes("message larger than max"))
+    );
   }
 
   /** The same request may succeed in a moment, if it may be sent again at all. */

@@ -94,6 +94,16 @@ describe("a range", () => {
     );
   });
 
+  it("is refused where its words were not UTF-8: two keys would become one", () => {
+    // What Node.js makes of the argument "a\xff".
+    const word = Buffer.from([0x61, 0xff]).toString();
+    for (const flags of [{}, { prefix: true }, { fromKey: true }])
+      expect(() => rangeOf(word, undefined, flags)).toThrow(/not UTF-8/);
+    expect(() => rangeOf("a", word, {})).toThrow(/not UTF-8/);
+    expect(() => parseTxn(`\n\nput ${word} 1\n\n\n`)).toThrow(/not UTF-8/);
+    expect(Buffer.from(rangeOf("ä\u{1f600}", undefined, {}).key).toString()).toBe("ä\u{1f600}");
+  });
+
   it("of an empty key is every key, where a range is meant", () => {
     const every = { key: Uint8Array.of(0), range_end: Uint8Array.of(0) };
     expect(rangeOf("", undefined, { prefix: true })).toEqual(every);

@@ -68,8 +68,8 @@ export function parseEndpoint(text: string): Endpoint {
   return { text: `${host}:${port}`, host: host.replace(/^\[|\]$/g, ""), port: Number(port) };
 }
 
-export function badArguments(message: string): CommandError {
-  return new CommandError(message, Exit.badArguments);
+export function badArguments(message: string, ...advice: readonly string[]): CommandError {
+  return new CommandError(message, Exit.badArguments, advice);
 }
 
 /** Reads the text of a flag; a problem names the flag. */

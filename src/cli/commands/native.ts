@@ -36,13 +36,17 @@ async function add(
 ): Promise<void> {
   const by = sign * int64("--by", flags.by ?? "1");
   if (BigInt.asIntN(64, by) !== by) throw badArguments("--by: out of the range of 64 bits");
+  const min = flags.min === undefined ? undefined : int64("--min", flags.min);
+  const max = flags.max === undefined ? undefined : int64("--max", flags.max);
+  if (min !== undefined && max !== undefined && min > max)
+    throw badArguments("--min must not be above --max");
   const response = await (
     await session.client()
   ).unary(INCR, {
     key: bytesOf(args[0] as string),
     by,
-    min: flags.min === undefined ? undefined : int64("--min", flags.min),
-    max: flags.max === undefined ? undefined : int64("--max", flags.max),
+    min,
+    max,
     saturate: flags.saturate ?? false,
     expiry: flags.ttl === undefined ? undefined : { after_ms: ttlMs("--ttl", flags.ttl) },
     expiry_if_none: false,

@@ -93,6 +93,7 @@ describe("a session", { timeout: 30_000 }, () => {
     ["incr", "hits"],
     ["decr", "hits", "--by", "50", "--min", "0"],
     ["decr", "hits", "--by", "50", "--min", "0", "--saturate"],
+    ["incr", "hits", "--min", "2", "--max", "1"],
     ["incr", "greeting"],
     ["incr", "hits", "--by", "0", "-w", "json"],
     ["get", "no such key"],
@@ -373,6 +374,20 @@ describe("dump and load", { timeout: 30_000 }, () => {
     const strict = await harmonydb("load", file("bad"), "--from-line", "3");
     expect(strict.exit).toBe(3);
     expect(strict.err).toMatch(/^harmonydb: line 3 of .*key is too large/);
+  });
+
+  it("pass over a line that is too large for any message, and load those beside it", async () => {
+    const huge = "x".repeat(3 * 1024 * 1024);
+    writeFileSync(
+      file("huge"),
+      `{"key":"a","value":"1"}\n{"key":"b","value":"${huge}"}\n{"key":"c","value":"3"}\n`,
+    );
+    const strict = await harmonydb("load", file("huge"));
+    expect(strict.exit).toBe(3);
+    expect(strict.err).toMatch(/^harmonydb: line 2 of .*larger than max/);
+    const said = await harmonydb("load", file("huge"), "--skip-bad-lines");
+    expect([said.exit, said.err]).toEqual([0, expect.stringMatching(/skipped line 2: .*larger/)]);
+    expect(await ok("get", "--prefix", "", "--keys-only")).toBe("a\nc\n");
   });
 
   it("end, and skip nothing, when the database is full", async () => {

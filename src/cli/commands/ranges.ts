@@ -14,7 +14,17 @@ export interface RangeFlags {
 const ZERO: Uint8Array = Uint8Array.of(0);
 const NONE: Uint8Array = new Uint8Array(0);
 
+/**
+ * The bytes of a word that somebody typed. Bytes that are not UTF-8 arrive here as U+FFFD, and several keys would become
+ * one in silence: so a word with that character is refused, whichever way it came by it.
+ */
 export function bytesOf(text: string): Uint8Array {
+  if (text.includes("\ufffd")) {
+    throw badArguments(
+      `${JSON.stringify(text)} is not UTF-8, or holds U+FFFD, which cannot be told from that`,
+      "keys and values of any bytes can be put with `load` (keyBase64, valueBase64); a value also on standard input",
+    );
+  }
   return Buffer.from(text, "utf8");
 }
 
