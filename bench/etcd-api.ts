@@ -5,27 +5,14 @@
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { median, type Row } from "./measure.ts";
 import { cpuUsOf, load, type Load, type Server, START_MS, startOurs, stopper } from "./served.ts";
+import { freePort } from "./three-nodes.ts";
 
 /** Short runs that take turns often: both sides then have the same of what else the machine does. */
 const ROUNDS = 3;
 const WARM = 20_000;
-
-async function freePort(): Promise<number> {
-  return await new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() =>
-        resolve(typeof address === "object" && address !== null ? address.port : 0),
-      );
-    });
-  });
-}
 
 async function startEtcd(directory: string): Promise<Server | null> {
   const dataDir = mkdtempSync(join(directory, "p3-etcd-"));

@@ -5,6 +5,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
+import { cluster } from "./cluster.ts";
 import { embedded } from "./embedded.ts";
 import { embeddedPut } from "./embedded-put.ts";
 import { etcdApi } from "./etcd-api.ts";
@@ -22,6 +23,7 @@ const BENCHES: Readonly<Record<string, (directory: string) => Promise<Row[]>>> =
   "embedded-put": embeddedPut,
   "wal-latency": walLatency,
   "etcd-api": etcdApi,
+  cluster,
   embedded,
   modes,
   recovery,

@@ -56,7 +56,7 @@ export async function startOurs(directory: string, flags: readonly string[] = []
 const TICK_US = 10_000;
 
 /** Processor time of another process, all its threads, by the kernel's word. */
-export function cpuUsOf({ pid }: Server): number {
+export function cpuUsOf({ pid }: { readonly pid: number }): number {
   // The name, in brackets, may hold spaces; what follows does not.
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
   return (Number(fields[11]) + Number(fields[12])) * TICK_US;

@@ -134,6 +134,25 @@ describe("three nodes", { timeout: 60_000 }, () => {
     expect(cluster.scheduler.nowMs - startMs).toBeLessThan(900);
   });
 
+  it("leave no write unanswered when the leader is stopped in order, whoever is asked meanwhile", () => {
+    const leader = cluster.leader();
+    const others = cluster.followers();
+    // What they say is on its way for a while, so they hand commands to one that has gone on already.
+    for (const other of others)
+      cluster.network.setWeather(url(cluster.nameOf(other)), url(cluster.nameOf(leader)), {
+        delayMs: 8,
+      });
+    const ending = leader.startClose();
+    const writes: ReturnType<World["put"]>[] = [];
+    while (!ending.isOver) {
+      for (const other of others) writes.push(other.put(`k${writes.length}`, "v"));
+      cluster.pass(1);
+    }
+    cluster.pass(8_000);
+    expect(writes.length).toBeGreaterThan(0);
+    expect(writes.map(outcomeOf).filter((outcome) => outcome !== "ok")).toEqual([]);
+  });
+
   it("bring a node up to date that was away for long, from the log that the others keep for it", () => {
     cluster.leader();
     const [away] = cluster.followers() as [World];

@@ -292,8 +292,14 @@ const CLOSE_WAIT_MS = 30_000;
 
 /** What a hand-over may take: after it the others find a leader by themselves. */
 const HAND_OVER_MS = 1_000;
+/** Nothing handed over for so long: the others have heard who leads now. */
+const LAST_COMMAND_MS = 100;
 
-/** A leader that goes lets another lead first: otherwise everybody waits for an election timeout (fault-rules O10). */
+/**
+ * A leader that goes lets another lead first: otherwise everybody waits for an election timeout (fault-rules O10). Who has
+ * not heard of the next one yet still hands his commands to this one. While it is there it declines them, so they go on to
+ * the next; once it is gone nobody knows what became of them. So it stays until no more come.
+ */
 function handOver({ env, host, replica, identity }: NodeParts, done: () => void): void {
   const { raft } = replica;
   const [best] = raft
@@ -309,9 +315,16 @@ function handOver({ env, host, replica, identity }: NodeParts, done: () => void)
   raft.transferLeader(best.id);
   host.wake();
   const untilMs = env.clock.monotonicMs() + HAND_OVER_MS;
+  let handedOver = replica.commandsHandedOver;
+  let lastMs = env.clock.monotonicMs();
   const look = (): void => {
-    const isOver = raft.role !== "leader" || host.stopped !== null;
-    if (isOver || env.clock.monotonicMs() > untilMs) done();
+    const nowMs = env.clock.monotonicMs();
+    if (raft.role === "leader" || replica.commandsHandedOver !== handedOver) {
+      handedOver = replica.commandsHandedOver;
+      lastMs = nowMs;
+    }
+    const isOver = nowMs - lastMs >= LAST_COMMAND_MS || nowMs > untilMs;
+    if (isOver || host.stopped !== null) done();
     else env.timers.after(IDLE_POLL_MS, look);
   };
   look();

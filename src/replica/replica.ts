@@ -130,6 +130,7 @@ export class Replica<Result> {
   #stopped: HarmonyError | null = null;
   #commandsApplied = 0;
   #commandsRefused = 0;
+  #commandsHandedOver = 0;
   #leaderChanges = 0;
   #leaderSeen = 0;
   #hasFollowed = false;
@@ -174,6 +175,11 @@ export class Replica<Result> {
     return this.#waiting.length + proposed;
   }
 
+  /** Commands that other members have handed over since the start, declined ones included. */
+  get commandsHandedOver(): number {
+    return this.#commandsHandedOver;
+  }
+
   /** Leaders that this replica has seen since the start, each as often as it became known. */
   get leaderChanges(): number {
     return this.#leaderChanges;
@@ -214,6 +220,7 @@ export class Replica<Result> {
   /** Another member hands over commands for this one to propose, if it leads. */
   takeForward(from: NodeId, { ticket, commands }: Forward): void {
     if (this.#stopped !== null) return;
+    this.#commandsHandedOver += commands.length;
     if (this.#node.role !== "leader") {
       this.#decline(from, ticket, commands.length, "NOT_LEADER");
       return;

@@ -7,7 +7,8 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Run } from "../process/harmonydb.ts";
-import { type Member, TestCluster, until, Writer } from "./cluster.ts";
+import { TestCluster, until, Writer } from "./cluster.ts";
+import type { Member } from "./member.ts";
 
 let cluster: TestCluster;
 beforeEach(async () => {

@@ -1,145 +1,22 @@
-/** Three members as real processes, a network between them that a test can cut, and clients of each. */
+/** Three members as real processes, and a network between them that a test can cut. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
-import { etcd } from "../../src/codec/messages/index.ts";
-import { type Ended, Run } from "../process/harmonydb.ts";
+import { Member } from "./member.ts";
 import { freePort, ProxyNetwork } from "./proxy.ts";
 
-/** No process of a test outlives this, whatever happens to the test. */
-const PROCESS_MS = 150_000;
-const CALL_MS = 15_000;
 const PATIENCE_MS = 40_000;
 const POLL_MS = 50;
-/** Of a message without fields: all of them have their defaults. */
-const NOTHING = new Uint8Array(0);
 
-export class Member {
-  readonly name: string;
-  readonly dataDir: string;
-  readonly #args: readonly string[];
-  readonly #clientUrl: string;
-  readonly #metricsUrl: string;
-  #run: Run | null = null;
-  #client: Client | null = null;
-
-  constructor(
-    name: string,
-    dataDir: string,
-    ports: { readonly client: number; readonly metrics: number },
-    args: readonly string[],
-  ) {
-    this.name = name;
-    this.dataDir = dataDir;
-    this.#clientUrl = `http://127.0.0.1:${ports.client}`;
-    this.#metricsUrl = `http://127.0.0.1:${ports.metrics}`;
-    this.#args = [
-      "serve",
-      "--name",
-      name,
-      "--data-dir",
-      dataDir,
-      "--listen-client-urls",
-      this.#clientUrl,
-      "--listen-metrics-urls",
-      this.#metricsUrl,
-      ...args,
-    ];
-  }
-
-  get isUp(): boolean {
-    return this.#run !== null;
-  }
-
-  /** What it has logged. */
-  get log(): string {
-    return this.#run?.err ?? "";
-  }
-
-  async start(...more: readonly string[]): Promise<void> {
-    this.#run = new Run([...this.#args, ...more], {}, PROCESS_MS);
-    await this.#run.ready();
-    this.#client = new Client(
-      this.#clientUrl.replace("http://", ""),
-      credentials.createInsecure(),
-      // Its own back-off would make a member that is there again look as if it were not.
-      { "grpc.initial_reconnect_backoff_ms": 100, "grpc.max_reconnect_backoff_ms": 200 },
-    );
-  }
-
-  async stop(signal: "SIGKILL" | "SIGTERM"): Promise<Ended> {
-    const run = this.#run;
-    if (run === null) throw new Error(`${this.name} does not run`);
-    this.#run = null;
-    this.#client?.close();
-    return run.kill(signal);
-  }
-
-  async put(key: string, value: string): Promise<void> {
-    await this.#call(
-      "KV/Put",
-      etcd.PutRequest.encode({
-        ...etcd.PutRequest.decode(NOTHING),
-        key: Buffer.from(key),
-        value: Buffer.from(value),
-      }).finish(),
-    );
-  }
-
-  /** The value of each key under `prefix`. */
-  async all(prefix: string, isSerializable = false): Promise<ReadonlyMap<string, string>> {
-    const last = prefix.charCodeAt(prefix.length - 1) + 1;
-    const answer = await this.#call(
-      "KV/Range",
-      etcd.RangeRequest.encode({
-        ...etcd.RangeRequest.decode(NOTHING),
-        key: Buffer.from(prefix),
-        range_end: Buffer.from(prefix.slice(0, -1) + String.fromCharCode(last)),
-        serializable: isSerializable,
-      }).finish(),
-    );
-    const { kvs } = etcd.RangeResponse.decode(answer);
-    return new Map(
-      kvs.map(({ key, value }) => [Buffer.from(key).toString(), Buffer.from(value).toString()]),
-    );
-  }
-
-  async status(): Promise<etcd.StatusResponse> {
-    return etcd.StatusResponse.decode(await this.#call("Maintenance/Status", NOTHING));
-  }
-
-  /** The HTTP status of `/readyz`, `/health` and the like. */
-  async probe(path: string): Promise<number> {
-    const response = await fetch(`${this.#metricsUrl}${path}`);
-    await response.arrayBuffer();
-    return response.status;
-  }
-
-  async memberNames(): Promise<readonly string[]> {
-    const answer = await this.#call("Cluster/MemberList", NOTHING);
-    return etcd.MemberListResponse.decode(answer).members.map(({ name }) => name);
-  }
-
-  #call(method: string, request: Uint8Array): Promise<Buffer> {
-    return new Promise((resolve, reject) => {
-      const client = this.#client;
-      if (client === null || this.#run === null) {
-        reject(new Error(`${this.name} does not run`));
-        return;
-      }
-      client.makeUnaryRequest(
-        `/etcdserverpb.${method}`,
-        (bytes: Uint8Array) => Buffer.from(bytes),
-        (bytes: Buffer) => bytes,
-        request,
-        { deadline: Date.now() + CALL_MS },
-        (error: ServiceError | null, answer) =>
-          error === null ? resolve(answer as Buffer) : reject(error),
-      );
-    });
-  }
+export interface ClusterOptions {
+  readonly size?: number;
+  /** How far the wall clock of each is ahead of the machine's, in the order of the members. */
+  readonly clocksMs?: readonly number[];
+  /** No process lives longer. */
+  readonly processMs?: number;
+  /** For all of them. */
+  readonly args?: readonly string[];
 }
 
 export class TestCluster {
@@ -156,7 +33,8 @@ export class TestCluster {
     this.peerPorts = parts.peerPorts;
   }
 
-  static async start(size = 3): Promise<TestCluster> {
+  static async start(options: ClusterOptions = {}): Promise<TestCluster> {
+    const { size = 3, clocksMs = [], processMs, args = [] } = options;
     const root = mkdtempSync(join(tmpdir(), "harmonydb-cluster-"));
     const network = new ProxyNetwork();
     const names = Array.from({ length: size }, (_, i) => `n${i + 1}`);
@@ -169,14 +47,22 @@ export class TestCluster {
     const members: Member[] = [];
     for (const [i, name] of names.entries()) {
       members.push(
-        new Member(name, join(root, name), await ports(), [
-          "--listen-peer-urls",
-          url(peerPorts[i]),
-          "--initial-advertise-peer-urls",
-          url(fronts[i]),
-          "--initial-cluster",
-          initialCluster,
-        ]),
+        new Member({
+          name,
+          dataDir: join(root, name),
+          ports: await ports(),
+          clockMs: clocksMs[i] ?? 0,
+          ...(processMs === undefined ? {} : { processMs }),
+          args: [
+            "--listen-peer-urls",
+            url(peerPorts[i]),
+            "--initial-advertise-peer-urls",
+            url(fronts[i]),
+            "--initial-cluster",
+            initialCluster,
+            ...args,
+          ],
+        }),
       );
     }
     const cluster = new TestCluster(root, network, { members, peerPorts });
@@ -195,10 +81,10 @@ export class TestCluster {
   }
 
   /** The member that leads in the latest term that `among` know of, once they agree on it. */
-  async leader(among: readonly Member[] = this.members): Promise<Member> {
-    const found = await until("a leader", async () => {
-      const up = among.filter(({ isUp }) => isUp);
-      const statuses = await Promise.all(up.map((member) => member.status()));
+  leader(among: readonly Member[] = this.members): Promise<Member> {
+    return until("a leader", async () => {
+      const awake = among.filter(({ isAwake }) => isAwake);
+      const statuses = await Promise.all(awake.map((member) => member.status()));
       const [first] = statuses;
       if (first === undefined || first.leader === 0n) return null;
       if (
@@ -208,12 +94,24 @@ export class TestCluster {
       )
         return null;
       const at = statuses.findIndex(({ header }) => header?.member_id === first.leader);
-      return up[at] ?? null;
+      return awake[at] ?? null;
     });
-    return found;
+  }
+
+  /** As `leader`, of a majority that has given up another. */
+  newLeader(among: readonly Member[], not: Member): Promise<Member> {
+    return until("another leader", async () => {
+      const found = await this.leader(among);
+      return found === not ? null : found;
+    });
   }
 
   async close(): Promise<void> {
+    for (const member of this.members) {
+      // One that stands still would not end.
+      if (member.isUp) member.resume();
+      member.close();
+    }
     await Promise.all(
       this.members.filter(({ isUp }) => isUp).map((member) => member.stop("SIGKILL")),
     );
@@ -233,8 +131,12 @@ interface Parts {
 }
 
 /** What `attempt` gives once it gives something: it may fail until then, for as long as the patience of a test lasts. */
-export async function until<T>(what: string, attempt: () => Promise<T | null>): Promise<T> {
-  const deadline = performance.now() + PATIENCE_MS;
+export async function until<T>(
+  what: string,
+  attempt: () => Promise<T | null>,
+  patienceMs: number = PATIENCE_MS,
+): Promise<T> {
+  const deadline = performance.now() + patienceMs;
   let last: unknown = "nothing";
   while (performance.now() < deadline) {
     try {
@@ -245,7 +147,7 @@ export async function until<T>(what: string, attempt: () => Promise<T | null>): 
     }
     await delay(POLL_MS);
   }
-  throw new Error(`no ${what} within ${PATIENCE_MS} ms, last: ${String(last)}`);
+  throw new Error(`no ${what} within ${patienceMs} ms, last: ${String(last)}`);
 }
 
 /** Writes one key after the other through one member until it is stopped, and remembers what was acknowledged. */

@@ -1,6 +1,8 @@
 /**
- * A network of TCP proxies between the members, one in front of each: what a test cuts is silent, as a network that
- * drops packets is. A proxy knows whom it carries by the name in the caller's hello, the first thing that is said.
+ * A network of TCP proxies between the members, one in front of each. What a test cuts is late and not lost, as with
+ * TCP over a network that drops packets: the proxy stops reading on that way, and what was said meanwhile arrives when
+ * the network is whole again, however old it is. A proxy knows whom it carries by the name in the caller's hello, the
+ * first thing that is said, and carries nothing before.
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
@@ -13,61 +15,84 @@ function nameIn(said: string): string | null {
   return at < 0 || said.length < at + 4 ? null : said.slice(at + 2, at + 4);
 }
 
-class Carried {
-  readonly caller: Socket;
-  readonly target: Socket;
-  readonly to: string;
-  /** Null until it has said so. */
-  from: string | null = null;
-  isHeld = false;
-  #said = "";
+/** Whether what `from` says does not reach `to`. */
+type Cut = (from: string, to: string) => boolean;
 
-  constructor(caller: Socket, target: Socket, to: string, isCut: (carried: Carried) => boolean) {
-    this.caller = caller;
-    this.target = target;
-    this.to = to;
-    const pass = (from: Socket, into: Socket): void => {
-      from.on("data", (chunk: Buffer) => {
-        if (from === caller && this.from === null) {
-          this.#said += chunk.toString("latin1");
-          this.from = nameIn(this.#said);
-          if (isCut(this)) this.hold();
-        }
-        // Of a way that is cut nothing arrives any more; of the link that is on it nothing is resumed either.
-        if (!this.isHeld && !into.destroyed) into.write(chunk);
-      });
-      from.on("error", () => {});
-      from.on("close", () => {
-        if (!this.isHeld) into.destroy();
-      });
-    };
-    pass(caller, target);
-    pass(target, caller);
+class Carried {
+  readonly #caller: Socket;
+  readonly #target: Socket;
+  readonly #to: string;
+  readonly #cut: () => Cut;
+  /** Null until it has said so. */
+  #from: string | null = null;
+  #said: Buffer[] = [];
+
+  constructor(caller: Socket, target: Socket, to: string, cut: () => Cut) {
+    this.#caller = caller;
+    this.#target = target;
+    this.#to = to;
+    this.#cut = cut;
+    // Until the caller is known nobody can say whether the called one is heard by it.
+    target.pause();
+    this.#pass(caller, target, (chunk) => this.#greet(chunk));
+    this.#pass(target, caller, (chunk) => void caller.write(chunk));
   }
 
-  hold(): void {
-    this.isHeld = true;
+  /** What is cut is not read; what is not is read again, with all that has gathered. */
+  look(): void {
+    if (this.#from === null) return;
+    const isCut = this.#cut();
+    turn(this.#caller, isCut(this.#from, this.#to));
+    turn(this.#target, isCut(this.#to, this.#from));
   }
 
   end(): void {
-    this.caller.destroy();
-    this.target.destroy();
+    this.#caller.destroy();
+    this.#target.destroy();
+  }
+
+  #pass(from: Socket, into: Socket, take: (chunk: Buffer) => void): void {
+    from.on("data", take);
+    from.on("error", () => {});
+    from.on("close", () => into.end());
+  }
+
+  #greet(chunk: Buffer): void {
+    if (this.#from !== null) {
+      this.#target.write(chunk);
+      return;
+    }
+    this.#said.push(chunk);
+    const said = Buffer.concat(this.#said);
+    this.#from = nameIn(said.toString("latin1"));
+    if (this.#from === null) return;
+    this.#said = [];
+    // In this order: what is given back to a socket that is read comes again at once.
+    this.look();
+    if (this.#caller.isPaused()) this.#caller.unshift(said);
+    else this.#target.write(said);
   }
 }
+
+function turn(socket: Socket, isCut: boolean): void {
+  if (isCut) socket.pause();
+  else socket.resume();
+}
+
+const NOTHING: Cut = () => false;
 
 export class ProxyNetwork {
   readonly #servers: Server[] = [];
   readonly #carried = new Set<Carried>();
-  #cut: ReadonlySet<string> = new Set();
+  #cut: Cut = NOTHING;
 
   /** A proxy in front of the member `name`, which listens on `port`. Gives the port of the proxy. */
   async front(name: string, port: number): Promise<number> {
     const server = createServer((caller) => {
       const target = connect(port, "127.0.0.1");
-      const carried = new Carried(caller, target, name, (of) => this.#isCut(of));
+      const carried = new Carried(caller, target, name, () => this.#cut);
       this.#carried.add(carried);
       caller.on("close", () => this.#carried.delete(carried));
-      if (this.#isCut(carried)) carried.hold();
     });
     this.#servers.push(server);
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -76,25 +101,23 @@ export class ProxyNetwork {
 
   /** These members hear nothing of the others, and the others nothing of them. */
   cut(...names: readonly string[]): void {
-    this.#cut = new Set(names);
-    for (const carried of this.#carried) if (this.#isCut(carried)) carried.hold();
+    this.cutWhere((from, to) => names.includes(from) !== names.includes(to));
   }
 
-  /** The network is whole again; links over what was cut have to be made anew. */
+  /** In place of whatever was cut before. */
+  cutWhere(cut: Cut): void {
+    this.#cut = cut;
+    for (const carried of this.#carried) carried.look();
+  }
+
+  /** The network is whole again, and what was late arrives. */
   heal(): void {
-    this.#cut = new Set();
-    for (const carried of this.#carried) if (carried.isHeld) carried.end();
+    this.cutWhere(NOTHING);
   }
 
   close(): void {
     for (const server of this.#servers) server.close();
     for (const carried of this.#carried) carried.end();
-  }
-
-  #isCut({ from, to }: Carried): boolean {
-    if (this.#cut.size === 0) return false;
-    // One that has not said who it is cannot be told apart, and waits where either end is cut.
-    return from === null ? this.#cut.has(to) : this.#cut.has(to) !== this.#cut.has(from);
   }
 }
 

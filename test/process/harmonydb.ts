@@ -6,7 +6,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Client, credentials } from "@grpc/grpc-js";
 
-const BIN = fileURLToPath(new URL("../../bin/harmonydb", import.meta.url));
+/** Seen from here as it is written, and from where the compiler puts it. */
+const ROOT = import.meta.url.includes("/dist/test/") ? "../../../" : "../../";
+const BIN = fileURLToPath(new URL(`${ROOT}bin/harmonydb`, import.meta.url));
 const RUN_TIMEOUT_MS = 20_000;
 
 export interface Ended {
