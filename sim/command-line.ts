@@ -5,8 +5,8 @@ import { isProfile, type ProfileName } from "./profiles.ts";
 import type { PlannedProfile, SweepPlan } from "./sweep.ts";
 
 export const USAGE = `usage: npm run sim -- [options]
-  --profile LIST   storage, node, cluster, swarm, raft, enumerate; several with commas, and with a share of
-                   the time when --minutes or --cycles end the run: storage=2,node=1 (default: all but enumerate)
+  --profile LIST   storage, node, cluster, members, swarm, raft, enumerate; several with commas, and with a share
+                   of the time when --minutes or --cycles end the run: storage=2,node=1 (default: all but enumerate)
   --seeds N        so many seeds of each profile (default 200)
   --first N        the first of them (default 1)
   --minutes M      as long, instead of --seeds
@@ -61,12 +61,13 @@ export interface SweepCommand {
   readonly shrink: boolean;
 }
 
-const ALL: readonly ProfileName[] = ["storage", "node", "cluster", "swarm", "raft"];
+const ALL: readonly ProfileName[] = ["storage", "node", "cluster", "members", "swarm", "raft"];
 /** Seeds of the short sweep, each of them twice: together about a minute on two cores. */
 const SHORT: Readonly<Partial<Record<ProfileName, number>>> = {
   storage: 60,
   node: 40,
   cluster: 40,
+  members: 20,
   swarm: 40,
   raft: 20,
   enumerate: SCENARIOS.length,

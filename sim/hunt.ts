@@ -12,6 +12,7 @@ const ROUND: readonly ProfileName[] = [
   "raft",
   "cluster",
   "storage",
+  "members",
   "raft",
   "raft",
   "swarm",
@@ -22,6 +23,7 @@ const ROUND: readonly ProfileName[] = [
   "node",
   "raft",
   "cluster",
+  "members",
 ];
 /** Said first. A copy that does not even start has found nothing. */
 export const HUNT_BEGINS = "the hunt begins";

@@ -114,7 +114,7 @@ export const ALL_CHANGES: Omit<WatchRequest, "startRevision"> = {
 };
 export const MANY_BYTES = 1_000_000_000;
 
-function eventsFrom(
+export function eventsFrom(
   database: Database,
   from: number,
 ): { readonly first: number; readonly events: readonly WatchEvent[] } {

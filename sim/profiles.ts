@@ -6,6 +6,8 @@ import { hash32 } from "../src/base/index.ts";
 import { CLUSTER_RARE_PATHS } from "./cluster-marks.ts";
 import { CLUSTER_WORLD } from "./cluster-world.ts";
 import { SCENARIOS, enumerate } from "./enumerate.ts";
+import { MEMBERS_RARE_PATHS } from "./members-marks.ts";
+import { MEMBERS_WORLD } from "./members-world.ts";
 import { NODE_RARE_PATHS } from "./node-watch.ts";
 import { NODE_WORLD } from "./node-world.ts";
 import { type AnyWorld, playSeed } from "./play.ts";
@@ -15,7 +17,14 @@ import { STORAGE_MARKS } from "./storage-marks.ts";
 import { STORAGE_WORLD } from "./storage-world.ts";
 import { Trace } from "./trace.ts";
 
-export type ProfileName = "storage" | "node" | "cluster" | "swarm" | "raft" | "enumerate";
+export type ProfileName =
+  | "storage"
+  | "node"
+  | "cluster"
+  | "members"
+  | "swarm"
+  | "raft"
+  | "enumerate";
 
 export interface Profile {
   /** What its cycles and commands are called in summaries. */
@@ -32,12 +41,14 @@ export const WORLDS: ReadonlyMap<string, AnyWorld> = new Map<string, AnyWorld>([
   [STORAGE_WORLD.name, STORAGE_WORLD],
   [CLUSTER_WORLD.name, CLUSTER_WORLD],
   [NODE_WORLD.name, NODE_WORLD],
+  [MEMBERS_WORLD.name, MEMBERS_WORLD],
 ]);
 
 export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   storage: played(STORAGE_WORLD, ["cycles", "appends"]),
   node: played(NODE_WORLD, ["cycles", "commands"]),
   cluster: played(CLUSTER_WORLD, ["restarts", "commands"]),
+  members: played(MEMBERS_WORLD, ["restarts", "commands"]),
   swarm: { units: ["cycles", "commands"], run: runSwarmSeed },
   raft: { units: ["crashes", "entries committed"], run: runRaftSeed },
   enumerate: {
@@ -51,7 +62,8 @@ export const RARE_PATHS: Readonly<Record<ProfileName, readonly string[]>> = {
   storage: STORAGE_MARKS,
   node: NODE_RARE_PATHS,
   cluster: CLUSTER_RARE_PATHS,
-  swarm: [...STORAGE_MARKS, ...NODE_RARE_PATHS, ...CLUSTER_RARE_PATHS],
+  members: MEMBERS_RARE_PATHS,
+  swarm: [...STORAGE_MARKS, ...NODE_RARE_PATHS, ...CLUSTER_RARE_PATHS, ...MEMBERS_RARE_PATHS],
   raft: [],
   enumerate: [],
 };

@@ -109,6 +109,12 @@ export class KvDatabase implements Database {
     return this.#machine.keyCount;
   }
 
+  /** The last entry that is applied here, and the hash that is the same on all members that have applied as much. */
+  get applied(): { readonly index: number; readonly stateHash: number } {
+    const { appliedIndex: index, stateHash } = this.#machine;
+    return { index, stateHash };
+  }
+
   /** The group's clock, which deadlines of keys are on. Now. */
   get clockMs(): number {
     return this.#replica.clock.stamp();

@@ -23,7 +23,7 @@ export type { SimDiskOptions } from "./disk.ts";
 export type { InjectedFault } from "./faults.ts";
 export { SimEnv, type SimEnvOptions } from "./machine.ts";
 export { MemoryFiles } from "./memory-files.ts";
-export { SimNetwork } from "./network.ts";
+export { CLEAR_WAY, SimNetwork, type WayWeather } from "./network.ts";
 export type { Operation } from "./operation.ts";
 export { runIoNow } from "./run.ts";
 export { SimScheduler } from "./scheduler.ts";

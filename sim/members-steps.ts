@@ -1,0 +1,381 @@
+/** The steps of the members world, and how a seed decides the next one. */
+import { hash32, Random } from "../src/base/index.ts";
+import type { CrashMode, WayWeather } from "../src/env/sim/index.ts";
+import type { KvInput } from "./linearizability/kv-model.ts";
+import { COUNTER, LOCK } from "./members-history.ts";
+import type { End } from "./members-node.ts";
+import { isCalm, type MembersOptions } from "./members-options.ts";
+import type { Ask, Request } from "./members-requests.ts";
+
+/** One way: from, to. */
+type Way = readonly [number, number];
+
+/** Every step is followed by `ms` of simulated time. */
+export type MembersStep = { readonly ms: number } & (
+  | { readonly do: "run" }
+  | { readonly do: "request"; readonly request: Request }
+  | { readonly do: "crash"; readonly member: number; readonly end: End }
+  /** At the n-th file operation from now. */
+  | {
+      readonly do: "crashSoon";
+      readonly member: number;
+      readonly operations: number;
+      readonly moment: "before" | "after";
+      readonly end: End;
+    }
+  /** All of them at once, each in its way. */
+  | { readonly do: "outage"; readonly ends: readonly End[] }
+  | { readonly do: "stop"; readonly member: number }
+  | { readonly do: "start"; readonly member: number }
+  | {
+      readonly do: "weather";
+      readonly ways: readonly Way[];
+      readonly weather: Partial<WayWeather>;
+    }
+  | { readonly do: "cut"; readonly ways: readonly Way[] }
+  | { readonly do: "mend" }
+  /** Every link between the two breaks. */
+  | { readonly do: "break"; readonly way: Way }
+  | { readonly do: "pause"; readonly member: number; readonly forMs: number }
+  | { readonly do: "skew"; readonly member: number; readonly skewMs: number }
+  | {
+      readonly do: "slowDisk";
+      readonly member: number;
+      readonly operation: "write" | "sync";
+      /** Null: until the machine dies. */
+      readonly delayMs: number | null;
+      readonly times: number;
+    }
+  | {
+      readonly do: "failWrite";
+      readonly member: number;
+      readonly operation: "write" | "sync";
+      readonly path: "log" | "votes" | "data" | "members";
+      readonly skip: number;
+    }
+  | { readonly do: "full"; readonly member: number; readonly spareBytes: number }
+  | { readonly do: "room"; readonly member: number }
+  /** Faults end, and everything must work again. */
+  | { readonly do: "heal" }
+);
+
+/** What the drawing looks at. */
+export interface Sight {
+  readonly stepsDone: number;
+  readonly isCut: boolean;
+  isBusy(client: number): boolean;
+  isDown(member: number): boolean;
+  isFull(member: number): boolean;
+  /** Who leads the newest term; 0 when nobody does. */
+  readonly leader: number;
+  /** Who takes itself for the leader, of whatever term. */
+  readonly believers: readonly number[];
+  seen(key: string): string | null;
+}
+
+const STREAM_STEPS = 62;
+const MODES: readonly CrashMode[] = [
+  "lose-all",
+  "keep-all",
+  "prefix",
+  "subset",
+  "sectors",
+  "torn",
+  "mixed",
+];
+const TTLS_MS: readonly number[] = [300, 2000, 2000, 20_000];
+
+export class StepSource {
+  readonly #random: Random;
+  readonly #options: MembersOptions;
+  #ids = 0;
+  #isOver = false;
+  /** By client: the lock that it may hold. */
+  readonly #locks = new Map<number, { readonly key: string; readonly owner: string }>();
+
+  constructor(seed: number, options: MembersOptions) {
+    this.#random = new Random(hash32(seed, STREAM_STEPS));
+    this.#options = options;
+  }
+
+  next(sight: Sight): MembersStep | null {
+    if (this.#isOver) return null;
+    if (sight.stepsDone >= this.#options.steps) {
+      this.#isOver = true;
+      return { do: "heal", ms: 0 };
+    }
+    const random = this.#random;
+    const { electionMs } = this.#options;
+    // First of all somebody leads.
+    if (sight.stepsDone === 0)
+      return { do: "run", ms: electionMs * (isCalm(this.#options) ? 12 : random.between(2, 4)) };
+    const down = this.#members.filter((member) => sight.isDown(member));
+    if (down.length > 0 && random.percent(15 + 15 * down.length))
+      return { do: "start", member: random.pick(down), ms: this.#shortMs() };
+    // Who was deposed and does not know it must not answer from its past.
+    const stale = sight.believers.find((member) => member !== sight.leader) ?? 0;
+    if (random.percent(60)) {
+      const client = this.#idleClient(sight);
+      if (client !== 0) return this.#request(client, sight, random.percent(50) ? stale : 0);
+    }
+    if (random.percent(50)) return { do: "run", ms: this.#anyMs() };
+    return this.#fault(sight);
+  }
+
+  get #members(): number[] {
+    return Array.from({ length: this.#options.nodes }, (_, i) => i + 1);
+  }
+
+  #shortMs(): number {
+    return this.#random.pick([0, 0, 1, 5, 30]);
+  }
+
+  #anyMs(): number {
+    const { electionMs } = this.#options;
+    return this.#random.pick([5, 20, 100, electionMs >> 1, electionMs, 3 * electionMs]);
+  }
+
+  #idleClient(sight: Sight): number {
+    const first = this.#random.below(this.#options.clients);
+    for (let i = 0; i < this.#options.clients; i++) {
+      const client = ((first + i) % this.#options.clients) + 1;
+      if (!sight.isBusy(client)) return client;
+    }
+    return 0;
+  }
+
+  #request(client: number, sight: Sight, stale: number): MembersStep {
+    const random = this.#random;
+    const { electionMs, faults } = this.#options;
+    const member =
+      stale !== 0
+        ? stale
+        : sight.leader !== 0 && random.percent(35)
+          ? sight.leader
+          : random.pick(this.#members);
+    const id = ++this.#ids;
+    const request = {
+      id,
+      client,
+      member,
+      timeoutMs: faults.impatience && random.percent(40) ? electionMs * random.pick([1, 3]) : null,
+      ask: this.#ask(client, id, sight, stale !== 0),
+    };
+    return { do: "request", request, ms: this.#shortMs() };
+  }
+
+  #ask(client: number, id: number, sight: Sight, isStale: boolean): Ask {
+    const random = this.#random;
+    const kv = (input: KvInput): Ask => ({ kind: "kv", input });
+    const key = this.#key("k");
+    const value = (): string => `${id}${"x".repeat(random.below(this.#options.valueBytesMax + 1))}`;
+    const die = isStale ? random.below(60) : random.below(100);
+    if (die < 25) return kv({ kind: "get", key: random.percent(25) ? this.#key(COUNTER) : key });
+    if (die < 33) return kv({ kind: "stale-get", key });
+    if (die < 52) return kv({ kind: "put", key, value: value() });
+    if (die < 64) return { kind: "incr", key: this.#key(COUNTER), by: random.between(1, 9) };
+    if (die < 69) return kv({ kind: "delete", key });
+    if (die < 80) return kv(this.#compareAndSet(key, value(), sight.seen(key)));
+    if (die < 88) return kv(this.#several(value));
+    const held = this.#locks.get(client);
+    if (held !== undefined && random.percent(50)) {
+      this.#locks.delete(client);
+      return { kind: "unlock", ...held };
+    }
+    const lock = { key: this.#key(LOCK), owner: `${client}.${id}` };
+    this.#locks.set(client, lock);
+    return { kind: "lock", ...lock, ttlMs: random.pick(TTLS_MS) };
+  }
+
+  #key(kind: string): string {
+    return `${kind}${this.#random.below(kind === "k" ? this.#options.keys : 2)}`;
+  }
+
+  #compareAndSet(key: string, value: string, seen: string | null): KvInput {
+    return {
+      kind: "txn",
+      compare: [
+        seen === null
+          ? { key, target: "version", relation: "=", operand: 0 }
+          : { key, target: "value", relation: "=", operand: seen },
+      ],
+      success: [{ kind: "put", key, value }],
+      failure: [{ kind: "get", key }],
+    };
+  }
+
+  /** Several keys at once: reads of one moment, or writes of which all are done or none. */
+  #several(value: () => string): KvInput {
+    const random = this.#random;
+    const first = random.below(this.#options.keys);
+    const key = `k${first}`;
+    const other = `k${(first + 1) % this.#options.keys}`;
+    const reads = [
+      { kind: "get", key },
+      { kind: "get", key: other },
+    ] as const;
+    if (random.percent(40)) return { kind: "txn", compare: [], success: reads, failure: [] };
+    return {
+      kind: "txn",
+      compare: [{ key, target: "version", relation: ">", operand: random.below(3) }],
+      success: [
+        { kind: "put", key, value: value() },
+        random.percent(70)
+          ? { kind: "put", key: other, value: value() }
+          : { kind: "delete", key: other },
+      ],
+      failure: reads,
+    };
+  }
+
+  #end(): End {
+    const { powerLoss } = this.#options.faults;
+    return powerLoss && this.#random.percent(60) ? this.#random.pick(MODES) : "kill";
+  }
+
+  #fault(sight: Sight): MembersStep {
+    const { faults, electionMs } = this.#options;
+    const random = this.#random;
+    const member = this.#someMember(sight);
+    const kinds: MembersStep["do"][] = [];
+    if (faults.kills || faults.powerLoss) kinds.push("crash", "crash", "crashSoon", "crashSoon");
+    if (faults.outages) kinds.push("outage");
+    if (faults.cleanStops) kinds.push("stop");
+    if (faults.failedWrites) kinds.push("failWrite");
+    if (faults.slowDisks) kinds.push("slowDisk");
+    if (faults.fullDisks) kinds.push(sight.isFull(member) ? "room" : "full");
+    if (faults.slowWays || faults.flips) kinds.push("weather");
+    if (faults.cuts) kinds.push(sight.isCut ? "mend" : "cut", "cut");
+    if (faults.breaks) kinds.push("break");
+    if (faults.pauses) kinds.push("pause");
+    if (faults.clockJumps) kinds.push("skew");
+    if (kinds.length === 0) return { do: "run", ms: this.#anyMs() };
+    const ms = this.#shortMs();
+    const kind = random.pick(kinds);
+    switch (kind) {
+      case "crash":
+        return { do: kind, member, end: this.#end(), ms };
+      case "crashSoon":
+        return {
+          do: kind,
+          member,
+          operations: random.between(1, random.pick([2, 8, 40])),
+          moment: random.percent(60) ? "before" : "after",
+          end: this.#end(),
+          ms,
+        };
+      case "outage":
+        return { do: kind, ends: this.#members.map(() => this.#end()), ms };
+      case "stop":
+        return { do: kind, member, ms };
+      case "failWrite":
+        return {
+          do: kind,
+          member,
+          operation: random.percent(75) ? "write" : "sync",
+          path: random.pick(["log", "log", "log", "votes", "data", "members"] as const),
+          skip: random.below(6),
+          ms,
+        };
+      case "slowDisk":
+        return {
+          do: kind,
+          member,
+          operation: random.percent(75) ? "write" : "sync",
+          delayMs: random.percent(10)
+            ? null
+            : random.pick([5, 50, 2 * electionMs, 10 * electionMs]),
+          times: random.between(1, 8),
+          ms,
+        };
+      case "full":
+        return { do: kind, member, spareBytes: random.pick([0, 500, 5000, 20_000]), ms };
+      case "room":
+        return { do: kind, member, ms };
+      case "weather":
+        return { do: kind, ways: this.#someWays(member), weather: this.#weather(), ms };
+      case "cut":
+        return { do: kind, ways: this.#partition(sight), ms: this.#anyMs() };
+      case "break":
+        return { do: kind, way: random.pick(this.#allWays()), ms };
+      case "pause":
+        return { do: kind, member, forMs: random.between(1, 30) * electionMs, ms };
+      case "skew":
+        return {
+          do: kind,
+          member,
+          skewMs: random.pick([-3_600_000, -20_000, -300, 0, 900, 30_000, 3_600_000]),
+          ms,
+        };
+      case "mend":
+      case "run":
+      case "start":
+      case "request":
+      case "heal":
+        return { do: "mend", ms: this.#anyMs() };
+    }
+  }
+
+  /** Rather one that leads. */
+  #someMember(sight: Sight): number {
+    return sight.leader !== 0 && this.#random.percent(45)
+      ? sight.leader
+      : this.#random.pick(this.#members);
+  }
+
+  #allWays(): Way[] {
+    const ways: Way[] = [];
+    for (const from of this.#members)
+      for (const to of this.#members) if (from !== to) ways.push([from, to]);
+    return ways;
+  }
+
+  /** Everywhere, on some ways, or on those to or from one member. */
+  #someWays(one: number): readonly Way[] {
+    const random = this.#random;
+    switch (random.below(4)) {
+      case 0:
+        return this.#allWays();
+      case 1:
+        return this.#allWays().filter(() => random.percent(35));
+      case 2:
+        return this.#allWays().filter(([from]) => from === one);
+      default:
+        return this.#allWays().filter(([, to]) => to === one);
+    }
+  }
+
+  #weather(): Partial<WayWeather> {
+    const random = this.#random;
+    const { faults, electionMs } = this.#options;
+    return {
+      ...(faults.slowWays
+        ? {
+            delayMs: random.pick([0, 1, 5, 20, electionMs >> 1, electionMs, 2 * electionMs]),
+            bytesPerMs: random.percent(30) ? random.pick([1, 5, 50]) : 0,
+          }
+        : {}),
+      ...(faults.flips ? { flipPercent: random.pick([0, 0, 1, 10, 40]) } : {}),
+    };
+  }
+
+  /** The ways to cut: a split, one member alone, one direction, some ways. */
+  #partition(sight: Sight): readonly Way[] {
+    const random = this.#random;
+    const one = this.#someMember(sight);
+    switch (random.below(5)) {
+      case 0: {
+        const side = new Set(this.#members.filter(() => random.percent(50)));
+        return this.#allWays().filter(([from, to]) => side.has(from) !== side.has(to));
+      }
+      case 1:
+        return this.#allWays().filter(([from, to]) => from === one || to === one);
+      case 2:
+        return this.#allWays().filter(([from]) => from === one);
+      case 3:
+        return this.#allWays().filter(([, to]) => to === one);
+      default:
+        return this.#allWays().filter(() => random.percent(30));
+    }
+  }
+}

@@ -1,0 +1,256 @@
+import { describe, expect, it } from "vitest";
+import { hash32, utf8 } from "../src/base/index.ts";
+import { encodeBatchFrame, encodePeerFrame, encodePeerItem } from "../src/codec/index.ts";
+import { type Message, MESSAGE_VERSION } from "../src/raft/index.ts";
+import { Marks } from "./marks.ts";
+import type { Told } from "./members-clients.ts";
+import { type History, judgeHistory } from "./members-history.ts";
+import type { MembersOptions } from "./members-options.ts";
+import type { Ask } from "./members-requests.ts";
+import { StateOracle } from "./members-state.ts";
+import type { MembersStep } from "./members-steps.ts";
+import { WireOracle } from "./members-wire.ts";
+import { MEMBERS_WORLD } from "./members-world.ts";
+import { type Plain, playScript, playSeed, verified } from "./play.ts";
+import type { RunResult } from "./result.ts";
+import { Trace } from "./trace.ts";
+import { Violation } from "./violation.ts";
+
+// npm run sim -- --profile members makes long sweeps of this.
+function clean(result: RunResult): RunResult {
+  if (result.failure !== null)
+    throw new Error(
+      `seed ${result.seed}: ${result.failure.message}\n${result.failure.lines.join("\n")}`,
+    );
+  return result;
+}
+
+function rule(run: () => void): string {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof Violation) return error.check;
+    throw error;
+  }
+  return "nothing";
+}
+
+describe("the members world", () => {
+  it("keeps every promise of a cluster as it ships, whatever the seed does to it", () => {
+    let cycles = verified(() => clean(playSeed(MEMBERS_WORLD, 1))).cycles;
+    for (let seed = 2; seed <= 4; seed++) cycles += clean(playSeed(MEMBERS_WORLD, seed)).cycles;
+    for (let seed = 1; seed <= 3; seed++)
+      cycles += clean(playSeed(MEMBERS_WORLD, seed, "swarm")).cycles;
+    expect(cycles).toBeGreaterThan(30);
+  }, 60_000);
+
+  it("the same seed gives the same run, event by event", () => {
+    const first = playSeed(MEMBERS_WORLD, 17, "swarm");
+    expect(playSeed(MEMBERS_WORLD, 17, "swarm")).toEqual(first);
+    expect(playSeed(MEMBERS_WORLD, 18, "swarm").hash).not.toBe(first.hash);
+  }, 60_000);
+
+  it("plays its steps again, all of them or any part", () => {
+    const seed = 3;
+    const options: MembersOptions = MEMBERS_WORLD.drawOptions(seed, "default");
+    const play = MEMBERS_WORLD.begin(seed, options, new Trace(), new Marks());
+    const steps: MembersStep[] = [];
+    for (let step = play.draw(); step !== null; step = play.draw()) {
+      steps.push(step);
+      play.perform(step);
+    }
+    const plain = JSON.parse(JSON.stringify(options)) as Plain;
+    const script = { world: "members", seed, options: plain, steps };
+    const whole = clean(playScript(MEMBERS_WORLD, script));
+    expect(whole.hash).toBe(playSeed(MEMBERS_WORLD, seed).hash);
+    const some = steps.filter((_, i) => hash32(seed, i) % 2 === 0);
+    clean(playScript(MEMBERS_WORLD, { ...script, steps: JSON.parse(JSON.stringify(some)) as [] }));
+  }, 60_000);
+});
+
+describe("the judge of what members say", () => {
+  const judge = () => {
+    const oracle = new WireOracle({ note: () => {}, mark: () => {}, promised: () => {} });
+    const links = new Map<number, (bytes: Uint8Array) => void>();
+    const observer = (from: number, to: number): ((bytes: Uint8Array) => void) => {
+      const known = links.get(from * 10 + to);
+      if (known !== undefined) return known;
+      const observe = oracle.observer();
+      links.set(from * 10 + to, observe);
+      const id = new Uint8Array(16);
+      const of = { clusterId: 1, bootId: id, walId: id, versionMin: 1, versionMax: 1 };
+      observe(
+        encodePeerFrame({
+          kind: "hello",
+          from,
+          to,
+          ...of,
+          name: "n",
+          clientUrls: [],
+          purpose: "raft",
+        }),
+      );
+      return observe;
+    };
+    const say = (of: Record<string, unknown>): string => {
+      const message = { group: 0, incarnation: 1, version: MESSAGE_VERSION, ...of } as Message;
+      const item = encodePeerItem({ kind: "raft", group: 0, message });
+      return rule(() => observer(message.from, message.to)(encodeBatchFrame([item])));
+    };
+    return { oracle, say };
+  };
+  const heartbeat = { type: "heartbeat", commit: 0, round: 0 };
+  const entry = (index: number, term: number, byte: number) => ({
+    index,
+    term,
+    type: 0,
+    data: Uint8Array.of(byte),
+  });
+  const append = (from: number, term: number, prev: readonly [number, number], byte: number) => ({
+    type: "append",
+    from,
+    to: 3,
+    term,
+    prevIndex: prev[0],
+    prevTerm: prev[1],
+    commit: 0,
+    entries: [entry(prev[0] + 1, term, byte)],
+  });
+
+  it("sees two leaders of a term", () => {
+    const { say } = judge();
+    expect(say({ ...heartbeat, from: 1, to: 2, term: 3 })).toBe("nothing");
+    expect(say({ ...heartbeat, from: 1, to: 3, term: 3 })).toBe("nothing");
+    expect(say({ ...heartbeat, from: 2, to: 3, term: 3 })).toBe("one leader in a term");
+  });
+
+  it("sees a second vote in a term, its own for itself among them", () => {
+    const { say } = judge();
+    const vote = { type: "voteResponse", from: 2, term: 3, reject: false };
+    expect(say({ ...vote, to: 1 })).toBe("nothing");
+    expect(say({ ...vote, to: 3, reject: true })).toBe("nothing");
+    expect(say({ type: "vote", from: 2, to: 3, term: 3, lastIndex: 0, lastTerm: 0 })).toBe(
+      "nobody votes twice in a term",
+    );
+  });
+
+  it("sees logs that agree on an entry and differ there or before it, and a leader that changes its own", () => {
+    const { say } = judge();
+    expect(say(append(1, 1, [0, 0], 1))).toBe("nothing");
+    expect(say(append(1, 1, [0, 0], 2))).toBe("logs match");
+    expect(say(append(1, 2, [1, 1], 1))).toBe("nothing");
+    expect(say(append(1, 2, [1, 2], 1))).toBe("a leader only appends to its log");
+  });
+
+  it("takes down what is promised, and what a later life must still know", () => {
+    const { oracle, say } = judge();
+    say(append(1, 2, [0, 0], 1));
+    say({ type: "appendResponse", from: 3, to: 1, term: 2, reject: false, index: 1 });
+    expect(oracle.promisedBy(3)).toEqual({ term: 2, vote: 0, index: 1, entryTerm: 2, inTerm: 2 });
+    say({ type: "vote", from: 3, to: 1, term: 4, lastIndex: 1, lastTerm: 2 });
+    expect(oracle.promisedBy(3)).toMatchObject({ term: 4, vote: 3, index: 1 });
+  });
+});
+
+describe("the judge of what members have applied", () => {
+  it("sees states that differ at an index, and says what is news", () => {
+    const oracle = new StateOracle();
+    expect([oracle.applied(1, 4, 7), oracle.applied(2, 4, 7), oracle.applied(2, 3, 6)]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    expect(rule(() => oracle.applied(3, 4, 8))).toBe("all states are equal at an index");
+  });
+});
+
+describe("the judge of what clients were told", () => {
+  let ids = 0;
+  const told = (ask: Ask, at: readonly [number, number], answer: Told["answer"]): Told => ({
+    request: { id: ++ids, client: 1, member: 1, timeoutMs: null, ask },
+    invokedAt: at[0],
+    returnedAt: at[1],
+    outcome: answer === null ? "unknown" : "ok",
+    answer,
+    life: 1,
+  });
+  const put = (value: string): Ask => ({ kind: "kv", input: { kind: "put", key: "k", value } });
+  const done = (revision: number): Told["answer"] => ({ kind: "put", revision, prevKv: null });
+  const incr: Ask = { kind: "incr", key: "c", by: 2 };
+  const counted = (revision: number, value: bigint): Told["answer"] => ({
+    kind: "incr",
+    revision,
+    value,
+    deadlineMs: 0,
+  });
+  const read = (revision: number, value: string, modRevision: number): Told => {
+    const kv = { key: utf8("k"), value: utf8(value), createRevision: 2, modRevision };
+    const kvs = [{ ...kv, version: modRevision - 1, lease: 0n }];
+    const ask: Ask = { kind: "kv", input: { kind: "get", key: "k" } };
+    return told(ask, [10, 11], { kind: "range", revision, kvs, more: false, count: 1 });
+  };
+  const history = (...changes: readonly [key: string, value: string | null][]): History =>
+    new Map(changes.map(([key, value], i) => [i + 2, [{ key, value }]]));
+  const judged = (all: readonly Told[], of: History, wallStartMs: number | null = null): string =>
+    rule(() => judgeHistory(all, of, wallStartMs));
+
+  it("accepts what one machine would have done", () => {
+    const all = [
+      told(put("a"), [0, 1], done(2)),
+      told(put("b"), [2, 3], done(3)),
+      read(4, "b", 3),
+      told(incr, [4, 5], counted(4, 2n)),
+      told(incr, [4, Infinity], null),
+    ];
+    const of = history(["k", "a"], ["k", "b"], ["c", "2"], ["c", "4"]);
+    expect(judged(all, of)).toBe("nothing");
+  });
+
+  it("sees a write that is not there, or twice, or although it was refused", () => {
+    const acknowledged = told(put("a"), [0, 1], done(2));
+    const lost = "every acknowledged write is there, at its revision";
+    expect(judged([acknowledged], history(["k", "b"]))).toBe(lost);
+    expect(judged([acknowledged], history(["k", "a"], ["k", "a"]))).toBe(
+      "a command is applied once",
+    );
+    expect(judged([{ ...acknowledged, outcome: "fail", answer: null }], history(["k", "a"]))).toBe(
+      "a command that was refused for certain is not applied",
+    );
+  });
+
+  it("sees a read of the past, and a counter that counts what nobody asked for", () => {
+    const all = [told(put("a"), [0, 1], done(2)), told(put("b"), [2, 3], done(3))];
+    const of = history(["k", "a"], ["k", "b"]);
+    expect(judged([...all, read(2, "a", 2)], of)).toBe("what clients saw is linearizable");
+    expect(judged([told(incr, [0, 1], counted(2, 2n))], history(["c", "2"], ["c", "4"]))).toBe(
+      "a counter counts what it was asked to, and nothing twice",
+    );
+  });
+
+  it("sees a lock that ends before its time, unless its owner gave it back", () => {
+    const lock = (revision: number, deadlineMs: number): Told["answer"] => ({
+      kind: "lock",
+      revision,
+      acquired: true,
+      fence: revision,
+      token: utf8("me"),
+      deadlineMs,
+      leftMs: 100,
+    });
+    const ask: Ask = { kind: "lock", key: "l", owner: "me", ttlMs: 100 };
+    const all = [
+      told(ask, [0, 1], lock(2, 1100)),
+      told(put("a"), [50, 60], done(4)),
+      told({ kind: "unlock", key: "l", owner: "other" }, [0, Infinity], null),
+    ];
+    const of = history(["l", "me"], ["l", null], ["k", "a"]);
+    expect(judged(all, of, 1000)).toBe("a lock has one owner until it ends");
+    expect(judged(all, of, 1040)).toBe("nothing");
+    const unlock = told({ kind: "unlock", key: "l", owner: "me" }, [20, 30], {
+      kind: "unlock",
+      revision: 3,
+      released: true,
+    });
+    expect(judged([...all, unlock], of, 1000)).toBe("nothing");
+  });
+});
