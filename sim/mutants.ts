@@ -480,8 +480,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "a-snapshot-leaves-the-configuration-as-it-was",
     layer: "raft",
     file: "raft/raft.js",
-    find: "this.tracker.configure(confState, this.log.lastIndex);\n        }\n        this.outbox",
-    replace: "}\n        this.outbox",
+    find: 'this.tracker.configure(confState, this.log.lastIndex);\n        return "restored";',
+    replace: 'return "restored";',
     why: "a member goes by the changes that it has seen and not by those that the snapshot covers",
   },
   {
@@ -671,8 +671,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "reads-without-asking-a-quorum",
     layer: "raft",
     file: "raft/raft.js",
-    find: "if (this.tracker.voters.isLoneVoter(this.id)) {",
-    replace: "if (this.leadsForSure()) {",
+    find: "const isAlone = this.tracker.voters.isLoneVoter(this.id);",
+    replace: "const isAlone = this.leadsForSure();",
     why: "a leader that was deposed answers reads from its past (R1, K5)",
   },
   {
