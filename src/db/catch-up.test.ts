@@ -1,38 +1,364 @@
 /** A member that the log of the others no longer reaches: it is given a snapshot while everybody goes on. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { setVerifying } from "../base/index.ts";
-import { ClusterWorld } from "./cluster.suite.ts";
-import type { World } from "./world.suite.ts";
+import { setVerifying, text, utf8 } from "../base/index.ts";
+import { ClusterWorld, NAMES, url } from "./cluster.suite.ts";
+import { metricFamilies } from "./node-metrics.ts";
+import type { Watch, WatchEvent } from "./watch/index.ts";
+import { DATA, outcomeOf, rangeRequest, World } from "./world.suite.ts";
 
 beforeAll(() => setVerifying(true));
 afterAll(() => setVerifying(false));
+
+const LARGE = "x".repeat(6_000);
+
+it("keeps as much of the log as it is told, and no more", { timeout: 60_000 }, () => {
+  const retention = 200 * 1024;
+  const cluster = new ClusterWorld({
+    walRetentionBytes: retention,
+    walSegmentBytes: 16 * 1024,
+  });
+  cluster.start(...cluster.nodes);
+  cluster.leader().putNow("before", "1");
+  cluster.pass(1_000);
+  const [away] = cluster.followers() as [World];
+  cluster.kill(away);
+  const leader = cluster.leader();
+  const write = (bytes: number): void => {
+    for (let written = 0; written < bytes; written += 1_000)
+      leader.putNow(`k${written % 7}`, "x".repeat(1_000));
+    cluster.checkpointAll();
+    cluster.checkpointAll();
+  };
+  const logBytes = (): number => leader.node.activity.wal.bytesOnDisk;
+  // Though two checkpoints hold everything, what the one that is away needs is there.
+  write(60 * 1024);
+  expect(leader.node.activity.groups[0]?.firstIndex).toBe(1);
+  for (let i = 0; i < 4; i++) write(200 * 1024);
+  expect(logBytes()).toBeGreaterThan(retention);
+  expect(logBytes()).toBeLessThan(retention + 64 * 1024);
+  expect(leader.node.activity.groups[0]?.firstIndex).toBeGreaterThan(1);
+  cluster.start(away);
+  cluster.expectEqual();
+});
 
 describe("a member that the log no longer reaches", { timeout: 120_000 }, () => {
   let cluster: ClusterWorld;
   let away: World;
 
-  /** Two go on without the third until its place in the log is gone. */
+  /** Two go on without the third until its place in the log is gone. The snapshot is of several chunks. */
   beforeEach(() => {
-    cluster = new ClusterWorld({ walRetentionBytes: 0, walSegmentBytes: 16 * 1024 });
+    cluster = new ClusterWorld({ walRetentionBytes: 0, walSegmentBytes: 256 * 1024 });
     cluster.start(...cluster.nodes);
     cluster.leader().putNow("before", "1");
     cluster.pass(1_000);
     [away] = cluster.followers() as [World];
     cluster.kill(away);
-    cluster.writeUntilCut(60);
+    cluster.writeUntilCut(60, LARGE);
   });
+
+  const received = (): number => away.node.snapshotsInstalled?.receivedBytes ?? 0;
+  const installed = (): number => away.node.snapshotsInstalled?.installed ?? 0;
+  const failed = (): number => away.node.snapshotsInstalled?.failed ?? 0;
+
+  /** Everything between this member and the others. */
+  function weather(of: World, change: Parameters<ClusterWorld["network"]["setWeather"]>[2]): void {
+    const name = cluster.nameOf(of);
+    for (const other of NAMES) {
+      if (other === name) continue;
+      cluster.network.setWeather(url(name), url(other), change);
+      cluster.network.setWeather(url(other), url(name), change);
+    }
+  }
+
+  /** It is back, on a way so narrow that the snapshot takes seconds, and some of it has come. */
+  function startPull(): void {
+    cluster.start(away);
+    weather(away, { bytesPerMs: 300 });
+    cluster.until("a pull", () => received() > 0);
+    expect(installed()).toBe(0);
+  }
+
+  function expectCaughtUp(): void {
+    cluster.untilCaughtUp(away);
+    cluster.expectEqual();
+    expect(away.get("before")).toBe("1");
+    expect(installed()).toBeGreaterThan(0);
+  }
 
   it("gets a snapshot, and what was written since", () => {
     const writer = cluster.leader();
     cluster.start(away);
     cluster.untilCaughtUp(away);
     expect(away.node.snapshotsInstalled).toMatchObject({ installed: 1, failed: 0 });
-    expect(away.get("before")).toBe("1");
+    expect(writer.node.snapshotsSent).toMatchObject({ sent: 1, failed: 0, pulls: 0 });
+    expect(writer.node.snapshotsSent?.sentBytes).toBe(received());
     expect(away.get("k7")).toBe(writer.get("k7"));
     writer.putNow("after", "2");
     expect(away.get("after")).toBe("2");
     away.putNow("from there", "3");
     expect(writer.get("from there")).toBe("3");
+    expectCaughtUp();
+    // It makes checkpoints and snapshots of its own again, and starts with them.
+    cluster.checkpointAll();
+    let made = 0;
+    away.node.snapshot((error) => (made += error === null ? 1 : 0));
+    away.until(() => made === 1);
+    cluster.kill(away);
+    cluster.start(away);
     cluster.expectEqual();
+    expect(installed()).toBe(0);
+  });
+
+  it("is seen from the leader as behind, and both count what was sent, received and taken over", () => {
+    const figures = (world: World): Record<string, number> => {
+      const found: Record<string, number> = {};
+      for (const { name, samples } of metricFamilies(world.node))
+        for (const { labels, value } of samples)
+          found[[name.replace("harmonydb_raft_", ""), ...Object.values(labels)].join(" ")] = value;
+      return found;
+    };
+    const writer = cluster.leader();
+    const member = away.node.identity.memberId.toString(16);
+    const behind = figures(writer);
+    expect(behind[`follower_lag_entries ${member}`]).toBeGreaterThanOrEqual(240);
+    startPull();
+    expect(figures(writer)[`follower_needs_snapshot ${member}`]).toBe(1);
+    weather(away, { bytesPerMs: 0 });
+    expectCaughtUp();
+    cluster.pass(1_000);
+    const sent = figures(writer);
+    expect(sent[`follower_lag_entries ${member}`]).toBe(0);
+    expect(sent[`follower_needs_snapshot ${member}`]).toBe(0);
+    expect(sent["snapshot_send_total"]).toBe(1);
+    expect(sent["snapshot_send_failed_total"]).toBe(0);
+    const taken = figures(away);
+    expect(taken["snapshot_receive_total"]).toBe(1);
+    expect(taken["snapshot_receive_failed_total"]).toBe(0);
+    expect(taken["snapshot_receive_bytes_total"]).toBe(sent["snapshot_send_bytes_total"]);
+    expect(taken["snapshot_receive_seconds_total"]).toBe(taken["snapshot_receive_last_seconds"]);
+    expect(taken["snapshot_receive_last_seconds"]).toBeGreaterThan(0);
+  });
+
+  it("gets it while others write, and what they wrote meanwhile from the log", () => {
+    startPull();
+    const writer = cluster.leader();
+    let written = 0;
+    while (installed() === 0) {
+      writer.putNow(`during${written++ % 50}`, `${written}`);
+      if (written % 40 === 0) cluster.checkpointAll(writer);
+      cluster.pass(50);
+    }
+    expect(written).toBeGreaterThan(40);
+    expectCaughtUp();
+    expect(away.node.snapshotsInstalled).toMatchObject({ installed: 1, failed: 0 });
+  });
+
+  it("answers reads of what it has until then, and goes on with states that somebody keeps", () => {
+    startPull();
+    expect(outcomeOf(away.range(rangeRequest("before", true)))).toBe("ok");
+    const kept = away.node.database.pin();
+    const before = kept.tree(0).count;
+    const read = away.range(rangeRequest("k7"), { timeoutMs: 30_000 });
+    weather(away, { bytesPerMs: 0 });
+    expectCaughtUp();
+    // A read that waited is answered by the new state.
+    const answer = away.now(read);
+    expect(answer.kind === "range" && text(answer.kvs[0]?.value as Uint8Array)).toMatch(/^3x/);
+    expect(kept.tree(0).count).toBe(before);
+    expect(kept.tree(0).get(utf8("before"))).toBeDefined();
+    expect(away.node.database.pinnedBytes).toBeGreaterThan(0);
+    kept.release();
+    expect(away.node.database.pinnedBytes).toBe(0);
+  });
+
+  it("tells those who watch on it everything that happened, in order, each once", () => {
+    cluster.start(away);
+    const watchOf = (key: string, startRevision = 0): Watch =>
+      away.node.database.watch(
+        {
+          key: utf8(key),
+          rangeEnd: utf8(`${key}~`),
+          startRevision,
+          prevKv: true,
+          noPut: false,
+          noDelete: false,
+        },
+        () => {},
+      );
+    const watch = watchOf("k");
+    const future = watchOf("after", 1_000_000);
+    expectCaughtUp();
+    cluster.leader().putNow("k1", "last");
+    cluster.untilCaughtUp(away);
+    const events: WatchEvent[] = [];
+    for (let news = watch.take(1_000_000); news !== null; news = watch.take(1_000_000)) {
+      expect(news.kind).toBe("events");
+      if (news.kind === "events") events.push(...news.events);
+    }
+    // Four rounds of 60 keys that it never applied itself, and one put.
+    expect(events).toHaveLength(241);
+    const revisions = events.map(({ kv }) => kv.modRevision);
+    expect(revisions).toEqual(revisions.toSorted((a, b) => a - b));
+    expect(new Set(revisions).size).toBe(241);
+    const last = events.at(-1) as WatchEvent;
+    expect([text(last.kv.value), text(last.prevKv?.value as Uint8Array).slice(0, 2)]).toEqual([
+      "last",
+      "3x",
+    ]);
+    expect(future.take(1_000)).toBeNull();
+  });
+
+  it("tells those who watch on it that it is compacted, where the history did not come", () => {
+    cluster.start(away);
+    const watch = away.node.database.watch(
+      {
+        key: utf8("k"),
+        rangeEnd: utf8("l"),
+        startRevision: 0,
+        prevKv: false,
+        noPut: false,
+        noDelete: false,
+      },
+      () => {},
+    );
+    const { revision } = cluster.leader().node.database.status();
+    cluster.leader().now(cluster.leader().write({ kind: "compact", revision, physical: false }));
+    expectCaughtUp();
+    expect(watch.take(1_000)).toEqual({ kind: "compacted", compactRevision: revision });
+  });
+
+  it("gets it over links that break again and again", () => {
+    startPull();
+    for (let round = 0; round < 3; round++) {
+      cluster.network.breakLinks(url(cluster.nameOf(away)), url(cluster.nameOf(cluster.leader())));
+      const before = received();
+      cluster.until("more of it", () => received() > before);
+    }
+    expect(failed()).toBeGreaterThan(1);
+    weather(away, { bytesPerMs: 0 });
+    expectCaughtUp();
+  });
+
+  it("gets it over a way that is silent for a while", () => {
+    startPull();
+    cluster.isolate(away, true);
+    cluster.pass(20_000);
+    expect(installed()).toBe(0);
+    cluster.isolate(away, false);
+    weather(away, { isCut: false, bytesPerMs: 0 });
+    expectCaughtUp();
+  });
+
+  it("gets nothing that a bit was flipped in, and the whole of it in the end", () => {
+    cluster.start(away);
+    weather(away, { flipPercent: 30 });
+    cluster.until("attempts", () => failed() > 2);
+    expect(installed()).toBe(0);
+    weather(away, { flipPercent: 0 });
+    expectCaughtUp();
+  });
+
+  it("gets it although the leader that announced it goes, from that one or from the next", () => {
+    startPull();
+    const before = cluster.leader();
+    cluster.close(before);
+    weather(away, { bytesPerMs: 0 });
+    cluster.start(before);
+    expectCaughtUp();
+  });
+
+  it("takes over what an earlier leader gave when another leads by then", () => {
+    startPull();
+    const before = cluster.leader();
+    // It gives what it has; who leads is decided between the others.
+    const [other] = cluster.followers().filter((world) => world !== away) as [World];
+    cluster.network.setWeather(url(cluster.nameOf(before)), url(cluster.nameOf(other)), {
+      isCut: true,
+    });
+    cluster.network.setWeather(url(cluster.nameOf(other)), url(cluster.nameOf(before)), {
+      isCut: true,
+    });
+    cluster.until("a snapshot", () => installed() === 1);
+    for (const [a, b] of [
+      [before, other],
+      [other, before],
+    ] as const)
+      cluster.network.setWeather(url(cluster.nameOf(a)), url(cluster.nameOf(b)), { isCut: false });
+    weather(away, { bytesPerMs: 0 });
+    expectCaughtUp();
+  });
+
+  it.each([
+    ["the file arrives", "ENOSPC", /tmp\/snapshot-/, "write", 3],
+    ["the file is synced", "EIO", /tmp\/snapshot-/, "sync", 0],
+    ["the new data file is made", "ENOSPC", /tmp\/0\.hdb/, "write", 4],
+    ["the snapshot gets its name", "ENOSPC", /tmp\/snapshot-/, "rename", 0],
+  ] as const)(
+    "goes on without it while %s and the disk says %s",
+    (_, error, path, operation, skip) => {
+      const fault = away.machine.disk.inject({
+        operation,
+        error,
+        path: (of) => path.test(of),
+        skip,
+        times: Number.POSITIVE_INFINITY,
+      });
+      cluster.start(away);
+      cluster.until("refusals", () => failed() > 2);
+      const code = error === "EIO" ? "IO" : "DISK_FULL";
+      expect(cluster.logged.some((line) => line.includes(`"code":"${code}"`))).toBe(true);
+      expect(installed()).toBe(0);
+      expect(away.fatal).toBeNull();
+      expect(outcomeOf(away.range(rangeRequest("before", true)))).toBe("ok");
+      // Nothing of the attempts is left.
+      const names = cluster.list(away, `${DATA}/tmp`);
+      expect(names.filter((name) => name.startsWith("snapshot") || name.includes("hdb"))).toEqual(
+        [],
+      );
+      fault.remove();
+      expectCaughtUp();
+    },
+  );
+
+  it("begins anew when it is killed in the middle", () => {
+    for (let round = 0; round < 2; round++) {
+      startPull();
+      if (round === 0) away.kill();
+      else away.losePower("mixed");
+      cluster.kill(away);
+    }
+    cluster.start(away);
+    weather(away, { bytesPerMs: 0 });
+    expectCaughtUp();
+  });
+
+  it("is closed in order in the middle", () => {
+    startPull();
+    cluster.close(away);
+    expect(cluster.list(away, `${DATA}/tmp`).filter((name) => name.includes("snap"))).toEqual([]);
+    cluster.start(away);
+    weather(away, { bytesPerMs: 0 });
+    expectCaughtUp();
+  });
+
+  it("does not hold the others up, and gets no more than the rate that they give", () => {
+    cluster.close(cluster.leader());
+    for (const world of cluster.nodes) if (world !== away) cluster.kill(world);
+    for (const world of cluster.nodes)
+      if (world !== away) cluster.startWith(world, { snapshotRateBytes: 600_000 });
+    const writer = cluster.leader();
+    const startMs = cluster.scheduler.nowMs;
+    cluster.start(away);
+    cluster.until("a pull", () => received() > 0);
+    let slowestMs = 0;
+    while (installed() === 0) {
+      const beganMs = cluster.scheduler.nowMs;
+      writer.putNow("w", "x");
+      slowestMs = Math.max(slowestMs, cluster.scheduler.nowMs - beganMs);
+      cluster.pass(20);
+    }
+    expect(received() / (cluster.scheduler.nowMs - startMs)).toBeLessThan(700);
+    expect(slowestMs).toBeLessThan(100);
+    expectCaughtUp();
   });
 });

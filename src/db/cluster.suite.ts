@@ -1,6 +1,7 @@
 /** For tests: three nodes in simulated time, the shipped node with its log, trees and links. */
 import { assert } from "../base/index.ts";
-import { SimEnv, SimNetwork, SimScheduler } from "../env/sim/index.ts";
+import { listDirectory } from "../env/index.ts";
+import { runIoNow, SimEnv, SimNetwork, SimScheduler } from "../env/sim/index.ts";
 import type { InitialMember } from "./data-directory.ts";
 import type { NodeOptions } from "./node-options.ts";
 import { World } from "./world.suite.ts";
@@ -63,6 +64,11 @@ export class ClusterWorld {
     }
   }
 
+  startWith(world: World, change: Partial<NodeOptions>): void {
+    world.open(optionsOf(this.nameOf(world), { ...this.#options, ...change }));
+    this.#up.add(world);
+  }
+
   kill(world: World): void {
     world.kill();
     this.#up.delete(world);
@@ -113,8 +119,7 @@ export class ClusterWorld {
    * Writes through the leader, and has those that are up make checkpoints, until nobody's log holds what the members that
    * are away would need next.
    */
-  writeUntilCut(keys: number): void {
-    const large = "x".repeat(2_000);
+  writeUntilCut(keys: number, large: string = "x".repeat(2_000)): void {
     const writer = this.leader();
     for (let round = 0; round < 4; round++) {
       for (let i = 0; i < keys; i++) writer.putNow(`k${i}`, `${round}${large}`);
@@ -126,8 +131,8 @@ export class ClusterWorld {
     }
   }
 
-  checkpointAll(): void {
-    for (const world of this.#up) {
+  checkpointAll(...worlds: readonly World[]): void {
+    for (const world of worlds.length > 0 ? worlds : this.#up) {
       let isDone = false;
       world.node.checkpoint((error) => {
         assert(error === null, "a checkpoint is made");
@@ -135,6 +140,21 @@ export class ClusterWorld {
       });
       world.until(() => isDone);
     }
+  }
+
+  /** The names in a directory of the machine's disk. */
+  list(world: World, directory: string): readonly string[] {
+    const copy = world.machine.fork();
+    copy.kill();
+    return runIoNow(copy, listDirectory(copy.boot().files, directory));
+  }
+
+  until(what: string, isOver: () => boolean, patienceMs = 120_000): void {
+    for (let waitedMs = 0; waitedMs < patienceMs; waitedMs += 10) {
+      if (isOver()) return;
+      this.pass(10);
+    }
+    throw new Error(`no ${what}: ${this.logged.slice(-30).join("\n")}`);
   }
 
   /** Until this member has applied what the leader has committed. */

@@ -2,6 +2,7 @@
  * What a node can tell of itself in figures, under the names that Prometheus knows them by. Both doors that give metrics
  * take them from here; everything is read when somebody asks.
  */
+import type { InstallStats } from "./installer.ts";
 import type { Node } from "./node.ts";
 
 /** One figure, or the same figure of several things that labels tell apart. */
@@ -21,8 +22,18 @@ export interface MetricSample {
 
 const MS_PER_SECOND = 1000;
 
+const NOTHING_RECEIVED: InstallStats = Object.freeze({
+  installed: 0,
+  failed: 0,
+  receivedBytes: 0,
+  durationMs: 0,
+  lastDurationMs: 0,
+});
+
 export function metricFamilies(node: Node): readonly MetricFamily[] {
   const { activity, snapshotStats: snapshots } = node;
+  const sent = node.snapshotsSent ?? { sent: 0, failed: 0, sentBytes: 0 };
+  const received = node.snapshotsInstalled ?? NOTHING_RECEIVED;
   const { store, watch, wal } = activity;
   return [
     counter("harmonydb_store_put_total", "Keys set, replayed ones included.", store.puts),
@@ -63,6 +74,64 @@ export function metricFamilies(node: Node): readonly MetricFamily[] {
       snapshots.lastDurationMs / MS_PER_SECOND,
     ),
     gauge("harmonydb_snapshot_last_bytes", "Size of the last snapshot.", snapshots.lastSizeBytes),
+    counter(
+      "harmonydb_raft_snapshot_send_total",
+      "Snapshots that members that were too far behind have pulled from here.",
+      sent.sent,
+    ),
+    counter(
+      "harmonydb_raft_snapshot_send_failed_total",
+      "Pulls of snapshots from here that ended before that.",
+      sent.failed,
+    ),
+    counter(
+      "harmonydb_raft_snapshot_send_bytes_total",
+      "Bytes of snapshots sent to other members.",
+      sent.sentBytes,
+    ),
+    counter(
+      "harmonydb_raft_snapshot_receive_total",
+      "Snapshots of other members that took the place of the state here.",
+      received.installed,
+    ),
+    counter(
+      "harmonydb_raft_snapshot_receive_failed_total",
+      "Attempts to get one that ended before that.",
+      received.failed,
+    ),
+    counter(
+      "harmonydb_raft_snapshot_receive_bytes_total",
+      "Bytes of snapshots received from other members.",
+      received.receivedBytes,
+    ),
+    counter(
+      "harmonydb_raft_snapshot_receive_seconds_total",
+      "Time from asking for a snapshot to having its state, all together.",
+      received.durationMs / MS_PER_SECOND,
+    ),
+    gauge(
+      "harmonydb_raft_snapshot_receive_last_seconds",
+      "The same of the last one.",
+      received.lastDurationMs / MS_PER_SECOND,
+    ),
+    {
+      name: "harmonydb_raft_follower_lag_entries",
+      help: "Entries in the log of this leader that the member has not acknowledged.",
+      type: "gauge",
+      samples: activity.followers.map(({ member, lagEntries }) => ({
+        labels: { member: member.toString(16) },
+        value: lagEntries,
+      })),
+    },
+    {
+      name: "harmonydb_raft_follower_needs_snapshot",
+      help: "1: the log of this leader no longer holds what the member needs next.",
+      type: "gauge",
+      samples: activity.followers.map(({ member, needsSnapshot }) => ({
+        labels: { member: member.toString(16) },
+        value: needsSnapshot ? 1 : 0,
+      })),
+    },
     gauge(
       "harmonydb_raft_ready_pending",
       "Readys on their way to the log.",

@@ -59,6 +59,13 @@ export interface NodeActivity extends DatabaseActivity {
   })[];
   /** Now. */
   readonly readysOnTheirWay: number;
+  /** How far the others are behind what is in the log here; nobody, unless this member leads. */
+  readonly followers: readonly {
+    readonly member: number;
+    readonly lagEntries: number;
+    /** The log here no longer holds what it needs next, or it is being given a snapshot. */
+    readonly needsSnapshot: boolean;
+  }[];
 }
 
 /** A step of taking a node, or what there is of it, apart. */
@@ -143,7 +150,8 @@ export class Node {
   }
 
   get activity(): NodeActivity {
-    const { wal, host, chores } = this.#parts;
+    const { wal, host, chores, replica, identity } = this.#parts;
+    const { lastIndex, progress } = replica.raft.status();
     return {
       ...this.database.activity,
       wal: wal.stats,
@@ -152,6 +160,13 @@ export class Node {
         isLagging: group.backlogBytes > chores.lagBytes,
       })),
       readysOnTheirWay: host.readysOnTheirWay,
+      followers: progress
+        .filter(({ id }) => id !== identity.memberId)
+        .map(({ id, match, state, needsSnapshot }) => ({
+          member: id,
+          lagEntries: lastIndex - match,
+          needsSnapshot: needsSnapshot || state === "snapshot",
+        })),
     };
   }
 

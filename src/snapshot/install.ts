@@ -69,8 +69,9 @@ export function* prepareInstall(temporary: string, options: PrepareOptions): Io<
     const fileName = yield* store.keep(temporary, { group, index, term });
     return { meta: header.meta, fileName, sizeBytes, sha256, installed: true };
   } catch (error) {
-    yield* unlinkIfThere(env.files, temporary);
-    yield* unlinkIfThere(env.files, newFile);
+    // Under the second name it was about to be made.
+    for (const path of [temporary, newFile, `${newFile}.new`])
+      yield* unlinkIfThere(env.files, path);
     throw error;
   }
 }

@@ -148,6 +148,14 @@ export class Member {
     return response.status;
   }
 
+  /** A figure of `/metrics`, by its whole name. */
+  async metric(name: string): Promise<number> {
+    const response = await fetch(`${this.#metricsUrl}/metrics`);
+    for (const line of (await response.text()).split("\n"))
+      if (line.startsWith(`${name} `)) return Number(line.slice(name.length + 1));
+    throw new Error(`${this.name} has no figure ${name}`);
+  }
+
   async memberNames(): Promise<readonly string[]> {
     const answer = await this.call("Cluster/MemberList", NOTHING);
     return etcd.MemberListResponse.decode(answer).members.map(({ name }) => name);

@@ -41,7 +41,7 @@ export class SimEnv {
   /** Added to the wall clock of every process of this machine: may be set at any time. */
   wallSkewMs = 0;
   readonly #log: LogSink;
-  readonly #network: SimEnvOptions["network"];
+  #network: SimEnvOptions["network"];
   #process: Process | undefined;
   #boots = 0;
 
@@ -51,6 +51,12 @@ export class SimEnv {
     this.disk = disk ?? new SimDisk({ ...options.disk, seed: options.seed });
     this.#log = options.log ?? ((): void => {});
     this.#network = options.network;
+  }
+
+  /** Puts a copy on a network, where its next process is: copies are on none. */
+  connect(network: NonNullable<SimEnvOptions["network"]>): void {
+    assert(this.#network === undefined && !this.running, "a machine is put on a network once");
+    this.#network = network;
   }
 
   /** Whether a process lives. */
