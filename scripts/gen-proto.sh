@@ -13,4 +13,4 @@ protoc \
   --proto_path=proto \
   --ts_proto_out="$out" \
   --ts_proto_opt=forceLong=bigint,enumsAsLiterals=true,snakeToCamel=false,outputServices=none,outputJsonMethods=false,outputPartialMethods=false,esModuleInterop=true,importSuffix=.ts,useExactTypes=false,unrecognizedEnum=false \
-  mvccpb/kv.proto etcdserverpb/rpc.proto grpc/health/v1/health.proto harmonydb/native.proto harmonydb/peer.proto
+  mvccpb/kv.proto etcdserverpb/rpc.proto grpc/health/v1/health.proto harmonydb/native.proto harmonydb/api.proto harmonydb/peer.proto

@@ -63,6 +63,8 @@ export type ErrorCode =
   | "CLOSED"
   | "STOPPED"
   | "PEER_FAILED"
+  | "UNREACHABLE"
+  | "UNSUPPORTED"
   | "PEER_MISSING"
   | "DIRECTORY_LOCKED"
   | "WRONG_CLUSTER"
@@ -119,6 +121,9 @@ const CATALOGUE: Readonly<Record<ErrorCode, readonly [string, Reaction, boolean]
   CLOSED: ["the database is closed", "retry", false],
   STOPPED: ["the node stopped after a failed write", "operator", false],
   PEER_FAILED: ["another member did not answer, or not as it should", "retry", false],
+  // A database whose nodes are elsewhere.
+  UNREACHABLE: ["no member could be reached, or the connection broke", "retry", false],
+  UNSUPPORTED: ["this way of opening the database cannot do it", "fix-request", false],
   // Loading an adapter whose ecosystem is not installed.
   PEER_MISSING: ["a package that this part needs is not installed", "operator", false],
   // Opening a directory.

@@ -4,7 +4,13 @@ import { join } from "node:path";
 import { startNode, stopNode } from "../db/index.ts";
 import type { LogSink } from "../env/index.ts";
 import { nodeEnv } from "../platform/index.ts";
-import { checkListenable, listenForPeers, type PeerLinks, serveEtcd } from "../server/index.ts";
+import {
+  checkListenable,
+  listenForPeers,
+  type PeerLinks,
+  serveEtcd,
+  supportOf,
+} from "../server/index.ts";
 import { advertisedUrls, type ResolvedConfig, retentionOf } from "./config.ts";
 import { initialMembers } from "./initial-cluster.ts";
 import { type Host, runServer } from "./lifecycle.ts";
@@ -88,11 +94,7 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
             watchProgressIntervalMs: config.watchProgressIntervalMs,
           },
           emulatedEtcdVersion: config.emulatedEtcdVersion,
-          native: {
-            checkpoint: (done) => node.checkpoint(done),
-            clockMs: () => node.database.clockMs,
-          },
-          snapshots: { openSnapshot: (done) => node.openSnapshot(done) },
+          ...supportOf(node),
           log,
         });
         observer.serves(node);

@@ -114,6 +114,8 @@ export { DecodeError } from "./protobuf/reader.ts";
 export type { SnapshotFrame } from "./protobuf/snapshot-frames.ts";
 /** HarmonyDB's own service: off the hot path of etcd's clients, so the generated code does. */
 export * as nativeMessages from "./protobuf/gen/harmonydb/native.ts";
+/** What `connect` speaks, both directions. */
+export * as apiMessages from "./protobuf/gen/harmonydb/api.ts";
 export {
   decodeWatchRequest,
   encodeWatchResponse,

@@ -35,6 +35,12 @@ export class Call<T> {
     reply(error, value as T);
   }
 
+  /** Gives up only what has certainly not begun. */
+  withdrawIfIdle(): void {
+    if (this.#reply !== null && this.withdraw?.() === true)
+      this.settle(new HarmonyError("TIMEOUT", "no leader took it"), undefined);
+  }
+
   giveUp(code: "TIMEOUT" | "ABORTED"): void {
     if (this.#reply === null) return;
     const certainlyNot = this.withdraw === null || this.withdraw();
@@ -64,10 +70,15 @@ export class Calls {
     } else if (timeoutMs !== Number.POSITIVE_INFINITY) {
       timer = this.#env.timers.after(timeoutMs, () => call.giveUp("TIMEOUT"));
     }
-    if (timer === null && signal === undefined) return call;
+    const patience =
+      options.patienceMs === undefined
+        ? null
+        : this.#env.timers.after(options.patienceMs, () => call.withdrawIfIdle());
+    if (timer === null && signal === undefined && patience === null) return call;
     const abort = (): void => call.giveUp("ABORTED");
     call.release = () => {
       timer?.cancel();
+      patience?.cancel();
       signal?.removeEventListener("abort", abort);
     };
     if (signal?.aborted === true) abort();

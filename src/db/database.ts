@@ -18,6 +18,8 @@ export type Reply<T> = (error: HarmonyError | null, value: T) => void;
 export interface CallOptions {
   /** Milliseconds from now; the answer is then TIMEOUT. Undefined: the node's request timeout. */
   readonly timeoutMs?: number | undefined;
+  /** Milliseconds after which it is TIMEOUT if it has certainly not begun: for who has somebody else to ask. */
+  readonly patienceMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Of a write: it happens once, however often it is sent. Not for sessions themselves; reads take no notice of it. */
   readonly requestId?: RequestId | undefined;

@@ -36,3 +36,4 @@ export {
 export type { RetentionSettings } from "./retention.ts";
 export type { MadeSnapshot, SnapshotReader, SnapshotStats } from "./snapshots.ts";
 export type { Watch, WatchEvent, WatchNews, WatchRequest } from "./watch/index.ts";
+export { decodeRequest, decodeWholeOutcome, encodeRequest, encodeWholeOutcome } from "./wire.ts";

@@ -1,10 +1,11 @@
 /**
- * Outcomes as a session keeps them (mvcc/sessions.ts): what a request that is sent again is answered with.
+ * Outcomes as bytes: as a session keeps them (mvcc/sessions.ts), to answer a request that is sent again, and as a member
+ * sends them to a program elsewhere (wire.ts).
  *
  *     u8 format (1) | u8 kind | the fields of that kind, in the order of the table below
  *
  * A kind's number and the order of its fields never change; a kind that gets another shape gets another number. What is
- * longer than RESULT_BYTES_MAX is kept as "done": that it happened, and in which revision.
+ * longer than RESULT_BYTES_MAX a session keeps as "done": that it happened, and in which revision.
  */
 import { assert, ByteReader, ByteWriter, type ErrorCode, text, utf8 } from "../base/index.ts";
 import { readInt64, writeInt64 } from "./command-fields.ts";
@@ -130,12 +131,20 @@ const writer = new ByteWriter(RESULT_BYTES_MAX);
 export function encodeOutcome(outcome: Outcome): Uint8Array {
   writer.reset();
   writer.u8(FORMAT);
-  write(writer, outcome);
+  write(writer, outcome, RESULT_BYTES_MAX);
   if (writer.length <= RESULT_BYTES_MAX) return writer.view();
   writer.reset();
   writer.u8(FORMAT);
-  write(writer, { kind: "done", revision: outcome.revision });
+  write(writer, { kind: "done", revision: outcome.revision }, RESULT_BYTES_MAX);
   return writer.view();
+}
+
+/** The outcome, however long it is. */
+export function encodeWholeOutcome(outcome: Outcome): Uint8Array {
+  const out = new ByteWriter();
+  out.u8(FORMAT);
+  write(out, outcome, Number.POSITIVE_INFINITY);
+  return out.view();
 }
 
 /** An outcome that was encoded; it holds no view of the bytes. */
@@ -148,15 +157,15 @@ export function decodeOutcome(bytes: Uint8Array): Outcome {
   return outcome;
 }
 
-function write(out: ByteWriter, outcome: Outcome): void {
+function write(out: ByteWriter, outcome: Outcome, lengthMax: number): void {
   const { number, fields } = SHAPES[outcome.kind];
   out.u8(number);
   out.varint(outcome.revision);
   const values = outcome as unknown as Readonly<Record<string, unknown>>;
   for (const [name, type] of fields) {
-    // No kind of outcome is longer than the rest may be; what is cut is not kept.
-    if (out.length > RESULT_BYTES_MAX) return;
-    writeField(out, type, values[name]);
+    // What is too long is not kept, so the rest of it is not written.
+    if (out.length > lengthMax) return;
+    writeField(out, type, values[name], lengthMax);
   }
 }
 
@@ -168,7 +177,7 @@ function read(reader: ByteReader): Outcome {
   return values as unknown as Outcome;
 }
 
-function writeField(out: ByteWriter, type: FieldType, value: unknown): void {
+function writeField(out: ByteWriter, type: FieldType, value: unknown, lengthMax: number): void {
   switch (type) {
     case "number":
       // Null, where a field may be it, is told from 0.
@@ -182,11 +191,11 @@ function writeField(out: ByteWriter, type: FieldType, value: unknown): void {
     case "text":
       return out.lengthAndBytes(utf8((value as string | null) ?? ""));
     case "kv":
-      return writeList(out, value === null ? [] : [value as KeyValue], writeKeyValue);
+      return writeList(out, value === null ? [] : [value as KeyValue], lengthMax, writeKeyValue);
     case "kvs":
-      return writeList(out, value as readonly KeyValue[], writeKeyValue);
+      return writeList(out, value as readonly KeyValue[], lengthMax, writeKeyValue);
     case "outcomes":
-      return writeList(out, value as readonly ResponseOp[], write);
+      return writeList(out, value as readonly ResponseOp[], lengthMax, write);
   }
 }
 
@@ -218,12 +227,13 @@ function readField(reader: ByteReader, type: FieldType): unknown {
 function writeList<T>(
   out: ByteWriter,
   items: readonly T[],
-  writeItem: (out: ByteWriter, item: T) => void,
+  lengthMax: number,
+  writeItem: (out: ByteWriter, item: T, lengthMax: number) => void,
 ): void {
   out.varint(items.length);
   for (const item of items) {
-    if (out.length > RESULT_BYTES_MAX) return;
-    writeItem(out, item);
+    if (out.length > lengthMax) return;
+    writeItem(out, item, lengthMax);
   }
 }
 

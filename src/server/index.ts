@@ -19,6 +19,7 @@
 import { type Database, FORMAT_MAJOR, FORMAT_MINOR } from "../db/index.ts";
 import type { LogSink } from "../env/index.ts";
 import { etcdMethods } from "./grpc/etcd-methods.ts";
+import type { ApiSupport } from "./grpc/api-service.ts";
 import { measured } from "./grpc/measured.ts";
 import type { NativeSupport } from "./grpc/native-service.ts";
 import type { SnapshotSupport } from "./grpc/snapshot-service.ts";
@@ -28,6 +29,7 @@ import { listenGrpc } from "./grpc/transport.ts";
 export { type HttpListener, type HttpOptions, listenHttp } from "./http/http-server.ts";
 export { Metrics } from "./http/metrics.ts";
 export { checkListenable } from "./listener.ts";
+export { supportOf } from "./support.ts";
 export { listenForPeers, type PeerLinks } from "./peer/peer-links.ts";
 
 export interface EtcdLimits {
@@ -55,6 +57,8 @@ export interface EtcdOptions {
   readonly native?: NativeSupport | undefined;
   /** What Maintenance.Snapshot needs of the node; without it there are no snapshots. */
   readonly snapshots?: SnapshotSupport | undefined;
+  /** What the service behind `connect` (harmonydb.v1.Api) needs of the node; without it that service has no chores. */
+  readonly api?: ApiSupport | undefined;
 }
 
 export interface EtcdServer {
@@ -94,6 +98,7 @@ export async function serveEtcd(options: EtcdOptions): Promise<EtcdServer> {
     },
     options.native,
     options.snapshots,
+    options.api,
   );
   const transport = await listenGrpc(
     metrics === undefined ? methods : methods.map((method) => measured(method, metrics)),

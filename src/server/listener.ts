@@ -25,11 +25,15 @@ export interface Listeners {
   cut(): void;
 }
 
-/** Fails as listening would, and takes none of the URLs: asked before anything is made or changed. */
-export async function checkListenable(urls: readonly string[]): Promise<void> {
+/**
+ * Fails as listening would, and takes none of the URLs: asked before anything is made or changed. Gives the URLs with
+ * ports that were free a moment ago.
+ */
+export async function checkListenable(urls: readonly string[]): Promise<readonly string[]> {
   const listeners = await listenOn(urls, (socket) => socket.destroy());
   listeners.stop();
   listeners.cut();
+  return listeners.addresses;
 }
 
 /** Listens on each of `urls` (`http://host:port`, port 0 lets the system choose) or on none of them. */

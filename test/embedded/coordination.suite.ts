@@ -2,11 +2,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { codecs, type HarmonyDB, type Message, type Store, type Tx } from "../../src/index.ts";
-import { codeOf, type Opening, type Texts, texts, until } from "./store.suite.ts";
+import { codeOf, type Opening, type Place, type Texts, texts, until } from "./store.suite.ts";
 
 const decoder = new TextDecoder();
 
-export function coordinationSuite(name: string, opened: Opening): void {
+export function coordinationSuite(name: string, opened: Opening, place: Place = "here"): void {
   describe(`${name}: transact`, () => {
     const numbers = (db: HarmonyDB): Store<bigint, bigint> =>
       db.scope("n/", { codec: codecs.int64 });
@@ -308,62 +308,13 @@ export function coordinationSuite(name: string, opened: Opening): void {
     });
   });
 
-  describe(`${name}: messages`, () => {
-    it("reach those who subscribed to a matching pattern, in order, each once", async () => {
+  if (place === "here") messages(name, opened);
+  else
+    it(`${name}: messages stay in the process of a node`, async () => {
       const db = await opened();
-      const one = db.subscribe(["news.*", "n*"]);
-      const other = db.subscribe("news.[a-c]?");
-      expect(await db.publish("news.x", "1")).toBe(1);
-      expect(await db.publish("news.bz", new Uint8Array([50]))).toBe(2);
-      expect(await db.publish("weather", "3")).toBe(0);
-      const got: Message[] = [];
-      for await (const message of one) {
-        got.push(message);
-        if (got.length === 2) break;
-      }
-      expect(
-        got.map(({ channel, pattern, data }) => [channel, pattern, decoder.decode(data)]),
-      ).toEqual([
-        ["news.x", "news.*", "1"],
-        ["news.bz", "news.*", "2"],
-      ]);
-      expect(await db.publish("news.bz", "4")).toBe(1);
-      await other.close();
-      expect(await other.next()).toEqual({ done: true, value: undefined });
-      expect(await db.publish("news.bz", "5")).toBe(0);
+      expect(await codeOf(() => db.publish("a", "x"))).toBe("UNSUPPORTED");
+      expect(await codeOf(() => db.subscribe("a"))).toBe("UNSUPPORTED");
     });
-
-    it("end a subscriber that does not read, one that is aborted, and quietly all at the close", async () => {
-      const db = await opened();
-      const slow = db.subscribe("*", { pendingMax: 3 });
-      const controller = new AbortController();
-      const aborted = db.subscribe("*", { signal: controller.signal });
-      const waiting = aborted.next();
-      for (let i = 0; i < 3; i++) expect(await db.publish("a", String(i))).toBe(2);
-      expect(await db.publish("a", "3")).toBe(1);
-      const read: string[] = [];
-      const drain = async (): Promise<void> => {
-        for await (const { data } of slow) read.push(decoder.decode(data));
-      };
-      expect(await codeOf(drain)).toBe("TOO_MANY_REQUESTS");
-      expect(read).toEqual(["0", "1", "2"]);
-      expect((await waiting).done).toBe(false);
-      controller.abort();
-      for (let i = 0; i < 3; i++) await aborted.next();
-      expect(await codeOf(() => aborted.next())).toBe("ABORTED");
-      expect(await aborted.next()).toEqual({ done: true, value: undefined });
-      const pair = [db.subscribe("own"), db.subscribe("own")] as const;
-      await db.publish("own", "x");
-      (await pair[0].next()).value?.data.fill(0);
-      expect(decoder.decode((await pair[1].next()).value?.data)).toBe("x");
-      await using quiet = db.subscribe("*");
-      const last = quiet.next();
-      await db.close();
-      expect(await last).toEqual({ done: true, value: undefined });
-      expect(await codeOf(() => db.publish("a", "x"))).toBe("CLOSED");
-      expect(await codeOf(() => db.subscribe("a"))).toBe("CLOSED");
-    });
-  });
 
   describe(`${name}: the database`, () => {
     it("tells of itself, compacts, checkpoints, keeps its settings", async () => {
@@ -382,13 +333,9 @@ export function coordinationSuite(name: string, opened: Opening): void {
         leases: 0,
         alarms: [],
       });
-      expect([db.role, db.status]).toEqual(["leader", "open"]);
-      const metrics = db.admin.metrics();
-      expect(metrics).toMatch(/^harmonydb_store_revision 6$/m);
-      expect(metrics).toMatch(/^snapshot_count [1-9]\d*$/m);
-      expect(
-        metrics.split("\n").every((line) => /^(#.*|\w+(\{\w+="\w+"\})? [\d.]+|)$/.test(line)),
-      ).toBe(true);
+      expect([db.role, db.status]).toEqual([place === "here" ? "leader" : "client", "open"]);
+      if (place === "here") expectMetrics(db.admin.metrics());
+      else expect(await codeOf(() => db.admin.metrics())).toBe("UNSUPPORTED");
       const settings = await db.admin.configure({ quotaBytes: 10_000_000 });
       expect(settings).toMatchObject({ quotaBytes: 10_000_000 });
       expect((await db.admin.status()).quotaBytes).toBe(10_000_000);
@@ -463,6 +410,73 @@ export function coordinationSuite(name: string, opened: Opening): void {
       ];
       const codes = await Promise.all(calls.map(codeOf));
       expect(calls.filter((_, i) => codes[i] !== "CLOSED").map(String)).toEqual([]);
+    });
+  });
+}
+
+function expectMetrics(metrics: string): void {
+  expect(metrics).toMatch(/^harmonydb_store_revision 6$/m);
+  expect(metrics).toMatch(/^snapshot_count [1-9]\d*$/m);
+  expect(
+    metrics.split("\n").every((line) => /^(#.*|\w+(\{\w+="\w+"\})? [\d.]+|)$/.test(line)),
+  ).toBe(true);
+}
+
+function messages(name: string, opened: Opening): void {
+  describe(`${name}: messages`, () => {
+    it("reach those who subscribed to a matching pattern, in order, each once", async () => {
+      const db = await opened();
+      const one = db.subscribe(["news.*", "n*"]);
+      const other = db.subscribe("news.[a-c]?");
+      expect(await db.publish("news.x", "1")).toBe(1);
+      expect(await db.publish("news.bz", new Uint8Array([50]))).toBe(2);
+      expect(await db.publish("weather", "3")).toBe(0);
+      const got: Message[] = [];
+      for await (const message of one) {
+        got.push(message);
+        if (got.length === 2) break;
+      }
+      expect(
+        got.map(({ channel, pattern, data }) => [channel, pattern, decoder.decode(data)]),
+      ).toEqual([
+        ["news.x", "news.*", "1"],
+        ["news.bz", "news.*", "2"],
+      ]);
+      expect(await db.publish("news.bz", "4")).toBe(1);
+      await other.close();
+      expect(await other.next()).toEqual({ done: true, value: undefined });
+      expect(await db.publish("news.bz", "5")).toBe(0);
+    });
+
+    it("end a subscriber that does not read, one that is aborted, and quietly all at the close", async () => {
+      const db = await opened();
+      const slow = db.subscribe("*", { pendingMax: 3 });
+      const controller = new AbortController();
+      const aborted = db.subscribe("*", { signal: controller.signal });
+      const waiting = aborted.next();
+      for (let i = 0; i < 3; i++) expect(await db.publish("a", String(i))).toBe(2);
+      expect(await db.publish("a", "3")).toBe(1);
+      const read: string[] = [];
+      const drain = async (): Promise<void> => {
+        for await (const { data } of slow) read.push(decoder.decode(data));
+      };
+      expect(await codeOf(drain)).toBe("TOO_MANY_REQUESTS");
+      expect(read).toEqual(["0", "1", "2"]);
+      expect((await waiting).done).toBe(false);
+      controller.abort();
+      for (let i = 0; i < 3; i++) await aborted.next();
+      expect(await codeOf(() => aborted.next())).toBe("ABORTED");
+      expect(await aborted.next()).toEqual({ done: true, value: undefined });
+      const pair = [db.subscribe("own"), db.subscribe("own")] as const;
+      await db.publish("own", "x");
+      (await pair[0].next()).value?.data.fill(0);
+      expect(decoder.decode((await pair[1].next()).value?.data)).toBe("x");
+      await using quiet = db.subscribe("*");
+      const last = quiet.next();
+      await db.close();
+      expect(await last).toEqual({ done: true, value: undefined });
+      expect(await codeOf(() => db.publish("a", "x"))).toBe("CLOSED");
+      expect(await codeOf(() => db.subscribe("a"))).toBe("CLOSED");
     });
   });
 }

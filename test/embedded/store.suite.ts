@@ -1,4 +1,4 @@
-/** What a store in process does with keys and values: the same on a directory and in memory. */
+/** What a store does with keys and values: the same on a directory, in memory, and over a connection. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
@@ -14,6 +14,9 @@ import {
 
 /** Opens a database that the test's end closes. */
 export type Opening = (options?: OpenOptions) => Promise<HarmonyDB>;
+
+/** Whether the node is in this process. */
+export type Place = "here" | "elsewhere";
 
 export type Texts = Store<string, string>;
 
@@ -39,7 +42,7 @@ export async function until(holds: () => Promise<boolean> | boolean): Promise<vo
 
 const keysOf = (entries: readonly Entry<unknown>[]): string[] => entries.map(({ key }) => key);
 
-export function storeSuite(name: string, opened: Opening): void {
+export function storeSuite(name: string, opened: Opening, place: Place = "here"): void {
   describe(`${name}: a store`, () => {
     it("gives entries, many values as of one moment, and what is applied at once", async () => {
       const db = await opened();
@@ -61,10 +64,15 @@ export function storeSuite(name: string, opened: Opening): void {
       expect(await store.getMany([])).toEqual([]);
       expect(await store.getMany(["a", "b"], { rev: 2 })).toEqual(["1", undefined]);
       expect([await store.has("a"), await store.has("c")]).toEqual([true, false]);
-      expect([store.getSync("a"), store.getSync("c")]).toEqual(["3", undefined]);
       expect(await codeOf(() => store.getMany(["a", ""]))).toBe("KEY_EMPTY");
       expect(await codeOf(() => store.getMany(["a"], { rev: 99 }))).toBe("FUTURE_REV");
-      expect(await codeOf(() => store.getSync(""))).toBe("KEY_EMPTY");
+      if (place === "here") {
+        expect([store.getSync("a"), store.getSync("c")]).toEqual(["3", undefined]);
+        expect(await codeOf(() => store.getSync(""))).toBe("KEY_EMPTY");
+      } else {
+        expect(await codeOf(() => store.getSync("a"))).toBe("UNSUPPORTED");
+        expect(await codeOf(() => store.snapshotSync())).toBe("UNSUPPORTED");
+      }
     });
 
     it("puts and deletes under a condition, and says whether it held", async () => {
@@ -224,7 +232,10 @@ export function storeSuite(name: string, opened: Opening): void {
       );
     });
 
-    it("scans one state, whatever is written, compacted and checkpointed meanwhile", async () => {
+    if (place === "here") keptStates(opened);
+    else revisions(opened);
+
+    it("scans one state, whatever is written and checkpointed meanwhile", async () => {
       const db = await opened();
       const store = texts(db);
       const names = Array.from({ length: 800 }, (_, i) => `k${String(i).padStart(4, "0")}`);
@@ -235,7 +246,8 @@ export function storeSuite(name: string, opened: Opening): void {
         if (seen.length === 10) {
           await store.putMany(names.map((one) => [one, "new"]));
           const { rev } = await store.delMany({ gte: "k0600" });
-          await db.admin.compact(rev, { physical: true });
+          // What nothing pins a compaction would take away.
+          if (place === "here") await db.admin.compact(rev, { physical: true });
           await db.admin.checkpoint();
         }
         seen.push(key);
@@ -254,21 +266,9 @@ export function storeSuite(name: string, opened: Opening): void {
       ]);
     });
 
-    it("ends a scan that outlives its pin, and one whose signal says so", async () => {
-      const db = await opened({ pinTimeoutMs: 20 });
+    it("ends a scan whose signal says so", async () => {
+      const db = await opened();
       await db.putMany(Array.from({ length: 2000 }, (_, i) => [`k${i}`, "x"] as const));
-      const scan = db.scan()[Symbol.asyncIterator]();
-      await scan.next();
-      await using snapshot = await db.snapshotAt();
-      await until(async () => (await codeOf(() => snapshot.get("k1"))) !== "none");
-      expect(await codeOf(() => snapshot.get("k1"))).toBe("COMPACTED");
-      const drain = async (): Promise<void> => {
-        while ((await scan.next()).done !== true);
-      };
-      await expect(drain()).rejects.toMatchObject({
-        code: "COMPACTED",
-        message: expect.stringContaining("pinTimeoutMs"),
-      });
       const controller = new AbortController();
       let count = 0;
       const aborted = async (): Promise<void> => {
@@ -310,38 +310,6 @@ export function storeSuite(name: string, opened: Opening): void {
         const signal = AbortSignal.abort();
         await expect(reader.getMany(names, { signal })).rejects.toMatchObject({ code: "ABORTED" });
       }
-    });
-
-    it("keeps a snapshot readable after a compaction, until it is closed", async () => {
-      const db = await opened();
-      const store = texts(db);
-      const first = await store.put("a", "1");
-      const now = await store.snapshotAt();
-      const pending = store.put("a", "2");
-      const atOnce = store.snapshotSync();
-      await pending;
-      await store.put("b", "2");
-      const old = await store.snapshotAt(first.rev);
-      const { rev } = await store.del("a");
-      await db.admin.compact(rev, { physical: true });
-      for (const snapshot of [now, atOnce, old]) {
-        expect(snapshot.rev).toBe(first.rev);
-        expect(await snapshot.get("a")).toBe("1");
-        expect([snapshot.getSync("a"), snapshot.getSync("b")]).toEqual(["1", undefined]);
-        expect(await codeOf(() => snapshot.getSync(""))).toBe("KEY_EMPTY");
-        expect(await snapshot.entry("a")).toMatchObject({ value: "1", version: 1 });
-        expect(await snapshot.has("b")).toBe(false);
-        expect(await snapshot.getMany(["b", "a"])).toEqual([undefined, "1"]);
-        expect(keysOf(await snapshot.scan().all())).toEqual(["a"]);
-        await snapshot.close();
-        await snapshot.close();
-        expect(await codeOf(() => snapshot.get("a"))).toBe("CLOSED");
-        expect(await codeOf(() => snapshot.getSync("a"))).toBe("CLOSED");
-        expect(await codeOf(() => snapshot.scan().all())).toBe("CLOSED");
-      }
-      expect(await codeOf(() => store.snapshotAt(first.rev))).toBe("COMPACTED");
-      expect(await codeOf(() => store.snapshotAt(999))).toBe("FUTURE_REV");
-      expect(await codeOf(() => store.snapshotAt(-1))).toBe("INVALID_ARGUMENT");
     });
 
     it("commits a batch in one revision; the last word on a key counts", async () => {
@@ -509,11 +477,6 @@ export function storeSuite(name: string, opened: Opening): void {
         () => db.lease(1000, no),
         () => db.lease(0),
         () => db.session(no),
-        () => db.subscribe("a", no),
-        () => db.subscribe([]),
-        () => db.subscribe(5 as never),
-        () => db.publish(5 as never, "x"),
-        () => db.publish("a", 5 as never),
         () => db.barrier(no),
         () => db.flush(no),
         () => db.admin.compact(1, no),
@@ -522,9 +485,103 @@ export function storeSuite(name: string, opened: Opening): void {
         () => db.on("leader" as never, () => {}),
         () => db.on("close", 5 as never),
       ];
+      if (place === "here") {
+        calls.push(
+          () => db.subscribe("a", no),
+          () => db.subscribe([]),
+          () => db.subscribe(5 as never),
+          () => db.publish(5 as never, "x"),
+          () => db.publish("a", 5 as never),
+        );
+      }
       const codes = await Promise.all(calls.map(codeOf));
       expect(calls.filter((_, i) => codes[i] !== "INVALID_ARGUMENT").map(String)).toEqual([]);
       expect(await db.barrier()).toBe(1);
     });
+  });
+}
+
+/** States that are pinned in this process. */
+function keptStates(opened: Opening): void {
+  it("ends a scan that outlives its pin", async () => {
+    const db = await opened({ pinTimeoutMs: 20 });
+    await db.putMany(Array.from({ length: 2000 }, (_, i) => [`k${i}`, "x"] as const));
+    const scan = db.scan()[Symbol.asyncIterator]();
+    await scan.next();
+    await using snapshot = await db.snapshotAt();
+    await until(async () => (await codeOf(() => snapshot.get("k1"))) !== "none");
+    expect(await codeOf(() => snapshot.get("k1"))).toBe("COMPACTED");
+    const drain = async (): Promise<void> => {
+      while ((await scan.next()).done !== true);
+    };
+    await expect(drain()).rejects.toMatchObject({
+      code: "COMPACTED",
+      message: expect.stringContaining("pinTimeoutMs"),
+    });
+  });
+
+  it("keeps a snapshot readable after a compaction, until it is closed", async () => {
+    const db = await opened();
+    const store = texts(db);
+    const first = await store.put("a", "1");
+    const now = await store.snapshotAt();
+    const pending = store.put("a", "2");
+    const atOnce = store.snapshotSync();
+    await pending;
+    await store.put("b", "2");
+    const old = await store.snapshotAt(first.rev);
+    const { rev } = await store.del("a");
+    await db.admin.compact(rev, { physical: true });
+    for (const snapshot of [now, atOnce, old]) {
+      expect(snapshot.rev).toBe(first.rev);
+      expect(await snapshot.get("a")).toBe("1");
+      expect([snapshot.getSync("a"), snapshot.getSync("b")]).toEqual(["1", undefined]);
+      expect(await codeOf(() => snapshot.getSync(""))).toBe("KEY_EMPTY");
+      expect(await snapshot.entry("a")).toMatchObject({ value: "1", version: 1 });
+      expect(await snapshot.has("b")).toBe(false);
+      expect(await snapshot.getMany(["b", "a"])).toEqual([undefined, "1"]);
+      expect(keysOf(await snapshot.scan().all())).toEqual(["a"]);
+      await snapshot.close();
+      await snapshot.close();
+      expect(await codeOf(() => snapshot.get("a"))).toBe("CLOSED");
+      expect(await codeOf(() => snapshot.getSync("a"))).toBe("CLOSED");
+      expect(await codeOf(() => snapshot.scan().all())).toBe("CLOSED");
+    }
+    expect(await codeOf(() => store.snapshotAt(first.rev))).toBe("COMPACTED");
+    expect(await codeOf(() => store.snapshotAt(999))).toBe("FUTURE_REV");
+    expect(await codeOf(() => store.snapshotAt(-1))).toBe("INVALID_ARGUMENT");
+  });
+}
+
+/** States that are read from members, as revisions. */
+function revisions(opened: Opening): void {
+  it("reads a snapshot from its revision until that is compacted or the snapshot is closed", async () => {
+    const db = await opened();
+    const store = texts(db);
+    const first = await store.put("a", "1");
+    const now = await store.snapshotAt();
+    await store.put("a", "2");
+    await store.put("b", "2");
+    const old = await store.snapshotAt(first.rev);
+    for (const snapshot of [now, old]) {
+      expect(snapshot.rev).toBe(first.rev);
+      expect(await snapshot.get("a")).toBe("1");
+      expect(await codeOf(() => snapshot.getSync("a"))).toBe("UNSUPPORTED");
+      expect(await codeOf(() => snapshot.get(""))).toBe("KEY_EMPTY");
+      expect(await snapshot.entry("a")).toMatchObject({ value: "1", version: 1 });
+      expect(await snapshot.has("b")).toBe(false);
+      expect(await snapshot.getMany(["b", "a"])).toEqual([undefined, "1"]);
+      expect(keysOf(await snapshot.scan().all())).toEqual(["a"]);
+    }
+    await old.close();
+    await old.close();
+    expect(await codeOf(() => old.get("a"))).toBe("CLOSED");
+    expect(await codeOf(() => old.scan().all())).toBe("CLOSED");
+    await db.admin.compact(first.rev + 1, { physical: true });
+    expect(await codeOf(() => now.get("a"))).toBe("COMPACTED");
+    expect(await codeOf(() => now.scan().all())).toBe("COMPACTED");
+    expect(await codeOf(() => store.snapshotAt(first.rev))).toBe("COMPACTED");
+    expect(await codeOf(() => store.snapshotAt(999))).toBe("FUTURE_REV");
+    expect(await codeOf(() => store.snapshotAt(-1))).toBe("INVALID_ARGUMENT");
   });
 }

@@ -1,5 +1,6 @@
 /** What those who run the database ask of it. */
 import { metricFamilies, type MetricFamily } from "../node-metrics.ts";
+import type { CallOptions } from "../database.ts";
 import type { Call } from "./api.ts";
 import type { Admin, Backup, DatabaseReport, Settings } from "./api-database.ts";
 import {
@@ -15,14 +16,70 @@ import {
 } from "./arguments.ts";
 import { SnapshotBackup } from "./backup.ts";
 import type { Link } from "./link.ts";
+import type { NodeLink } from "./node-link.ts";
 
 const COMPACT: Names = names(CALL, "physical");
 const SETTINGS: Names = new Set(["retentionMs", "retentionRevisions", "quotaBytes"]);
 
-export class NodeAdmin implements Admin {
+/** What is the same wherever the node is; what is asked of the node itself is left to `NodeAdmin` and to src/client. */
+export abstract class LinkedAdmin implements Admin {
   readonly #link: Link;
 
   constructor(link: Link) {
+    this.#link = link;
+  }
+
+  abstract status(): Promise<DatabaseReport>;
+  abstract metrics(): string;
+  protected abstract makeCheckpoint(call: CallOptions): Promise<void>;
+  protected abstract openBackup(call: CallOptions): Promise<Backup>;
+
+  async checkpoint(options: Call = NO_OPTIONS): Promise<void> {
+    const call = callOf(options, CALL);
+    if (this.#link.ended !== null) throw this.#link.ended;
+    await this.makeCheckpoint(call);
+  }
+
+  async snapshot(options: Call = NO_OPTIONS): Promise<Backup> {
+    const call = callOf(options, CALL);
+    if (this.#link.ended !== null) throw this.#link.ended;
+    return this.openBackup(call);
+  }
+
+  async compact(
+    rev: number,
+    options: Call & { readonly physical?: boolean } = NO_OPTIONS,
+  ): Promise<void> {
+    const call = callOf(options, COMPACT);
+    const revision = countOf(rev, "rev");
+    if (revision === undefined) throw invalid("rev is a whole number from 0");
+    const physical = flagOf(options.physical, "physical");
+    await this.#link.write({ kind: "compact", revision, physical }, call);
+  }
+
+  async configure(settings: Settings, options: Call = NO_OPTIONS): Promise<Required<Settings>> {
+    assertNames(settings, SETTINGS, "settings");
+    const call = callOf(options, CALL);
+    const answer = await this.#link.write(
+      {
+        kind: "configure",
+        retentionMs: countOf(settings.retentionMs, "retentionMs"),
+        retentionRevisions: countOf(settings.retentionRevisions, "retentionRevisions"),
+        quotaBytes: countOf(settings.quotaBytes, "quotaBytes"),
+      },
+      call,
+    );
+    const { retentionMs, retentionRevisions } = answer;
+    const quotaBytes = answer.quotaBytes ?? (await this.status()).quotaBytes;
+    return { retentionMs, retentionRevisions, quotaBytes };
+  }
+}
+
+export class NodeAdmin extends LinkedAdmin {
+  readonly #link: NodeLink;
+
+  constructor(link: NodeLink) {
+    super(link);
     this.#link = link;
   }
 
@@ -50,15 +107,11 @@ export class NodeAdmin implements Admin {
     };
   }
 
-  async checkpoint(options: Call = NO_OPTIONS): Promise<void> {
-    const call = callOf(options, CALL);
-    if (this.#link.ended !== null) throw this.#link.ended;
-    await this.#link.finish(call, (done) => this.#link.node.checkpoint(done));
+  protected makeCheckpoint(call: CallOptions): Promise<void> {
+    return this.#link.finish(call, (done) => this.#link.node.checkpoint(done));
   }
 
-  async snapshot(options: Call = NO_OPTIONS): Promise<Backup> {
-    const call = callOf(options, CALL);
-    if (this.#link.ended !== null) throw this.#link.ended;
+  protected async openBackup(call: CallOptions): Promise<Backup> {
     let backup: SnapshotBackup | null = null;
     let isWaited = true;
     try {
@@ -76,34 +129,6 @@ export class NodeAdmin implements Admin {
       isWaited = false;
     }
     return backup as unknown as SnapshotBackup;
-  }
-
-  async compact(
-    rev: number,
-    options: Call & { readonly physical?: boolean } = NO_OPTIONS,
-  ): Promise<void> {
-    const call = callOf(options, COMPACT);
-    const revision = countOf(rev, "rev");
-    if (revision === undefined) throw invalid("rev is a whole number from 0");
-    const physical = flagOf(options.physical, "physical");
-    await this.#link.write({ kind: "compact", revision, physical }, call);
-  }
-
-  async configure(settings: Settings, options: Call = NO_OPTIONS): Promise<Required<Settings>> {
-    assertNames(settings, SETTINGS, "settings");
-    const call = callOf(options, CALL);
-    const answer = await this.#link.write(
-      {
-        kind: "configure",
-        retentionMs: countOf(settings.retentionMs, "retentionMs"),
-        retentionRevisions: countOf(settings.retentionRevisions, "retentionRevisions"),
-        quotaBytes: countOf(settings.quotaBytes, "quotaBytes"),
-      },
-      call,
-    );
-    const { retentionMs, retentionRevisions } = answer;
-    const quotaBytes = answer.quotaBytes ?? this.#link.node.database.status().quotaBytes;
-    return { retentionMs, retentionRevisions, quotaBytes };
   }
 
   metrics(): string {

@@ -150,8 +150,8 @@ export interface DatabaseEvents {
 export interface HarmonyDB extends Store, AsyncDisposable {
   /** "closing" from the call of `close` on, "closed" when the directory is given back. */
   readonly status: "open" | "closing" | "closed";
-  /** A node that is alone leads. */
-  readonly role: "leader" | "follower";
+  /** A node that is alone leads; "client": the nodes are elsewhere. */
+  readonly role: "leader" | "follower" | "client";
   /** For those who run the database. */
   readonly admin: Admin;
   /** Grants a lease; `keepAlive` renews it until it is revoked or the database closes. */

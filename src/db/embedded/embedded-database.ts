@@ -1,6 +1,6 @@
-/** The whole database in process: the store of all keys, and what it has beyond keys. */
+/** A whole database over a link: the store of all keys, and what it has beyond keys. */
 import { EMPTY_BYTES, HarmonyError } from "../../base/index.ts";
-import { type Node, stopNode } from "../node.ts";
+import type { Node } from "../node.ts";
 import type { Call, Value } from "./api.ts";
 import type {
   Admin,
@@ -14,9 +14,10 @@ import type {
 import { NodeAdmin } from "./admin.ts";
 import { CALL, callOf, invalid, NO_OPTIONS } from "./arguments.ts";
 import { grantLease } from "./lease.ts";
-import { ANY_KEY, type Host, Link, POINT } from "./link.ts";
+import { ANY_KEY, type Link, POINT } from "./link.ts";
 import { Locks } from "./lock.ts";
 import { Messages } from "./messages.ts";
+import { type Host, NodeLink } from "./node-link.ts";
 import { openSession } from "./session.ts";
 import { type Conversion, Space } from "./space.ts";
 import { EmbeddedStore } from "./store.ts";
@@ -33,10 +34,20 @@ const EVENTS: readonly (keyof DatabaseEvents)[] = ["error", "close"];
 
 type Listener = (what: never) => void;
 
-export class EmbeddedDatabase extends EmbeddedStore<Uint8Array, Value> implements HarmonyDB {
-  readonly #node: Node;
+/** What differs with where the node is. */
+export interface DatabaseParts {
+  readonly link: Link;
+  readonly admin: Admin;
+  /** Null: messages are of a process that has a node. */
+  readonly messages: Messages | null;
+  /** Ended before the link is: doors through which others come. */
+  readonly closeFirst?: () => Promise<void>;
+}
+
+export class LinkedDatabase extends EmbeddedStore<Uint8Array, Value> implements HarmonyDB {
   readonly #link: Link;
-  readonly #messages: Messages;
+  readonly #messages: Messages | null;
+  readonly #closeFirst: (() => Promise<void>) | undefined;
   readonly #listeners: Readonly<Record<keyof DatabaseEvents, Set<Listener>>> = {
     error: new Set(),
     close: new Set(),
@@ -45,15 +56,13 @@ export class EmbeddedDatabase extends EmbeddedStore<Uint8Array, Value> implement
   #status: "open" | "closing" | "closed" = "open";
   #closed: Promise<void> | null = null;
 
-  /** Made by `open`. */
-  constructor(node: Node, host: Host) {
-    const link = new Link(node, host);
+  constructor({ link, admin, messages, closeFirst }: DatabaseParts) {
     super({ link, locks: new Locks(link) }, new Space(EMPTY_BYTES, PLAIN, undefined));
-    this.#node = node;
     this.#link = link;
-    this.#messages = new Messages(link);
-    this.admin = new NodeAdmin(link);
-    node.onFatal((error) => {
+    this.#messages = messages;
+    this.#closeFirst = closeFirst;
+    this.admin = admin;
+    link.onFatal((error) => {
       this.#end(error, error);
       this.#tell("error", error);
     });
@@ -63,9 +72,8 @@ export class EmbeddedDatabase extends EmbeddedStore<Uint8Array, Value> implement
     return this.#status;
   }
 
-  get role(): "leader" | "follower" {
-    const { leader, memberId } = this.#node.database.status();
-    return leader === memberId ? "leader" : "follower";
+  get role(): "leader" | "follower" | "client" {
+    return this.#link.role;
   }
 
   lease(
@@ -80,14 +88,14 @@ export class EmbeddedDatabase extends EmbeddedStore<Uint8Array, Value> implement
   }
 
   async publish(channel: string, message: string | Uint8Array): Promise<number> {
-    return this.#messages.publish(channel, message);
+    return this.#messagesHere.publish(channel, message);
   }
 
   subscribe(
     patterns: string | readonly string[],
     options: SubscribeOptions = NO_OPTIONS,
   ): Subscription {
-    return this.#messages.subscribe(patterns, options);
+    return this.#messagesHere.subscribe(patterns, options);
   }
 
   async barrier(options: Call = NO_OPTIONS): Promise<number> {
@@ -99,8 +107,7 @@ export class EmbeddedDatabase extends EmbeddedStore<Uint8Array, Value> implement
     // Applied after all that stands before it in the log.
     const call = callOf(options, CALL);
     await this.#link.write(DELETE_NOTHING, call);
-    if (this.#node.database.status().durability.mode !== "interval") return;
-    await this.#link.finish(call, (done) => this.#node.sync(done));
+    await this.#link.sync(call);
   }
 
   on<E extends keyof DatabaseEvents>(event: E, listener: (what: DatabaseEvents[E]) => void): this {
@@ -119,7 +126,7 @@ export class EmbeddedDatabase extends EmbeddedStore<Uint8Array, Value> implement
     if (this.#closed === null) {
       this.#status = "closing";
       this.#end(new HarmonyError("CLOSED"), null);
-      this.#closed = stopNode(this.#node).finally(() => {
+      this.#closed = this.#closeAll().finally(() => {
         this.#status = "closed";
         this.#tell("close", undefined);
       });
@@ -131,9 +138,25 @@ export class EmbeddedDatabase extends EmbeddedStore<Uint8Array, Value> implement
     return this.close();
   }
 
+  async #closeAll(): Promise<void> {
+    try {
+      // Without doors the node is told within the call.
+      if (this.#closeFirst !== undefined) await this.#closeFirst();
+    } finally {
+      await this.#link.close();
+    }
+  }
+
+  get #messagesHere(): Messages {
+    if (this.#link.ended !== null) throw this.#link.ended;
+    if (this.#messages === null)
+      throw new HarmonyError("UNSUPPORTED", "messages stay in the process of a node");
+    return this.#messages;
+  }
+
   /** Everybody who waits in this door is told `error`; subscribers hear of it only if it is a `failure`. */
   #end(error: HarmonyError, failure: HarmonyError | null): void {
-    this.#messages.end(failure);
+    this.#messages?.end(failure);
     this.#link.end(error);
   }
 
@@ -147,5 +170,19 @@ export class EmbeddedDatabase extends EmbeddedStore<Uint8Array, Value> implement
         });
       }
     }
+  }
+}
+
+/** A database whose node is in this process. */
+export class EmbeddedDatabase extends LinkedDatabase {
+  /** `closeFirst`: doors of the node through which others come. */
+  constructor(node: Node, host: Host, closeFirst?: () => Promise<void>) {
+    const link = new NodeLink(node, host);
+    super({
+      link,
+      admin: new NodeAdmin(link),
+      messages: new Messages(link),
+      ...(closeFirst === undefined ? {} : { closeFirst }),
+    });
   }
 }

@@ -67,6 +67,17 @@ export {
   type WatchEvent,
   type WatchOptions,
 } from "./api-watch.ts";
+export { LinkedAdmin } from "./admin.ts";
 export { codecs } from "./codecs.ts";
-export { EmbeddedDatabase } from "./embedded-database.ts";
-export type { Aborter, Host } from "./link.ts";
+export { type DatabaseParts, EmbeddedDatabase, LinkedDatabase } from "./embedded-database.ts";
+export {
+  type Aborter,
+  type DoorHost,
+  Link,
+  type Opened,
+  outcomeError,
+  type OutcomeOf,
+  POINT,
+} from "./link.ts";
+export type { Host } from "./node-link.ts";
+export type { Page, Rest, State } from "./state.ts";

@@ -1,13 +1,11 @@
 /**
- * Between the promises of the door and the callbacks of the node. Answers come from within a turn of the node, so
- * nothing of a caller runs in them: they only settle a promise, and what follows runs after the turn.
+ * What the promises of the door stand on: whoever carries their requests, to the node in this process (`NodeLink`) or
+ * over a connection to a member of a cluster (src/client). Answers may come from within a turn of a node, so nothing of a
+ * caller runs in them: they only settle a promise, and what follows runs after the turn.
  */
 import { EMPTY_BYTES, HarmonyError } from "../../base/index.ts";
-import type { Env, Timer } from "../../env/index.ts";
-import { Calls } from "../calls.ts";
-import type { CallOptions, Reply } from "../database.ts";
-import type { KvDatabase } from "../kv-database.ts";
-import type { Node } from "../node.ts";
+import type { Env } from "../../env/index.ts";
+import type { CallOptions } from "../database.ts";
 import type {
   AnyWriteRequest,
   KeyValue,
@@ -17,8 +15,8 @@ import type {
   RangeResponse,
   Refusal,
 } from "../requests.ts";
-import { validateRange } from "../validate.ts";
-import { Pin } from "./pin.ts";
+import type { Watch, WatchRequest } from "../watch/index.ts";
+import type { State } from "./state.ts";
 
 /** An AbortController of the host. */
 export interface Aborter {
@@ -26,47 +24,29 @@ export interface Aborter {
   abort(reason?: unknown): void;
 }
 
-/** What the door needs of the host besides the node. */
-export interface Host {
+/** What every door needs of the host. */
+export interface DoorHost {
   readonly env: Env;
   readonly newAborter: () => Aborter;
-  /** How long a scan or a snapshot may keep an old state from being given back. */
-  readonly pinTimeoutMs: number;
-  /** What all of them together may keep; beyond it the oldest are given back. */
-  readonly pinBytesMax: number;
 }
-
-/** Keys that are read without a pause: about a millisecond. */
-const POINTS_PER_TURN = 512;
-/** How often it is looked whether they keep too much. */
-const PIN_LOOK_MS = 1_000;
 
 /** A first page, and the state that the others are read from; null when there is no other. */
 export interface Opened {
   readonly response: RangeResponse;
-  readonly pin: Pin | null;
+  readonly state: State | null;
 }
 
 /** An outcome of one kind, of a write of that kind. */
 export type OutcomeOf<K extends Outcome["kind"]> = Extract<Outcome, { readonly kind: K }>;
 
-export class Link {
-  readonly node: Node;
-  readonly host: Host;
-  readonly #database: KvDatabase;
-  /** The oldest first. */
-  readonly #pins = new Set<Pin>();
-  #pinTimer: Timer | null = null;
-  /** Told once, at the end: who waits for something that no call of the node will answer. */
+export abstract class Link {
+  readonly host: DoorHost;
+  /** Told once, at the end: who waits for something that no call will answer. */
   readonly #whenEnded = new Set<(error: HarmonyError) => void>();
   #ended: HarmonyError | null = null;
-  readonly #calls: Calls;
 
-  constructor(node: Node, host: Host) {
-    this.node = node;
+  constructor(host: DoorHost) {
     this.host = host;
-    this.#database = node.database;
-    this.#calls = new Calls(host.env, Number.POSITIVE_INFINITY);
   }
 
   get env(): Env {
@@ -78,7 +58,16 @@ export class Link {
     return this.#ended;
   }
 
-  /** Sends a write and waits for its outcome, which is of kind `K`. A refusal rejects. */
+  abstract get role(): "leader" | "follower" | "client";
+
+  /** Sends a write and waits for its outcome, of which `read` makes the answer. A refusal rejects. */
+  abstract writeAs<K extends AnyWriteRequest["kind"], T>(
+    request: AnyWriteRequest & { readonly kind: K },
+    options: CallOptions,
+    read: (outcome: OutcomeOf<K>) => T,
+  ): Promise<T>;
+
+  /** As `writeAs`, for the outcome itself. */
   write<K extends AnyWriteRequest["kind"]>(
     request: AnyWriteRequest & { readonly kind: K },
     options: CallOptions,
@@ -86,211 +75,45 @@ export class Link {
     return this.writeAs<K, OutcomeOf<K>>(request, options, itself);
   }
 
-  /** As `write`, for what `read` makes of the outcome: one promise where there would be two. */
-  writeAs<K extends AnyWriteRequest["kind"], T>(
-    request: AnyWriteRequest & { readonly kind: K },
-    options: CallOptions,
-    read: (outcome: OutcomeOf<K>) => T,
-  ): Promise<T> {
-    return new Promise((resolve, reject) => {
-      this.#database.write(request, options, (error, outcome) => {
-        if (error !== null) reject(error);
-        else if (outcome.kind === request.kind) resolve(read(outcome as OutcomeOf<K>));
-        else if (outcome.kind === "error") reject(refused(outcome));
-        else reject(forgotten(outcome.revision));
-      });
-    });
-  }
+  abstract range(request: RangeRequest, options: CallOptions): Promise<RangeResponse>;
 
-  range(request: RangeRequest, options: CallOptions): Promise<RangeResponse> {
-    return new Promise((resolve, reject) => {
-      this.#database.range(request, options, settler(resolve, reject));
-    });
-  }
-
-  /**
-   * Reads of single keys answered as of one moment: the first as it says, the others from what is applied at that moment.
-   * Many are read from that state in pieces, between which others have their turn.
-   */
-  async points(
+  /** Reads of single keys, which differ in the key alone, answered as of one moment. */
+  abstract points(
     requests: readonly RangeRequest[],
     options: CallOptions,
-  ): Promise<readonly (KeyValue | undefined)[]> {
-    const [first] = requests;
-    if (first === undefined) return [];
-    if (requests.length <= POINTS_PER_TURN) {
-      const answers = await this.#pointsAtOnce(requests, options);
-      return answers.map(({ kvs: [kv] }) => kv);
-    }
-    for (const request of requests) {
-      const code = validateRange(request);
-      if (code !== null) throw new HarmonyError(code);
-    }
-    const { response, pin } = await this.open(first, options, true);
-    if (pin === null) throw this.#ended ?? new HarmonyError("CLOSED");
-    try {
-      return await this.pinnedPoints(
-        pin,
-        requests.map(({ key }) => key),
-        options,
-        [response.kvs[0]],
-      );
-    } finally {
-      pin.release();
-    }
-  }
+  ): Promise<readonly (KeyValue | undefined)[]>;
 
-  /** The keys in a state that is kept, in pieces; `found` has the first of them already. */
-  async pinnedPoints(
-    pin: Pin,
-    keys: readonly Uint8Array[],
-    { signal }: CallOptions,
-    found: (KeyValue | undefined)[] = [],
-  ): Promise<readonly (KeyValue | undefined)[]> {
-    for (let i = found.length; i < keys.length; i++) {
-      if (i % POINTS_PER_TURN === 0 && i > 0) await this.breathe();
-      if (signal?.aborted === true) throw new HarmonyError("ABORTED");
-      found.push(pin.find(keys[i] as Uint8Array));
-    }
-    return found;
-  }
+  /** Answers the request and keeps the state that it was answered from: always, or if more is to be read. */
+  abstract open(request: RangeRequest, options: CallOptions, always: boolean): Promise<Opened>;
 
-  #pointsAtOnce(
-    requests: readonly RangeRequest[],
-    options: CallOptions,
-  ): Promise<readonly RangeResponse[]> {
-    const [first, ...others] = requests as readonly [RangeRequest, ...RangeRequest[]];
-    return new Promise((resolve, reject) => {
-      const settle = settler(resolve, reject);
-      this.#database.range(first, options, (error, response) => {
-        if (error !== null || response.kind === "error") {
-          settle(error, response as Refusal);
-          return;
-        }
-        const responses: RangeResponse[] = [response];
-        for (const other of others) {
-          const next = this.#atOnce({ ...other, serializable: true });
-          if (next instanceof HarmonyError) {
-            settle(next, response as never);
-            return;
-          }
-          responses.push(next);
-        }
-        settle(null, responses);
-      });
-    });
-  }
+  /** What is applied, kept within the call. Throws UNSUPPORTED where that is not in this process. */
+  abstract stateNow(): State;
 
-  /** From what is applied, within the call. */
-  rangeNow(request: RangeRequest): RangeResponse {
-    const answer = this.#atOnce(request);
-    if (answer instanceof HarmonyError) throw answer;
-    return answer;
-  }
+  /** The value as it is applied, within the call; undefined when the key is not there. Throws as `stateNow`. */
+  abstract valueNow(key: Uint8Array): Uint8Array | undefined;
 
-  /** The key as it is applied here and now, or undefined. */
-  peek(key: Uint8Array): KeyValue | undefined {
-    return this.rangeNow({ ...POINT, key, serializable: true }).kvs[0];
-  }
+  abstract leaseStatus(id: bigint, options: CallOptions): Promise<LeaseStatus>;
 
-  leaseStatus(id: bigint, options: CallOptions): Promise<LeaseStatus> {
-    return new Promise((resolve, reject) => {
-      this.#database.leaseStatus(id, false, options, settler(resolve, reject));
-    });
-  }
+  /** As `Database.watch`. A watch from now on may take an empty batch of events first: it hears of what comes then. */
+  abstract watch(request: WatchRequest, news: () => void): Watch;
 
-  /** Answers the request and pins the state that it was answered from: always, or if more is to be read. */
-  open(request: RangeRequest, options: CallOptions, always: boolean): Promise<Opened> {
-    return new Promise((resolve, reject) => {
-      const settle = settler<Opened>(resolve, reject);
-      this.#database.range(request, options, (error, response) => {
-        if (error !== null || response.kind === "error") {
-          settle(error, response as Refusal);
-          return;
-        }
-        const isPinned = (always || response.more) && this.#ended === null;
-        const revision = request.revision > 0 ? request.revision : response.revision;
-        settle(null, {
-          response,
-          pin: isPinned ? this.#pin(revision, request.revision <= 0) : null,
-        });
-      });
-    });
-  }
+  /** Who holds a lock, as far as that is known without asking anybody. */
+  abstract holderNow(key: Uint8Array): KeyValue | undefined;
 
-  /** Pins what is applied, within the call. */
-  pinNow(): Pin {
-    if (this.#ended !== null) throw this.#ended;
-    const { revision } = this.rangeNow({ ...POINT, key: ANY_KEY, serializable: true });
-    return this.#pin(revision, true);
-  }
+  /** How often a holder looks whether it still holds its lock, in milliseconds. */
+  abstract readonly lockLookMs: number;
 
-  #pin(revision: number, isLatest: boolean): Pin {
-    const { env, pinTimeoutMs } = this.host;
-    const pin: Pin = new Pin(
-      this.#database,
-      revision,
-      isLatest,
-      env.timers.after(pinTimeoutMs, () =>
-        pin.release(
-          new HarmonyError("COMPACTED", `read for longer than ${pinTimeoutMs} ms (pinTimeoutMs)`),
-        ),
-      ),
-      () => this.#released(pin),
-    );
-    this.#pins.add(pin);
-    this.#lookLater();
-    return pin;
-  }
+  /** The key as some member has applied it, and that member's revision. Not called where nobody can tell. */
+  abstract look(key: Uint8Array, told: (kv: KeyValue | undefined, revision: number) => void): void;
 
-  #released(pin: Pin): void {
-    this.#pins.delete(pin);
-    if (this.#pins.size > 0) return;
-    this.#pinTimer?.cancel();
-    this.#pinTimer = null;
-  }
+  /** Resolves when what is applied is synced. */
+  abstract sync(options: CallOptions): Promise<void>;
 
-  #lookLater(): void {
-    this.#pinTimer ??= this.env.timers.after(PIN_LOOK_MS, () => {
-      this.#pinTimer = null;
-      const { pinBytesMax } = this.host;
-      for (const pin of this.#pins) {
-        if (this.#database.pinnedBytes <= pinBytesMax) break;
-        pin.release(
-          new HarmonyError("COMPACTED", `kept more than ${pinBytesMax} bytes (pinBytesMax)`),
-        );
-      }
-      if (this.#pins.size > 0) this.#lookLater();
-    });
-  }
+  /** Calls `listener` once when the node has failed. */
+  abstract onFatal(listener: (error: HarmonyError) => void): void;
 
-  #atOnce(request: RangeRequest): RangeResponse | HarmonyError {
-    let answer: RangeResponse | HarmonyError | null = null;
-    this.#database.range(request, NO_CALL, (error, response) => {
-      answer = error ?? (response.kind === "error" ? refused(response) : response);
-    });
-    // A serializable read is answered before the call returns.
-    return answer ?? new HarmonyError("STOPPED", "a local read was not answered at once");
-  }
-
-  /**
-   * Waits for work of the node that cannot be called back: who gives up only waits no longer. Without a `timeoutMs` it
-   * may take as long as it takes.
-   */
-  finish(
-    { signal, timeoutMs = Number.POSITIVE_INFINITY }: CallOptions,
-    work: (done: (error: HarmonyError | null) => void) => void,
-  ): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const call = this.#calls.open<void>({ signal, timeoutMs }, (error) => {
-        if (error === null) resolve();
-        else reject(error);
-      });
-      if (call.isSettled) return;
-      call.withdraw = () => false;
-      work((error) => call.settle(error, undefined));
-    });
-  }
+  /** Gives everything back, after `end`. */
+  abstract close(): Promise<void>;
 
   /** Gives the event loop a turn. */
   breathe(): Promise<void> {
@@ -343,7 +166,6 @@ export class Link {
   end(error: HarmonyError): void {
     if (this.#ended !== null) return;
     this.#ended = error;
-    for (const pin of this.#pins) pin.release(error);
     for (const listener of this.#whenEnded) {
       try {
         listener(error);
@@ -355,7 +177,21 @@ export class Link {
   }
 }
 
-const NO_CALL: CallOptions = Object.freeze({});
+/** Why an outcome is not what a write of this kind resolves to; null: it is. */
+export function outcomeError(kind: AnyWriteRequest["kind"], outcome: Outcome): HarmonyError | null {
+  if (outcome.kind === kind) return null;
+  if (outcome.kind === "error") return refused(outcome);
+  // A request that was sent again, whose answer was too long to be kept.
+  return new HarmonyError(
+    "REQUEST_EXPIRED",
+    `it was done in revision ${outcome.revision} at the latest, and its answer was too long to be kept`,
+    { maybeApplied: true },
+  );
+}
+
+export function refused({ code, detail }: Refusal): HarmonyError {
+  return new HarmonyError(code, detail ?? undefined);
+}
 
 /** The point read that others are made from. */
 export const POINT: RangeRequest = Object.freeze({
@@ -375,35 +211,9 @@ export const POINT: RangeRequest = Object.freeze({
   maxCreateRevision: 0,
 });
 
-function itself<T>(outcome: T): T {
-  return outcome;
-}
-
 /** For reads that ask when, not what. */
 export const ANY_KEY: Uint8Array = new Uint8Array(1);
 
-function refused({ code, detail }: Refusal): HarmonyError {
-  return new HarmonyError(code, detail ?? undefined);
-}
-
-/** A request that was sent again, whose answer was too long to be kept. */
-function forgotten(revision: number): HarmonyError {
-  return new HarmonyError(
-    "REQUEST_EXPIRED",
-    `it was done in revision ${revision} at the latest, and its answer was too long to be kept`,
-    { maybeApplied: true },
-  );
-}
-
-/** A refusal becomes an exception with its code; everything else resolves. */
-function settler<T>(
-  resolve: (value: T) => void,
-  reject: (error: HarmonyError) => void,
-): Reply<T | Refusal> {
-  return (error, value) => {
-    if (error !== null) reject(error);
-    else if ((value as { readonly kind?: unknown }).kind === "error")
-      reject(refused(value as Refusal));
-    else resolve(value as T);
-  };
+function itself<T>(outcome: T): T {
+  return outcome;
 }

@@ -26,8 +26,6 @@ import { Releases } from "./releases.ts";
 
 const OPTIONS: Names = names(CALL, "ttlMs", "waitMs", "token");
 const WAIT_DEFAULT_MS = 10_000;
-/** How often a holder looks whether it still holds: a watch as long as the lock would cost every write something. */
-const CHECK_MS = 250;
 const TOKEN_BYTES = 16;
 
 /** Who waits for a lock in this process. */
@@ -114,7 +112,7 @@ export class Locks {
   async #ask(wanted: Wanted, token: string, isOwn: boolean): Promise<Lock | null> {
     const { key, ttlMs, call } = wanted;
     const link = this.#link;
-    const holder = link.peek(key);
+    const holder = link.holderNow(key);
     if (holder?.isLock === true && !equalBytes(holder.value, wanted.token)) return null;
     const sentAtMs = link.env.clock.monotonicMs();
     const request = { kind: "lock", key, token: wanted.token, ttlMs } as const;
@@ -220,24 +218,26 @@ class HeldLock implements Lock {
     if (this.#state !== "held") throw new HarmonyError("LOCK_LOST");
   }
 
-  /** Looks whether it is still held, and when to look again. */
+  /**
+   * Looks whether it is still held, and says when to look again: a watch as long as the lock would cost every write
+   * something.
+   */
   #check(): void {
     if (this.#state !== "held") return;
     this.#timer?.cancel();
-    const { env } = this.#link;
-    const leftMs = this.#endsAtMs - env.clock.monotonicMs();
-    let isHeld = leftMs > 0;
-    if (isHeld) {
-      try {
-        const found = this.#link.peek(this.#holding.key);
-        isHeld = found?.isLock === true && found.createRevision === this.#holding.fence;
-      } catch {
-        // The database has ended, and says so by itself.
-        isHeld = false;
-      }
+    const link = this.#link;
+    const leftMs = this.#endsAtMs - link.env.clock.monotonicMs();
+    if (leftMs <= 0) {
+      this.#lose();
+      return;
     }
-    if (isHeld) this.#timer = env.timers.after(Math.min(leftMs, CHECK_MS), () => this.#check());
-    else this.#lose();
+    this.#timer = link.env.timers.after(Math.min(leftMs, link.lockLookMs), () => this.#check());
+    const { key, fence } = this.#holding;
+    link.look(key, (found, revision) => {
+      // A member that is behind has not heard of the lock yet.
+      if (revision < fence) return;
+      if (found?.isLock !== true || found.createRevision !== fence) this.#lose();
+    });
   }
 
   #lose(cause?: HarmonyError): void {

@@ -4,34 +4,27 @@
  */
 import { HarmonyError } from "../../base/index.ts";
 import type { Version } from "../../btree/index.ts";
-import type { Timer } from "../../env/index.ts";
+import type { Timer, Timers } from "../../env/index.ts";
 import { LATEST, ReadView } from "../../mvcc/index.ts";
+import type { CallOptions } from "../database.ts";
 import type { KvDatabase } from "../kv-database.ts";
 import { toKeyValue } from "../range.ts";
 import type { KeyValue } from "../requests.ts";
+import type { Page, Rest, State } from "./state.ts";
 
 /** No read holds its turn for more than a few milliseconds. */
 const PAGE_BYTES = 1024 * 1024;
 const PAGE_KEYS = 512;
+/** Keys that are read without a pause: about a millisecond. */
+export const POINTS_PER_TURN = 512;
 
-/** Which part of the keys is left to read. `to` is a single zero byte for "to the end". */
-export interface Rest {
-  readonly from: Uint8Array;
-  readonly to: Uint8Array;
-}
-
-export interface Page {
-  readonly kvs: readonly KeyValue[];
-  /** The page was full. */
-  readonly more: boolean;
-}
-
-export class Pin {
+export class Pin implements State {
   readonly #database: KvDatabase;
   /** Of the state that is read. */
   readonly revision: number;
   /** LATEST of the pinned trees, or an older revision in them. */
   readonly #at: number;
+  readonly #timers: Timers;
   readonly #timer: Timer;
   readonly #onRelease: () => void;
   #version: Version | null;
@@ -42,13 +35,19 @@ export class Pin {
     database: KvDatabase,
     revision: number,
     isLatest: boolean,
-    timer: Timer,
+    options: { readonly timers: Timers; readonly timeoutMs: number },
     onRelease: () => void,
   ) {
+    const { timers, timeoutMs } = options;
     this.#database = database;
     this.revision = revision;
     this.#at = isLatest ? LATEST : revision;
-    this.#timer = timer;
+    this.#timers = timers;
+    this.#timer = timers.after(timeoutMs, () =>
+      this.release(
+        new HarmonyError("COMPACTED", `read for longer than ${timeoutMs} ms (pinTimeoutMs)`),
+      ),
+    );
     this.#onRelease = onRelease;
     this.#version = database.pin();
     this.#view = new ReadView(this.#version);
@@ -74,6 +73,24 @@ export class Pin {
       const record = view.find(key, this.#at);
       return record === undefined ? undefined : toKeyValue(key, record, false);
     });
+  }
+
+  findNow(key: Uint8Array): KeyValue | undefined {
+    return this.find(key);
+  }
+
+  async points(
+    keys: readonly Uint8Array[],
+    { signal }: CallOptions,
+  ): Promise<readonly (KeyValue | undefined)[]> {
+    const found: (KeyValue | undefined)[] = [];
+    for (const key of keys) {
+      if (found.length % POINTS_PER_TURN === 0 && found.length > 0)
+        await new Promise<void>((resolve) => this.#timers.soon(resolve));
+      if (signal?.aborted === true) throw new HarmonyError("ABORTED");
+      found.push(this.find(key));
+    }
+    return found;
   }
 
   count({ from, to }: Rest): number {

@@ -47,7 +47,7 @@ export class Releases {
       noPut: true,
       noDelete: false,
     };
-    return this.#link.node.database.watch(request, () => this.#news());
+    return this.#link.watch(request, () => this.#news());
   }
 
   #news(): void {

@@ -7,8 +7,8 @@ import type { CallOptions } from "../database.ts";
 import type { KeyValue, RangeRequest } from "../requests.ts";
 import type { Entry, Scan } from "./api.ts";
 import type { Link } from "./link.ts";
-import type { Pin, Rest } from "./pin.ts";
 import { type Bounds, type Space, successor } from "./space.ts";
+import type { Rest, State } from "./state.ts";
 
 /** Few, since values may be long; what is left is read with an eye on its bytes. */
 const FIRST_PAGE_KEYS = 32;
@@ -21,7 +21,7 @@ export interface ScanPlan {
   readonly bounds: Bounds;
   readonly call: CallOptions;
   /** A state to read from instead; it stays pinned afterwards. */
-  readonly pin: Pin | null;
+  readonly state: State | null;
 }
 
 export class StoreScan<V> implements Scan<V> {
@@ -54,11 +54,11 @@ export class StoreScan<V> implements Scan<V> {
   }
 
   async count(): Promise<number> {
-    const { request, bounds, call, pin } = this.#plan();
+    const { request, bounds, call, state } = this.#plan();
     if (bounds.isEmpty) return 0;
     const { from, to, limit = Number.POSITIVE_INFINITY } = bounds;
     assertNotAborted(call);
-    if (pin !== null) return Math.min(limit, pin.count(bounds));
+    if (state !== null) return Math.min(limit, await state.count(bounds));
     const counted = { ...request, key: from, rangeEnd: to, countOnly: true };
     return Math.min(limit, (await this.#link.range(counted, call)).count);
   }
@@ -69,8 +69,8 @@ async function* pagesOf(link: Link, plan: ScanPlan, keysOnly: boolean): Pages {
   const { bounds, call, request } = plan;
   const { reverse, limit = Number.POSITIVE_INFINITY } = bounds;
   if (bounds.isEmpty) return;
-  if (plan.pin !== null) {
-    yield* pinnedPages(link, plan.pin, { call, keysOnly, reverse, rest: bounds, left: limit });
+  if (plan.state !== null) {
+    yield* pagesFrom(link, plan.state, { call, keysOnly, reverse, rest: bounds, left: limit });
     return;
   }
   // Of an older revision a request would count the whole range, key by key, before it gave the first of them.
@@ -85,7 +85,7 @@ async function* pagesOf(link: Link, plan: ScanPlan, keysOnly: boolean): Pages {
         keysOnly,
       }
     : { ...request, key: bounds.from };
-  const { response, pin } = await link.open(first, call, !isRead);
+  const { response, state } = await link.open(first, call, !isRead);
   try {
     let left = limit;
     let rest: Rest = bounds;
@@ -94,15 +94,15 @@ async function* pagesOf(link: Link, plan: ScanPlan, keysOnly: boolean): Pages {
       left -= kvs.length;
       rest = restAfter(rest, kvs, reverse);
       const isLast = !more || left === 0;
-      if (isLast) pin?.release();
+      if (isLast) state?.release();
       if (kvs.length > 0) yield kvs;
       if (isLast) return;
       await link.breathe();
     }
-    assert(pin !== null, "what is left of a scan is read from a pinned state");
-    yield* pinnedPages(link, pin, { call, keysOnly, reverse, rest, left });
+    assert(state !== null, "what is left of a scan is read from a state that is kept");
+    yield* pagesFrom(link, state, { call, keysOnly, reverse, rest, left });
   } finally {
-    pin?.release();
+    state?.release();
   }
 }
 
@@ -117,15 +117,15 @@ interface Left {
   readonly left: number;
 }
 
-async function* pinnedPages(link: Link, pin: Pin, scan: Left): Pages {
-  if (scan.reverse && !pin.isLatest) {
-    yield* backwards(link, pin, scan);
+async function* pagesFrom(link: Link, state: State, scan: Left): Pages {
+  if (scan.reverse && !state.isLatest) {
+    yield* backwards(link, state, scan);
     return;
   }
   let { rest, left } = scan;
   while (left > 0) {
     assertNotAborted(scan.call);
-    const { kvs, more } = pin.page(rest, scan.reverse, scan.keysOnly, left);
+    const { kvs, more } = await state.page(rest, scan.reverse, scan.keysOnly, left);
     left -= kvs.length;
     rest = restAfter(rest, kvs, scan.reverse);
     if (kvs.length > 0) yield kvs;
@@ -135,12 +135,12 @@ async function* pinnedPages(link: Link, pin: Pin, scan: Left): Pages {
 }
 
 /** Through the keys once forwards, to learn where each page begins; then from the last page to the first. */
-async function* backwards(link: Link, pin: Pin, scan: Left): Pages {
+async function* backwards(link: Link, state: State, scan: Left): Pages {
   const { to } = scan.rest;
   const starts: Uint8Array[] = [];
   for (let rest = scan.rest; ;) {
     assertNotAborted(scan.call);
-    const { kvs, more } = pin.page(rest, false, true, BACKWARD_PAGE_KEYS);
+    const { kvs, more } = await state.page(rest, false, true, BACKWARD_PAGE_KEYS);
     if (kvs.length > 0) starts.push(rest.from);
     if (!more) break;
     rest = restAfter(rest, kvs, false);
@@ -152,7 +152,7 @@ async function* backwards(link: Link, pin: Pin, scan: Left): Pages {
     const found: KeyValue[] = [];
     let rest: Rest = { from: starts[i] as Uint8Array, to: starts[i + 1] ?? to };
     for (let more = true; more;) {
-      const page = pin.page(rest, false, scan.keysOnly, BACKWARD_PAGE_KEYS);
+      const page = await state.page(rest, false, scan.keysOnly, BACKWARD_PAGE_KEYS);
       found.push(...page.kvs);
       rest = restAfter(rest, page.kvs, false);
       more = page.more;

@@ -113,8 +113,7 @@ export class EmbeddedStore<V, I> implements Store<V, I> {
   }
 
   getSync(key: Key): V | undefined {
-    if (this.#link.ended !== null) throw this.#link.ended;
-    const value = this.#link.node.database.valueNow(this.#space.keyView(key));
+    const value = this.#link.valueNow(this.#space.keyView(key));
     return value === undefined ? undefined : this.#space.read(value);
   }
 
@@ -126,7 +125,7 @@ export class EmbeddedStore<V, I> implements Store<V, I> {
         bounds: this.#space.bounds(range),
         request: readRequest(options),
         call: callOf(options, READ),
-        pin: null,
+        state: null,
       })),
     );
   }
@@ -344,13 +343,13 @@ export class EmbeddedStore<V, I> implements Store<V, I> {
     const revision = countOf(rev, "rev") ?? 0;
     // Any point will do: what is wanted is the revision that it was read at, and the state.
     const request = { ...POINT, key: ANY_KEY, revision };
-    const { pin } = await this.#link.open(request, callOf(options, CALL), true);
-    if (pin === null) throw this.#link.ended ?? new HarmonyError("CLOSED");
-    return new StoreSnapshot(this.#link, this.#space, pin);
+    const { state } = await this.#link.open(request, callOf(options, CALL), true);
+    if (state === null) throw this.#link.ended ?? new HarmonyError("CLOSED");
+    return new StoreSnapshot(this.#link, this.#space, state);
   }
 
   snapshotSync(): Snapshot<V> {
-    return new StoreSnapshot(this.#link, this.#space, this.#link.pinNow());
+    return new StoreSnapshot(this.#link, this.#space, this.#link.stateNow());
   }
 
   #point(key: Key, options: Read): RangeRequest {

@@ -4,7 +4,7 @@ import { HarmonyError, setVerifying, utf8 } from "../../base/index.ts";
 import type { NodeOptions } from "../node-options.ts";
 import { LOG, World } from "../world.suite.ts";
 import { EmbeddedDatabase, type HarmonyDB } from "./index.ts";
-import type { Host } from "./link.ts";
+import type { Host } from "./node-link.ts";
 
 beforeAll(() => setVerifying(true));
 afterAll(() => setVerifying(false));

@@ -1,5 +1,5 @@
 /**
- * Optimistic transactions: `run` reads one pinned state and gathers its changes; they are committed by one conditional
+ * Optimistic transactions: `run` reads one state and gathers its changes; they are committed by one conditional
  * transaction, which holds if nothing that counts has changed since that state. Otherwise all of it begins anew.
  *
  * What counts, for "serializable": every key that was read has the revision at which it was read (0: is not there), and
@@ -16,8 +16,8 @@ import { CALL, callOf, countOf, invalid, names, type Names, NO_OPTIONS } from ".
 import { type Change, changeOf, operationsOf } from "./batch.ts";
 import { KeyMap } from "./key-map.ts";
 import { ANY_KEY, type Link, POINT } from "./link.ts";
-import type { Pin, Rest } from "./pin.ts";
 import { type Space, successor } from "./space.ts";
+import type { Rest, State } from "./state.ts";
 
 const OPTIONS: Names = names(CALL, "retries", "isolation");
 const RETRIES_DEFAULT = 20;
@@ -101,7 +101,7 @@ class Transaction<V, I> implements Tx<V, I> {
   /** The revisions of what was read. */
   readonly #read = new KeyMap<number>();
   readonly #scanned: Rest[] = [];
-  #pin: Promise<Pin> | null = null;
+  #reading: Promise<State> | null = null;
   #isOver = false;
 
   constructor(link: Link, space: Space<V, I>, deadline: Deadline) {
@@ -129,7 +129,7 @@ class Transaction<V, I> implements Tx<V, I> {
       isEmpty,
     } = this.#space.bounds(range);
     if (isEmpty) return [];
-    const pin = await this.#state();
+    const state = await this.#state();
     const own = this.#changes.within(from, to);
     if (reverse) own.reverse();
     const found: { readonly key: Uint8Array; readonly value: Uint8Array }[] = [];
@@ -149,7 +149,7 @@ class Transaction<V, I> implements Tx<V, I> {
     let isCut = false;
     for (let more = true; more && !isCut;) {
       this.#assertOpen();
-      const page = pin.page(rest, reverse, false, Number.POSITIVE_INFINITY);
+      const page = await state.page(rest, reverse, false, Number.POSITIVE_INFINITY);
       for (const kv of page.kvs) {
         takeOwn(kv.key);
         if (found.length >= limit) {
@@ -208,11 +208,11 @@ class Transaction<V, I> implements Tx<V, I> {
   /** Gives the state back. */
   release(): void {
     // A state that comes only now is let go of, too; one that never comes has failed whoever asked for it.
-    this.#pin?.then(
-      (pin) => pin.release(),
+    this.#reading?.then(
+      (state) => state.release(),
       () => {},
     );
-    this.#pin = null;
+    this.#reading = null;
   }
 
   async #unchanged(): Promise<Compare[]> {
@@ -232,9 +232,11 @@ class Transaction<V, I> implements Tx<V, I> {
 
   /** Blind writes have no state that they could conflict with. */
   async #own(): Promise<Compare[]> {
-    if (this.#pin === null) return [];
-    const pin = await this.#pin;
-    return Array.from(this.#changes.items, ({ key }) => isAt(key, pin.find(key)?.modRevision ?? 0));
+    if (this.#reading === null) return [];
+    const state = await this.#reading;
+    const keys = Array.from(this.#changes.items, ({ key }) => key);
+    const found = await state.points(keys, this.#deadline.call);
+    return keys.map((key, i) => isAt(key, found[i]?.modRevision ?? 0));
   }
 
   async #value(key: Uint8Array): Promise<Uint8Array | null> {
@@ -242,22 +244,22 @@ class Transaction<V, I> implements Tx<V, I> {
     if (key.length === 0) throw new HarmonyError("KEY_EMPTY");
     const change = this.#changes.get(key);
     if (change !== undefined) return change.value?.slice() ?? null;
-    const pin = await this.#state();
+    const state = await this.#state();
     this.#assertOpen();
-    const kv: KeyValue | undefined = pin.find(key);
+    const kv: KeyValue | undefined = await state.find(key);
     this.#read.set(key, kv?.modRevision ?? 0);
     return kv?.value ?? null;
   }
 
-  /** Pinned by the first read. */
-  #state(): Promise<Pin> {
-    this.#pin ??= this.#link
+  /** Of the first read. */
+  #state(): Promise<State> {
+    this.#reading ??= this.#link
       .open({ ...POINT, key: ANY_KEY }, this.#deadline.call, true)
-      .then(({ pin }) => {
-        if (pin === null) throw this.#link.ended ?? new HarmonyError("CLOSED");
-        return pin;
+      .then(({ state }) => {
+        if (state === null) throw this.#link.ended ?? new HarmonyError("CLOSED");
+        return state;
       });
-    return this.#pin;
+    return this.#reading;
   }
 
   #assertOpen(): void {

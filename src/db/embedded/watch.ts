@@ -94,7 +94,7 @@ class OpenWatch<V> implements Watching<V> {
     this.#space = space;
     this.#signal = options.signal;
     this.#progressMs = options.progressMs;
-    this.#watch = link.node.database.watch(request, () => this.#news());
+    this.#watch = link.watch(request, () => this.#news());
     if (options.signal?.aborted === true) this.#aborted();
     else options.signal?.addEventListener("abort", this.#aborted, { once: true });
   }
@@ -159,7 +159,8 @@ class OpenWatch<V> implements Watching<V> {
       }
       if (news.kind === "compacted") this.#end(new CompactedError(news.compactRevision));
       else if (news.kind === "failed") this.#end(news.error);
-      else this.#give(news);
+      // A watch that has only begun.
+      else if (news.events.length > 0) this.#give(news);
     }
   }
 

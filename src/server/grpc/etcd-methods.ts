@@ -3,6 +3,7 @@ import type { Database } from "../../db/index.ts";
 import type { LogSink } from "../../env/index.ts";
 import { clusterService, maintenanceService, type Versions } from "./admin-services.ts";
 import { ServiceContext } from "./answer.ts";
+import { apiService, type ApiSupport } from "./api-service.ts";
 import { guarded } from "./guard.ts";
 import { HealthService } from "./health-service.ts";
 import { kvService } from "./kv-service.ts";
@@ -25,6 +26,7 @@ export function etcdMethods(
   watches: WatchOptions,
   native?: NativeSupport,
   snapshots?: SnapshotSupport,
+  api?: ApiSupport,
 ): EtcdMethods {
   const context = new ServiceContext(database, log);
   const services = [
@@ -35,6 +37,7 @@ export function etcdMethods(
     ...maintenanceService(context, versions),
     ...snapshotService(snapshots, versions.storage),
     ...nativeService(context, native),
+    ...apiService(context, api),
   ];
   const health = new HealthService(services.map((method) => method.path.split("/")[1] as string));
   return {

@@ -42,6 +42,8 @@ const EXPECTED: Readonly<Record<ErrorCode, readonly [number, string]>> = {
   CLOSED: [14, "etcdserver: server stopped"],
   STOPPED: [14, "etcdserver: server stopped"],
   CORRUPT: [15, "etcdserver: corrupt cluster"],
+  UNREACHABLE: [14, "harmonydb: no member could be reached, or the connection broke"],
+  UNSUPPORTED: [12, "harmonydb: this way of opening the database cannot do it"],
   CONFLICT: [2, "harmonydb: others kept changing what the transaction read"],
   LOCK_TIMEOUT: [2, "harmonydb: somebody else held the lock until the wait was over"],
   LOCK_LOST: [2, "harmonydb: the lock is no longer held"],

@@ -72,6 +72,8 @@ const STATUSES: Readonly<Record<ErrorCode, GrpcStatus>> = {
   CLOSED: etcd(GrpcCode.unavailable, "server stopped"),
   STOPPED: etcd(GrpcCode.unavailable, "server stopped"),
   CORRUPT: etcd(GrpcCode.dataLoss, "corrupt cluster"),
+  UNREACHABLE: own(GrpcCode.unavailable, "UNREACHABLE"),
+  UNSUPPORTED: own(GrpcCode.unimplemented, "UNSUPPORTED"),
   // Of the door in process, its adapters and of opening a directory: never the answer to a call over the network.
   CONFLICT: own(GrpcCode.unknown, "CONFLICT"),
   LOCK_TIMEOUT: own(GrpcCode.unknown, "LOCK_TIMEOUT"),
