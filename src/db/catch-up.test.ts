@@ -12,7 +12,7 @@ afterAll(() => setVerifying(false));
 const LARGE = "x".repeat(6_000);
 
 it("keeps as much of the log as it is told, and no more", { timeout: 60_000 }, () => {
-  const retention = 200 * 1024;
+  const retention = 120 * 1024;
   const cluster = new ClusterWorld({
     walRetentionBytes: retention,
     walSegmentBytes: 16 * 1024,
@@ -31,9 +31,9 @@ it("keeps as much of the log as it is told, and no more", { timeout: 60_000 }, (
   };
   const logBytes = (): number => leader.node.activity.wal.bytesOnDisk;
   // Though two checkpoints hold everything, what the one that is away needs is there.
-  write(60 * 1024);
+  write(30 * 1024);
   expect(leader.node.activity.groups[0]?.firstIndex).toBe(1);
-  for (let i = 0; i < 4; i++) write(200 * 1024);
+  for (let i = 0; i < 2; i++) write(120 * 1024);
   expect(logBytes()).toBeGreaterThan(retention);
   expect(logBytes()).toBeLessThan(retention + 64 * 1024);
   expect(leader.node.activity.groups[0]?.firstIndex).toBeGreaterThan(1);
@@ -319,6 +319,28 @@ describe("a member that the log no longer reaches", { timeout: 120_000 }, () => 
       expectCaughtUp();
     },
   );
+
+  it.each([
+    ["the log cannot say anything", "write", /\/wal\/|tmp\/next/, 0],
+    ["the log cannot say so", "write", /\/wal\/|tmp\/next/, 1],
+    ["the data file cannot be swapped", "rename", /tmp\/0\.hdb$/, 0],
+    ["the swap cannot be made durable", "syncDir", /\/db$/, 0],
+    ["the new data file cannot be opened", "open", /\/db\/0\.hdb$/, 0],
+  ] as const)("stops, and comes back whole, when %s", (_, operation, path, skip) => {
+    startPull();
+    const of = (at: string): boolean => path.test(at);
+    away.machine.disk.inject({ operation, path: of, error: "EIO", skip });
+    weather(away, { bytesPerMs: 0 });
+    cluster.until("end", () => away.fatal !== null);
+    expect(["STOPPED", "IO"]).toContain(away.fatal?.code);
+    const ending = away.startClose();
+    const beganMs = cluster.scheduler.nowMs;
+    away.until(() => ending.isOver);
+    expect(cluster.scheduler.nowMs - beganMs).toBeLessThan(10_000);
+    cluster.kill(away);
+    cluster.start(away);
+    cluster.expectEqual();
+  });
 
   it("begins anew when it is killed in the middle", () => {
     for (let round = 0; round < 2; round++) {

@@ -91,6 +91,8 @@ export class Installer {
   #pause: Timer | null = null;
   #pauseMs = PAUSE_FIRST_MS;
   #whenQuiet: (() => void)[] = [];
+  /** Ends the wait for a log that has stopped. */
+  #giveUp: (() => void) | null = null;
   #stats = { installed: 0, failed: 0, receivedBytes: 0, durationMs: 0, lastDurationMs: 0 };
 
   constructor(config: InstallerConfig) {
@@ -113,11 +115,13 @@ export class Installer {
     this.#isStopped = true;
     this.#pause?.cancel();
     this.#pull?.stop(this.#over());
+    if (this.#config.replica.stopped !== null) this.#giveUp?.();
   }
 
   /** Calls `done` when nothing is under way any more. After `stop`. */
   whenQuiet(done: () => void): void {
     assert(this.#isStopped, "only what has been stopped becomes quiet");
+    if (this.#config.replica.stopped !== null) this.#giveUp?.();
     if (this.#isRunning) this.#whenQuiet.push(done);
     else done();
   }
@@ -180,7 +184,7 @@ export class Installer {
 
   /** True: installed. False: it brought nothing that was not here by then. */
   *#install(wanted: Wanted): Io<boolean> {
-    const { env, store, links, replica } = this.#config;
+    const { store, links, replica } = this.#config;
     const { group } = replica;
     const { from, indexAtLeast } = wanted;
     // No snapshot that is made here has this name: its term is none.
@@ -195,7 +199,6 @@ export class Installer {
     const isInstalled = yield* this.#putInPlace(pull, record);
     if (isInstalled) yield* this.#prune(record);
     else yield* abandonInstall(this.#options());
-    env.log("debug", "snapshot", "a pull has ended", { isInstalled });
     return isInstalled;
   }
 
@@ -223,19 +226,20 @@ export class Installer {
     yield (done) => snapshots.pause(() => done(null, undefined));
     try {
       if (this.#isOver) throw this.#over();
-      let recorded: (() => void) | null = null;
-      let isRecorded = false;
-      const result = replica.restore(record, () => {
-        isRecorded = true;
-        recorded?.();
-      });
+      const recording = new Recording();
+      const result = replica.restore(record, recording.end);
+      if (result === "foreign") {
+        const error = new HarmonyError("SNAPSHOT_MISMATCH", "this member is not part of it");
+        pull.refuse(error);
+        throw error;
+      }
       // It need not be sent again, whether it brought something or not.
       pull.taken();
       if (result !== "restored") return false;
-      yield (done) => {
-        recorded = (): void => done(null, undefined);
-        if (isRecorded) recorded();
-      };
+      this.#giveUp = recording.end;
+      yield (done) => recording.wait(() => done(null, undefined));
+      this.#giveUp = null;
+      if (replica.stopped !== null) throw this.#over();
       yield* this.#swap();
       return true;
     } finally {
@@ -295,6 +299,24 @@ export class Installer {
       clusterId: identity.clusterId,
       commit: replica.raft.commit,
     };
+  }
+}
+
+/** Whether the log names the snapshot by now, and who waits for that. */
+class Recording {
+  #isOver = false;
+  #waiting: (() => void) | null = null;
+
+  readonly end = (): void => {
+    this.#isOver = true;
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    waiting?.();
+  };
+
+  wait(done: () => void): void {
+    if (this.#isOver) done();
+    else this.#waiting = done;
   }
 }
 

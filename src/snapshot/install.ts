@@ -63,9 +63,10 @@ export function* prepareInstall(temporary: string, options: PrepareOptions): Io<
   const { env, store, group } = options;
   const newFile = newDataFile(options);
   try {
-    const { header, sizeBytes, sha256 } = yield* checkArrived(temporary, options);
+    const checked = yield* checkArrived(temporary, options);
+    const { header, sizeBytes, sha256 } = checked;
     const { index, term } = header.meta;
-    yield* buildDataFile(temporary, newFile, options);
+    yield* buildDataFile(temporary, newFile, checked, options);
     const fileName = yield* store.keep(temporary, { group, index, term });
     return { meta: header.meta, fileName, sizeBytes, sha256, installed: true };
   } catch (error) {
@@ -105,8 +106,8 @@ export function* takeOver(
 ): Io<void> {
   const { store, group } = options;
   assert(record.installed, "what was taken here is in the data file or the log");
-  const { path } = yield* store.check(record, group);
-  yield* buildDataFile(path, newDataFile(options), options);
+  const checked = yield* store.check(record, group);
+  yield* buildDataFile(checked.path, newDataFile(options), checked, options);
   yield* swapDataFile(options);
 }
 
@@ -137,7 +138,12 @@ function* checkArrived(temporary: string, options: PrepareOptions): Io<SnapshotI
 }
 
 /** A durable data file at `path` whose newest checkpoint is the snapshot. */
-function* buildDataFile(snapshot: string, path: string, options: BuildOptions): Io<void> {
+function* buildDataFile(
+  snapshot: string,
+  path: string,
+  checked: SnapshotInfo,
+  options: BuildOptions,
+): Io<void> {
   const { env, fileId, walLsn, payload } = options;
   const { files } = env;
   // What is left of an earlier attempt may hold pages of another state.
@@ -147,7 +153,7 @@ function* buildDataFile(snapshot: string, path: string, options: BuildOptions): 
     const file = yield* openFile(files, snapshot, { access: "read" });
     let header: SnapshotHeader;
     try {
-      ({ header } = yield* loadSnapshot(file, () => env.sha256(), engine));
+      ({ header } = yield* loadSnapshot(file, () => env.sha256(), engine, checked));
     } finally {
       yield* closeFile(file);
     }
