@@ -3,7 +3,8 @@
  *
  * On Linux the lock is an abstract Unix socket named after the device and inode of the directory: two paths to one
  * directory meet, and the kernel frees it with the process, at kill -9 too. It is as wide as a network namespace:
- * containers that share a directory but no network do not see each other. The file LOCK beside it only says who.
+ * containers that share a directory but no network meet at the lock of the file system beside it (directory-flock.ts),
+ * where there is one. The file LOCK only says who.
  *
  * Elsewhere LOCK is the lock: it names the process, and a process that is gone has lost it. A number that another
  * process took over since then refuses the start; refusing is the safe side, and the message names the file.
@@ -13,6 +14,7 @@ import * as fs from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { type Completion, type DirectoryLock, FileError } from "../env/index.ts";
+import { flockDirectory } from "./directory-flock.ts";
 
 /** The directories that this process holds, by device and inode. */
 const held = new Set<string>();
@@ -55,7 +57,7 @@ export function lockDirectory(directory: string, done: Completion<DirectoryLock>
         },
       });
     };
-    if (process.platform === "linux") lockBySocket(identity, file, finish);
+    if (process.platform === "linux") lockByKernel(directory, identity, file, finish);
     else lockByFile(file, finish);
     return undefined;
   });
@@ -63,7 +65,7 @@ export function lockDirectory(directory: string, done: Completion<DirectoryLock>
 
 type Locked = (error: NodeJS.ErrnoException | null, free: (freed: () => void) => void) => void;
 
-function lockBySocket(identity: string, file: string, locked: Locked): void {
+function lockByKernel(directory: string, identity: string, file: string, locked: Locked): void {
   const server = createServer((socket) => socket.destroy());
   const onError = (error: NodeJS.ErrnoException): void =>
     locked(error.code === "EADDRINUSE" ? coded("ELOCKED") : error, (freed) => freed());
@@ -74,15 +76,23 @@ function lockBySocket(identity: string, file: string, locked: Locked): void {
     // Nothing is accepted on purpose, so nothing that fails later matters; the name stays ours.
     server.on("error", () => {});
     server.unref();
-    const free = (freed: () => void): void => {
-      server.close(() => freed());
+    const close = (closed: () => void): void => {
+      server.close(() => closed());
     };
-    // Not O_EXCL: a process that was killed has left its file behind.
-    const flags =
-      fs.constants.O_WRONLY | fs.constants.O_CREAT | fs.constants.O_TRUNC | fs.constants.O_NOFOLLOW;
-    fs.writeFile(file, owner(), { flag: flags as unknown as string, mode: 0o600 }, (error) => {
-      if (error === null) locked(null, free);
-      else free(() => locked(error, (freed) => freed()));
+    flockDirectory(directory, (lock) => {
+      if (lock === "taken") return close(() => locked(coded("ELOCKED"), (freed) => freed()));
+      const free = (freed: () => void): void => lock(() => close(freed));
+      // Not O_EXCL: a process that was killed has left its file behind.
+      const flags =
+        fs.constants.O_WRONLY |
+        fs.constants.O_CREAT |
+        fs.constants.O_TRUNC |
+        fs.constants.O_NOFOLLOW;
+      fs.writeFile(file, owner(), { flag: flags as unknown as string, mode: 0o600 }, (error) => {
+        if (error === null) locked(null, free);
+        else free(() => locked(error, (freed) => freed()));
+      });
+      return undefined;
     });
   });
 }

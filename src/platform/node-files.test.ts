@@ -160,6 +160,38 @@ describe("the lock between processes", () => {
     await new Promise((resolve) => lock.release(resolve));
   });
 
+  it("meets a process of another network at the lock of the file system", async () => {
+    const flock = (...args: readonly string[]): ChildProcess => {
+      const child = spawn("flock", ["-n", root, ...args], { stdio: ["pipe", "pipe", "inherit"] });
+      children.push(child);
+      return child;
+    };
+    // Such a process cannot be made without privileges: whoever has that lock stands for it.
+    const other = flock("sh", "-c", "echo has it; cat");
+    await once(other.stdout as NodeJS.ReadableStream, "data");
+    await expect(run(lockDirectory(env.files, root))).rejects.toThrow("ELOCKED");
+    other.stdin?.end();
+    await once(other, "exit");
+    const lock = await run(lockDirectory(env.files, root));
+    const code = async (): Promise<unknown> =>
+      ((await once(flock("true"), "exit")) as unknown[])[0];
+    expect(await code()).toBe(1);
+    await new Promise((resolve) => lock.release(resolve));
+    expect(await code()).toBe(0);
+  });
+
+  it("does without the lock of the file system where no program takes it", async () => {
+    const path = process.env["PATH"];
+    process.env["PATH"] = root;
+    try {
+      const lock = await run(lockDirectory(env.files, root));
+      await expect(run(lockDirectory(env.files, root))).rejects.toThrow("ELOCKED");
+      await new Promise((resolve) => lock.release(resolve));
+    } finally {
+      process.env["PATH"] = path;
+    }
+  });
+
   it("sees one directory under two names", async () => {
     const link = `${root}-link`;
     await symlink(root, link);

@@ -25,7 +25,7 @@ async function filled(): Promise<string> {
   return directory;
 }
 
-describe("a data directory", () => {
+describe("a data directory", { timeout: 60_000 }, () => {
   it("is made with all that is above it, for its owner alone", async () => {
     const directory = join(temporaryDirectory(), "not", "there", "yet");
     const db = await open(directory, SMALL);
