@@ -342,6 +342,33 @@ describe("a member that the log no longer reaches", { timeout: 120_000 }, () => 
     cluster.expectEqual();
   });
 
+  it("makes the snapshots that it was asked for meanwhile, of the new state, and starts with the newest", () => {
+    startPull();
+    weather(away, { bytesPerMs: 0 });
+    const indexes: number[] = [];
+    let asked = 0;
+    while (installed() === 0) {
+      asked++;
+      away.node.snapshot((error, made) => {
+        expect(error).toBeNull();
+        indexes.push(made?.record.meta.index ?? 0);
+      });
+      away.node.checkpoint((error) => expect(error).toBeNull());
+      cluster.pass(1);
+    }
+    expectCaughtUp();
+    cluster.until("snapshots", () => indexes.length === asked);
+    const { raftAppliedIndex } = away.node.database.status();
+    expect(indexes).toEqual(indexes.toSorted((a, b) => a - b));
+    expect(new Set(indexes).size).toBeGreaterThan(1);
+    expect(indexes.at(-1)).toBe(raftAppliedIndex);
+    away.losePower("lose-all");
+    cluster.kill(away);
+    cluster.start(away);
+    cluster.expectEqual();
+    expect(installed()).toBe(0);
+  });
+
   it("begins anew when it is killed in the middle", () => {
     for (let round = 0; round < 2; round++) {
       startPull();

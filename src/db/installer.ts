@@ -89,6 +89,8 @@ export class Installer {
   #isStopped = false;
   #pull: SnapshotPull | null = null;
   #pause: Timer | null = null;
+  /** With whom the last attempt failed. */
+  #failedWith: NodeId = 0;
   #pauseMs = PAUSE_FIRST_MS;
   #whenQuiet: (() => void)[] = [];
   /** Ends the wait for a log that has stopped. */
@@ -107,7 +109,14 @@ export class Installer {
   announced(from: NodeId, indexAtLeast: LogIndex): void {
     if (this.#isOver) return;
     this.#wanted = { from, indexAtLeast };
-    if (!this.#isRunning && this.#pause === null) this.#begin();
+    if (this.#isRunning) return;
+    if (this.#pause !== null) {
+      // What kept one member from giving it, or this one from taking his, may not be so with another.
+      if (from === this.#failedWith) return;
+      this.#pause.cancel();
+      this.#pause = null;
+    }
+    this.#begin();
   }
 
   /** Ends what is under way, unless the log names it already; see `whenQuiet`. */
@@ -168,6 +177,7 @@ export class Installer {
     const { env } = this.#config;
     const error = failureOf(thrown);
     this.#stats.failed++;
+    this.#failedWith = wanted.from;
     env.log("warn", "snapshot", "a snapshot was not taken over: tried again later", {
       code: error.code,
       error: error.message,

@@ -105,8 +105,9 @@ export class ReplicaHost {
     const replica = this.#replicas.find(({ group }) => group === message.group);
     if (replica === undefined) return;
     this.#guard(() => {
-      // It announces a state that travels beside it: stepped alone it would be believed.
-      if (message.type === "snapshot") this.#announced?.(message);
+      // It announces a state that travels beside it: stepped alone it would be believed. One that is no news is answered.
+      const isNews = message.type === "snapshot" && message.meta.index > replica.raft.commit;
+      if (isNews) this.#announced?.(message);
       else replica.raft.step(message);
     });
     this.wake();

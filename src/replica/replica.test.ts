@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AssertionError, HarmonyError, setVerifying, utf8 } from "../base/index.ts";
 import { MemoryStorage, type Message, MESSAGE_VERSION, RawNode } from "../raft/index.ts";
+import type { SnapshotRecord } from "../wal/index.ts";
 import { encodeBatch } from "./batch.ts";
 import { GroupClock } from "./group-clock.ts";
 import { Replica } from "./replica.ts";
@@ -416,6 +417,104 @@ describe("a replica among others", () => {
     one.turn();
     one.turn();
     expect(one.answers).toEqual([]);
+  });
+});
+
+describe("a snapshot in the place of the log", () => {
+  const CONF = {
+    voters: [1, 2, 3],
+    votersOutgoing: [],
+    learners: [],
+    learnersNext: [],
+    autoLeave: false,
+  };
+  const record = (index: number, term: number): SnapshotRecord => ({
+    meta: { index, term, confState: CONF },
+    fileName: "0/x",
+    sizeBytes: 1,
+    sha256: new Uint8Array(32),
+    installed: true,
+  });
+  const entry = (index: number, term: number) => ({
+    index,
+    term,
+    type: 0,
+    data: encodeBatch(1, [utf8(`e${index}`)]),
+  });
+
+  it("stands in the frame before what follows it, drops what stood there, and holds the acknowledgement back", () => {
+    const one = member();
+    one.step({
+      type: "append",
+      from: 3,
+      term: 1,
+      prevIndex: 0,
+      prevTerm: 0,
+      entries: [entry(1, 1), entry(2, 1)],
+      commit: 1,
+    } as never);
+    const sent: Message[] = [];
+    const send = (message: Message): void => {
+      sent.push(message);
+    };
+    let recorded = 0;
+    expect(one.replica.restore(record(10, 1), () => recorded++)).toBe("restored");
+    one.step({
+      type: "append",
+      from: 3,
+      term: 1,
+      prevIndex: 10,
+      prevTerm: 1,
+      entries: [entry(11, 1)],
+      commit: 11,
+    } as never);
+    const append = one.replica.collect(send);
+    expect(append?.snapshot?.meta.index).toBe(10);
+    expect(append?.entries.map(({ index }) => index)).toEqual([11]);
+    expect(append?.hardState?.commit).toBe(11);
+    expect([sent, recorded]).toEqual([[], 0]);
+    one.storage.restore({ index: 10, term: 1, confState: CONF });
+    one.storage.append(append?.entries ?? []);
+    one.replica.settle(one.replica.readyWritten, send);
+    expect(recorded).toBe(1);
+    expect(sent.map((message) => "index" in message && message.index)).toEqual([2, 10, 11]);
+    // Nothing is applied before the machine has the state.
+    one.turn();
+    expect([one.machine.appliedIndex, one.replica.isIdle]).toEqual([0, false]);
+    one.machine.appliedIndex = 10;
+    one.machine.appliedTerm = 1;
+    one.replica.restored();
+    one.turn();
+    expect([one.machine.appliedIndex, one.machine.applied, recorded]).toEqual([11, ["e11"], 1]);
+    expect(one.replica.isIdle).toBe(true);
+  });
+
+  it("leaves the doubt to those whose commands may be in it, and lets the others wait", () => {
+    const one = member();
+    elect(one);
+    acknowledge(one, 1);
+    for (const word of ["a", "b"]) {
+      one.propose(word);
+      one.turn();
+    }
+    // Deposed with entries 2 and 3 unknown; the next leader's snapshot ends between them.
+    one.step({ type: "heartbeat", from: 3, term: 9, commit: 0, round: 0 } as never);
+    one.turn();
+    expect(one.replica.restore(record(2, 5), () => {})).toBe("restored");
+    one.turn();
+    expect(one.answers).toEqual(["a: LEADER_CHANGED maybe=true"]);
+  });
+
+  it("is no news when what it covers is committed here, and nothing changes", () => {
+    const one = member();
+    elect(one);
+    acknowledge(one, 1);
+    expect(one.replica.restore(record(1, 1), () => {})).toBe("stale");
+    expect(one.replica.isRestoring).toBe(false);
+    // A leader holds everything that is committed.
+    expect(one.replica.restore(record(7, 1), () => {})).toBe("foreign");
+    one.turn();
+    expect(one.rawNode.role).toBe("leader");
   });
 });
 
