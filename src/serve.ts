@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { EmbeddedDatabase, type HarmonyDB } from "./db/embedded/index.ts";
 import { type Node, startNode, stopNode } from "./db/index.ts";
+import type { Env, Links } from "./env/index.ts";
 import {
   assertOptions,
   hostOf,
@@ -16,6 +17,7 @@ import {
 import { nodeEnv } from "./platform/index.ts";
 import {
   checkListenable,
+  type EtcdServer,
   listenForPeers,
   type PeerLinks,
   serveEtcd,
@@ -86,6 +88,15 @@ const SHUTDOWN_DEFAULT_MS = 5_000;
  */
 export async function serve(options: ServeOptions): Promise<ServedDB> {
   assertOptions(options, NAMES);
+  return serveOn(nodeEnv({ log: logOf(options) }), options, (links) => links);
+}
+
+/** Serves on a world that is given; `through` is what stands between the node and its links. */
+export async function serveOn(
+  env: Env,
+  options: ServeOptions,
+  through: (links: Links) => Links,
+): Promise<Served> {
   const {
     dataDir,
     listenClientUrls = CLIENT_URLS,
@@ -104,8 +115,7 @@ export async function serve(options: ServeOptions): Promise<ServedDB> {
   if (!(Number.isSafeInteger(shutdownTimeoutMs) && shutdownTimeoutMs >= 0))
     throw invalid("shutdownTimeoutMs is a whole number from 0");
   const { node: nodeOptions, door } = nodeParts(dataDir, rest);
-  const log = logOf(rest);
-  const env = nodeEnv({ log });
+  const { log } = env;
   // A port in use is told before a directory is made, which would keep its ids for good.
   const urls = await checkListenable(listenClientUrls);
   const isMember =
@@ -113,7 +123,7 @@ export async function serve(options: ServeOptions): Promise<ServedDB> {
   const links: PeerLinks | null = isMember ? await listenForPeers(listenPeerUrls, log) : null;
   let node: Node | null = null;
   try {
-    node = await startNode(links === null ? env : { ...env, links }, {
+    node = await startNode(links === null ? env : { ...env, links: through(links) }, {
       ...nodeOptions,
       clientUrls: advertiseClientUrls ?? urls,
       peerUrls: initialAdvertisePeerUrls ?? links?.addresses ?? listenPeerUrls,
@@ -129,9 +139,7 @@ export async function serve(options: ServeOptions): Promise<ServedDB> {
       ...supportOf(node),
       log,
     });
-    return new Served(node, { ...hostOf(env), ...door }, server.addresses, links, () =>
-      server.close(shutdownTimeoutMs),
-    );
+    return new Served(node, { ...hostOf(env), ...door }, links, server, shutdownTimeoutMs);
   } catch (error) {
     if (node !== null) await stopNode(node).catch(() => {});
     await links?.close();
@@ -139,20 +147,27 @@ export async function serve(options: ServeOptions): Promise<ServedDB> {
   }
 }
 
-class Served extends EmbeddedDatabase implements ServedDB {
+export class Served extends EmbeddedDatabase implements ServedDB {
   readonly urls: readonly string[];
   readonly #links: PeerLinks | null;
+  readonly #server: EtcdServer;
 
   constructor(
     node: Node,
     host: ConstructorParameters<typeof EmbeddedDatabase>[1],
-    urls: readonly string[],
     links: PeerLinks | null,
-    closeDoors: () => Promise<void>,
+    server: EtcdServer,
+    shutdownTimeoutMs: number,
   ) {
-    super(node, host, closeDoors);
-    this.urls = urls;
+    super(node, host, () => server.close(shutdownTimeoutMs));
+    this.urls = server.addresses;
     this.#links = links;
+    this.#server = server;
+  }
+
+  /** Cuts every connection, of programs and of members. The node is not told. */
+  async cut(): Promise<void> {
+    await Promise.all([this.#server.close(0), this.#links?.close()]);
   }
 
   get peerUrls(): readonly string[] {

@@ -11,6 +11,7 @@ import { main as messages } from "../../examples/messages.ts";
 import { main as snapshots } from "../../examples/snapshots.ts";
 import { main as taskQueue } from "../../examples/task-queue.ts";
 import { main as taskResults } from "../../examples/task-results.ts";
+import { main as testCluster } from "../../examples/test-cluster.ts";
 import { main as transactions } from "../../examples/transactions.ts";
 import { main as typedScopes } from "../../examples/typed-scopes.ts";
 import { main as unstorage } from "../../examples/unstorage.ts";
@@ -59,6 +60,7 @@ const EXAMPLES: Readonly<
       "forgotten: 3",
     ],
   ],
+  "test-cluster.ts": [testCluster, ["paid: 40", "paid: 100", "nodes: 2, leaders: 1"]],
   "transactions.ts": [
     transactions,
     ["first: true, second: false", "moved: true", "ann has only 54", "ann 54", "bob 66"],
@@ -77,7 +79,7 @@ const EXAMPLES: Readonly<
 };
 
 describe("the examples", () => {
-  it.each(Object.entries(EXAMPLES))("%s", async (_, [main, expected]) => {
+  it.each(Object.entries(EXAMPLES))("%s", { timeout: 30_000 }, async (_, [main, expected]) => {
     const said: string[] = [];
     await main((line) => said.push(line));
     expect(said).toEqual(expected);
