@@ -237,6 +237,8 @@ describe("a member that the log no longer reaches", { timeout: 120_000 }, () => 
     expect(failed()).toBeGreaterThan(1);
     weather(away, { bytesPerMs: 0 });
     expectCaughtUp();
+    // Nothing of it came twice.
+    expect(received()).toBe(cluster.leader().node.snapshotStats.lastSizeBytes);
   });
 
   it("gets it over a way that is silent for a while", () => {
@@ -256,6 +258,31 @@ describe("a member that the log no longer reaches", { timeout: 120_000 }, () => 
     expect(installed()).toBe(0);
     weather(away, { flipPercent: 0 });
     expectCaughtUp();
+  });
+
+  it("gets the last one that was made, if the log goes on from it; a damaged one is refused and made anew", () => {
+    const writer = cluster.leader();
+    const make = (): string => {
+      let fileName = "";
+      writer.node.snapshot((_, made) => (fileName = made?.record.fileName ?? "none"));
+      writer.until(() => fileName !== "");
+      return fileName;
+    };
+    make();
+    writer.putNow("since", "1");
+    cluster.start(away);
+    expectCaughtUp();
+    expect([writer.node.snapshotStats.made, failed()]).toEqual([1, 0]);
+
+    cluster.kill(away);
+    cluster.writeUntilCut(60, LARGE);
+    writer.machine.disk.flipBit(`${DATA}/snap/${make()}`, 700_000, 3);
+    writer.putNow("since", "2");
+    cluster.start(away);
+    expectCaughtUp();
+    // The second file was damaged, and the third was made for the member.
+    expect([writer.node.snapshotStats.made, failed()]).toEqual([3, 1]);
+    expect(cluster.logged.some((line) => line.includes("it is refused: CORRUPT"))).toBe(true);
   });
 
   it("gets it although the leader that announced it goes, from that one or from the next", () => {

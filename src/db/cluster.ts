@@ -8,6 +8,7 @@ import {
   Membership,
   Peers,
   type PeerStatus,
+  type PartialSnapshot,
   type ReplicaHost,
   type Self,
   SnapshotPull,
@@ -89,6 +90,7 @@ export class ClusterLinks {
     readonly group: GroupId;
     readonly indexAtLeast: LogIndex;
     readonly into: string;
+    readonly partial: PartialSnapshot | null;
     readonly received: (bytes: number) => void;
   }): SnapshotPull {
     const membership = this.#membership;

@@ -20,6 +20,7 @@ import { type Env, FileError, type Io, runIo, type Timer, unlinkIfThere } from "
 import type { LogIndex, NodeId } from "../raft/index.ts";
 import {
   isPulled,
+  type PartialSnapshot,
   type PulledSnapshot,
   type Replica,
   type SnapshotPull,
@@ -92,6 +93,8 @@ export class Installer {
   /** With whom the last attempt failed. */
   #failedWith: NodeId = 0;
   #pauseMs = PAUSE_FIRST_MS;
+  /** What the last attempt left where snapshots arrive. */
+  #partial: PartialSnapshot | null = null;
   #whenQuiet: (() => void)[] = [];
   /** Ends the wait for a log that has stopped. */
   #giveUp: (() => void) | null = null;
@@ -194,17 +197,30 @@ export class Installer {
 
   /** True: installed. False: it brought nothing that was not here by then. */
   *#install(wanted: Wanted): Io<boolean> {
-    const { store, links, replica } = this.#config;
+    const { env, store, links, replica } = this.#config;
     const { group } = replica;
     const { from, indexAtLeast } = wanted;
-    // No snapshot that is made here has this name: its term is none.
-    const into = store.temporaryPath({ group, term: 0, index: indexAtLeast });
+    // No snapshot that is made here has this name: it is that of none.
+    const into = store.temporaryPath({ group, term: 0, index: 0 });
     const received = (bytes: number): void => {
       this.#stats.receivedBytes += bytes;
     };
-    const pull = links.pull({ from, group, indexAtLeast, into, received });
+    const partial = this.#partial;
+    this.#partial = null;
+    const pull = links.pull({ from, group, indexAtLeast, into, partial, received });
     this.#pull = pull;
-    const pulled = yield* pull.run();
+    env.log("info", "snapshot", "fetches a snapshot of another member", {
+      from: from.toString(16),
+      indexAtLeast,
+      hasBytes: partial?.offset ?? 0,
+    });
+    let pulled: PulledSnapshot;
+    try {
+      pulled = yield* pull.run();
+    } catch (error) {
+      this.#partial = pull.partial;
+      throw error;
+    }
     const record = yield* this.#prepare(pull, pulled);
     const isInstalled = yield* this.#putInPlace(pull, record);
     if (isInstalled) yield* this.#prune(record);

@@ -87,6 +87,7 @@ export class LocalSnapshots implements SnapshotSource {
         meta,
         sizeBytes,
         sha256,
+        skipTo: (offset) => reader.skipTo(offset),
         read: (bytesMax, read) => reader.read(bytesMax, read),
         close: () => reader.close(),
         distrust: () => this.#distrusted.add(fileName),

@@ -298,6 +298,12 @@ export class SnapshotReader<Of extends { readonly record: SnapshotRecord } = Mad
     return this.made.record.sizeBytes - this.#offset;
   }
 
+  /** What is read next begins there. */
+  skipTo(offset: number): void {
+    assert(offset <= this.made.record.sizeBytes && !this.#isReading, "a place in the file");
+    this.#offset = offset;
+  }
+
   /** The next bytes, at most `bytesMax`; null at the end, CLOSED after the close. One at a time. */
   read(
     bytesMax: number,

@@ -38,6 +38,7 @@ export { Replica, type ReplicaConfig } from "./replica.ts";
 export {
   isPulled,
   type OpenSnapshot,
+  type PartialSnapshot,
   type PulledSnapshot,
   SnapshotPull,
   SnapshotServer,

@@ -167,13 +167,22 @@ const alone = fc.oneof(
     code: fc.string({ unit: "grapheme" }),
     detail: fc.string({ unit: "grapheme" }),
   }),
-  fc.record({ kind: fc.constant("ask" as const), group: count, indexAtLeast: count, bytes: count }),
+  fc.record({
+    kind: fc.constant("ask" as const),
+    group: count,
+    indexAtLeast: count,
+    bytes: count,
+    has: fc.option(
+      fc.record({ sha256: fc.uint8Array({ minLength: 32, maxLength: 32 }), offset: count }),
+    ),
+  }),
   fc.record({
     kind: fc.constant("head" as const),
     index: count,
     term: count,
     sizeBytes: count,
     sha256: fc.uint8Array({ minLength: 32, maxLength: 32 }),
+    offset: count,
   }),
   fc.record({ kind: fc.constant("chunk" as const), offset: count, data: bytes }),
   fc.record({ kind: fc.constant("more" as const), bytes: count }),

@@ -13,6 +13,8 @@ export interface SnapshotAsk {
   readonly group: GroupId;
   readonly indexAtLeast: LogIndex;
   readonly bytes: number;
+  /** What of a file is there already; null when the pull begins. */
+  readonly has: { readonly sha256: Uint8Array; readonly offset: number } | null;
 }
 
 /** The answer: what the file is. */
@@ -22,6 +24,8 @@ export interface SnapshotHead {
   readonly term: Term;
   readonly sizeBytes: number;
   readonly sha256: Uint8Array;
+  /** Where the chunks begin: behind what there was of this very file, else at 0. */
+  readonly offset: number;
 }
 
 /** The next bytes of the file. */
@@ -55,12 +59,17 @@ const SHA256_BYTES = 32;
 export function writeSnapshotFrame(writer: Writer, frame: SnapshotFrame): void {
   switch (frame.kind) {
     case "ask":
+      if (frame.has !== null) {
+        writer.bytes(5, frame.has.sha256);
+        writer.counter(4, frame.has.offset);
+      }
       writer.counter(3, frame.bytes);
       writer.counter(2, frame.indexAtLeast);
       writer.counter(1, frame.group);
       writer.embed(5, 0);
       break;
     case "head":
+      writer.counter(5, frame.offset);
       writer.bytes(4, frame.sha256);
       writer.counter(3, frame.sizeBytes);
       writer.counter(2, frame.term);
@@ -106,13 +115,18 @@ function decodeAsk(reader: Reader): SnapshotAsk {
   let group = 0;
   let indexAtLeast = 0;
   let bytes = 0;
+  let offset = 0;
+  let sha256: Uint8Array | null = null;
   for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
     if (tag === 0x08) group = reader.count();
     else if (tag === 0x10) indexAtLeast = reader.count();
     else if (tag === 0x18) bytes = reader.count();
-    else reader.skip(tag, 3);
+    else if (tag === 0x20) offset = reader.count();
+    else if (tag === 0x2a) sha256 = readSha256(reader);
+    else reader.skip(tag, 5);
   }
-  return { kind: "ask", group, indexAtLeast, bytes };
+  const has = sha256 === null ? null : { sha256, offset };
+  return { kind: "ask", group, indexAtLeast, bytes, has };
 }
 
 function decodeHead(reader: Reader): SnapshotHead {
@@ -120,15 +134,24 @@ function decodeHead(reader: Reader): SnapshotHead {
   let term = 0;
   let sizeBytes = 0;
   let sha256: Uint8Array | null = null;
+  let offset = 0;
   for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
     if (tag === 0x08) index = reader.count();
     else if (tag === 0x10) term = reader.count();
     else if (tag === 0x18) sizeBytes = reader.count();
-    else if (tag === 0x22) sha256 = reader.bytes().slice();
-    else reader.skip(tag, 4);
+    else if (tag === 0x22) sha256 = readSha256(reader);
+    else if (tag === 0x28) offset = reader.count();
+    else reader.skip(tag, 5);
   }
-  if (sha256?.length !== SHA256_BYTES) return reader.fail("a snapshot without its SHA-256");
-  return { kind: "head", index, term, sizeBytes, sha256 };
+  if (sha256 === null) return reader.fail("a snapshot without its SHA-256");
+  return { kind: "head", index, term, sizeBytes, sha256, offset };
+}
+
+/** A copy, since it is kept. */
+function readSha256(reader: Reader): Uint8Array {
+  const bytes = reader.bytes();
+  if (bytes.length !== SHA256_BYTES) reader.fail(`a SHA-256 of ${bytes.length} bytes`);
+  return bytes.slice();
 }
 
 function decodeChunk(reader: Reader): SnapshotChunk {

@@ -10,6 +10,12 @@
  *
  * What a snapshot holds, where it lies and how it is installed is not known here: `db` joins this to the files.
  */
-export { isPulled, type PullConfig, type PulledSnapshot, SnapshotPull } from "./pull.ts";
+export {
+  isPulled,
+  type PartialSnapshot,
+  type PullConfig,
+  type PulledSnapshot,
+  SnapshotPull,
+} from "./pull.ts";
 export { SnapshotServer, type SnapshotServerStats } from "./server.ts";
 export type { OpenSnapshot, Serving, SnapshotSource } from "./serving.ts";

@@ -4,6 +4,8 @@
  *
  *     hello ▸ ◂ welcome   ask, room ▸   ◂ head, chunk, chunk, ...   more room ▸   ... checked here ...   taken ▸
  *
+ * What has come when a link breaks is kept: the next attempt goes on from there, if the other has the very same file.
+ *
  * Whether the file is what it says is not known here: it has come in one piece, as whoever sent it read it. It needs no
  * running node, so that one which is about to join, or has lost its state, can begin with one.
  */
@@ -41,8 +43,10 @@ export interface PullConfig {
   readonly judge: (welcome: Welcome) => PeerRefusal | null;
   readonly group: GroupId;
   readonly indexAtLeast: LogIndex;
-  /** Where the file is put together. What is there is removed. */
+  /** Where the file is put together. What is there is removed, unless it is `partial`. */
   readonly into: string;
+  /** What an earlier attempt left there. */
+  readonly partial?: PartialSnapshot | null | undefined;
   /** Told of bytes that have come. */
   readonly received?: ((bytes: number) => void) | undefined;
 }
@@ -57,17 +61,30 @@ export interface PulledSnapshot {
   readonly sha256: Uint8Array;
 }
 
+/** The first bytes of a snapshot, in a file that was not synced. */
+export interface PartialSnapshot {
+  readonly sha256: Uint8Array;
+  readonly offset: number;
+}
+
 /** One attempt. `run` is called once; then one of `taken` and `refuse`, when it has brought something. */
 export class SnapshotPull {
   readonly #config: PullConfig;
   #call: PeerCall | null = null;
   #stopped: HarmonyError | null = null;
+  #partial: PartialSnapshot | null;
 
   constructor(config: PullConfig) {
     this.#config = config;
+    this.#partial = config.partial ?? null;
   }
 
-  /** Throws PEER_FAILED, FileError, or what `stop` was given. Nothing is left of the file then. */
+  /** After a `run` that threw: what it left in the file; null: there is no file. */
+  get partial(): PartialSnapshot | null {
+    return this.#partial;
+  }
+
+  /** Throws PEER_FAILED, and keeps what has come (`partial`); FileError, or what `stop` was given, and leaves nothing. */
   *run(): Io<PulledSnapshot> {
     const { urls } = this.#config;
     let failed: unknown = new HarmonyError("PEER_FAILED", "no peer URL is known");
@@ -78,7 +95,10 @@ export class SnapshotPull {
       } catch (error) {
         this.#call?.end(new HarmonyError("CLOSED"));
         this.#call = null;
-        if (this.#stopped !== null) throw this.#stopped;
+        if (this.#stopped !== null) {
+          yield* this.#drop(null);
+          throw this.#stopped;
+        }
         if (!(error instanceof HarmonyError)) throw error;
         failed = error;
       }
@@ -114,43 +134,79 @@ export class SnapshotPull {
   }
 
   *#pull(): Io<PulledSnapshot> {
-    const { env, into, group, indexAtLeast } = this.#config;
+    const { into, group, indexAtLeast } = this.#config;
     const call = this.#call as PeerCall;
-    call.send({ kind: "ask", group, indexAtLeast, bytes: ROOM_BYTES });
+    const has = this.#partial;
+    call.send({ kind: "ask", group, indexAtLeast, bytes: ROOM_BYTES, has });
     const head = yield* call.next();
     if (head.kind !== "head" || head.index < indexAtLeast) {
       throw outOfTurn("it does not say which snapshot comes");
     }
-    yield* unlinkIfThere(env.files, into);
-    const file = yield* openFile(env.files, into, { access: "readwrite", create: "exclusive" });
+    const file = yield* this.#begin(head);
     try {
-      yield* this.#fill(file, head.sizeBytes);
+      yield* this.#fill(file, head);
+      yield* closeFile(file);
     } catch (error) {
-      yield* drop(env, file, into);
-      if (error instanceof FileError) this.refuse(fileFailure(error));
+      if (error instanceof FileError) {
+        yield* this.#drop(file);
+        this.refuse(fileFailure(error));
+      } else yield* closeFile(file);
       throw error;
     }
-    yield* closeFile(file);
+    this.#partial = null;
     const { index, term, sizeBytes, sha256 } = head;
     return { path: into, index, term, sizeBytes, sha256 };
   }
 
-  *#fill(file: File, sizeBytes: number): Io<void> {
+  /** The file that goes on where the chunks begin. */
+  *#begin({ sha256, offset }: Head): Io<File> {
+    const { env, into } = this.#config;
+    const has = this.#partial;
+    if (offset > 0) {
+      const goesOn = has !== null && has.offset === offset && equalBytes(has.sha256, sha256);
+      if (!goesOn) throw outOfTurn("it goes on where it was not asked to");
+      return yield* openFile(env.files, into, { access: "readwrite" });
+    }
+    this.#partial = null;
+    yield* unlinkIfThere(env.files, into);
+    return yield* openFile(env.files, into, { access: "readwrite", create: "exclusive" });
+  }
+
+  *#fill(file: File, { offset: from, sizeBytes, sha256 }: Head): Io<void> {
     const call = this.#call as PeerCall;
-    let offset = 0;
+    let offset = from;
     let room = 0;
     while (offset < sizeBytes) {
       const chunk = takeChunk(yield* call.next(), offset, sizeBytes);
       yield* writeFile(file, offset, chunk);
       offset += chunk.length;
       room += chunk.length;
+      this.#partial = { sha256, offset };
       this.#config.received?.(chunk.length);
       if (room < MORE_BYTES || offset === sizeBytes) continue;
       call.send({ kind: "more", bytes: room });
       room = 0;
     }
   }
+
+  /** On a full disk what was begun must not take the room that is left. */
+  *#drop(file: File | null): Io<void> {
+    const { env, into } = this.#config;
+    this.#partial = null;
+    try {
+      if (file !== null) yield* closeFile(file);
+      yield* unlinkIfThere(env.files, into);
+    } catch (error) {
+      if (!(error instanceof FileError)) throw error;
+      env.log("warn", "snapshot", "what is left of a snapshot is removed at the next start", {
+        file: into,
+        error: error.message,
+      });
+    }
+  }
 }
+
+type Head = Extract<PeerFrame, { readonly kind: "head" }>;
 
 /** The bytes that follow. Throws PEER_FAILED for anything else. */
 function takeChunk(frame: PeerFrame, offset: number, sizeBytes: number): Uint8Array {
@@ -169,20 +225,6 @@ function outOfTurn(what: string): HarmonyError {
 /** What a file operation failed with, for whoever sends. */
 function fileFailure(error: FileError): HarmonyError {
   return new HarmonyError(error.isFull ? "DISK_FULL" : "IO", error.message, { cause: error });
-}
-
-/** On a full disk what was begun must not take the room that is left. */
-function* drop(env: Env, file: File, path: string): Io<void> {
-  try {
-    yield* closeFile(file);
-    yield* unlinkIfThere(env.files, path);
-  } catch (error) {
-    if (!(error instanceof FileError)) throw error;
-    env.log("warn", "snapshot", "what is left of a snapshot is removed at the next start", {
-      file: path,
-      error: error.message,
-    });
-  }
 }
 
 /** Whether what was checked is what was meant to come. */

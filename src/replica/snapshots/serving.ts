@@ -6,7 +6,7 @@
  *
  * What is read from the disk is what the member has room for, and the link, and the allowance of all pulls together.
  */
-import { assert, HarmonyError } from "../../base/index.ts";
+import { assert, equalBytes, HarmonyError } from "../../base/index.ts";
 import { encodePeerFrame, type PeerFrame } from "../../codec/index.ts";
 import type { Env, Link, Timer } from "../../env/index.ts";
 import type { GroupId, LogIndex, NodeId, SnapshotMeta } from "../../raft/index.ts";
@@ -17,6 +17,8 @@ export interface OpenSnapshot {
   readonly meta: SnapshotMeta;
   readonly sizeBytes: number;
   readonly sha256: Uint8Array;
+  /** Before the first read: what comes next begins there. */
+  skipTo(offset: number): void;
   /** The next bytes, at most `bytesMax`; null at the end. One at a time. */
   read(
     bytesMax: number,
@@ -145,7 +147,7 @@ export class Serving {
 
   #ask(ask: Extract<PeerFrame, { readonly kind: "ask" }>): void {
     const { source, member, began } = this.#config;
-    const { group, indexAtLeast, bytes } = ask;
+    const { group, indexAtLeast, bytes, has } = ask;
     this.#group = group;
     this.#room = bytes;
     this.#state = "opening";
@@ -168,7 +170,12 @@ export class Serving {
       this.#moved();
       const { meta, sizeBytes, sha256 } = snapshot;
       const { index, term } = meta;
-      this.#config.link.send(encodePeerFrame({ kind: "head", index, term, sizeBytes, sha256 }));
+      if (has !== null && has.offset < sizeBytes && equalBytes(has.sha256, sha256)) {
+        this.#offset = has.offset;
+        snapshot.skipTo(has.offset);
+      }
+      const head = { index, term, sizeBytes, sha256, offset: this.#offset };
+      this.#config.link.send(encodePeerFrame({ kind: "head", ...head }));
       this.#pump();
     });
   }

@@ -7,7 +7,13 @@ import { runIoNow, SimEnv, SimNetwork, SimScheduler } from "../../env/sim/index.
 import { helloTo } from "../peers/handshake.ts";
 import { Membership, Peers, type Self } from "../peers/index.ts";
 import { Allowance } from "./allowance.ts";
-import { type PulledSnapshot, SnapshotPull, SnapshotServer, type SnapshotSource } from "./index.ts";
+import {
+  type PartialSnapshot,
+  type PulledSnapshot,
+  SnapshotPull,
+  SnapshotServer,
+  type SnapshotSource,
+} from "./index.ts";
 
 const CLUSTER = 77;
 const CONF = {
@@ -31,6 +37,8 @@ class TestSource implements SnapshotSource {
   delayMs = 0;
   openMs = 0;
   refuse: HarmonyError | null = null;
+  /** Another one is another file. */
+  digest = 9;
   readonly #env: Env;
 
   constructor(env: Env) {
@@ -49,7 +57,10 @@ class TestSource implements SnapshotSource {
       done(null, {
         meta: { index: 50, term: 3, confState: CONF },
         sizeBytes: SIZE,
-        sha256: new Uint8Array(32).fill(9),
+        sha256: new Uint8Array(32).fill(this.digest),
+        skipTo: (offset) => {
+          at = offset;
+        },
         read: (bytesMax, read) => {
           this.#env.timers.after(this.delayMs, () => {
             const bytes = BYTES.slice(at, at + bytesMax);
@@ -140,7 +151,7 @@ class World {
     throw new Error(`no ${what}`);
   }
 
-  pull(change: Partial<{ indexAtLeast: number; urls: string[]; from: number }> = {}): Pulling {
+  pull(change: Partial<Want> = {}): Pulling {
     return new Pulling(this, { indexAtLeast: 40, urls: [url(1)], from: 1, ...change });
   }
 
@@ -161,6 +172,13 @@ class World {
     this.pass(50);
     return call;
   }
+}
+
+interface Want {
+  readonly indexAtLeast: number;
+  readonly urls: string[];
+  readonly from: number;
+  readonly partial?: PartialSnapshot | null;
 }
 
 type SaidFrame = Parameters<typeof encodePeerFrame>[0];
@@ -184,7 +202,7 @@ class Pulling {
   pulled: PulledSnapshot | null = null;
   error: HarmonyError | null = null;
 
-  constructor(world: World, want: { indexAtLeast: number; urls: string[]; from: number }) {
+  constructor(world: World, want: Want) {
     const env = world.puller;
     this.pull = new SnapshotPull({
       env,
@@ -286,16 +304,41 @@ describe("a pull", { timeout: 30_000 }, () => {
     expect(fileIs()).toBeNull();
   });
 
-  it("leaves nothing when the link breaks, when it is stopped, or when the disk is full", () => {
+  it("keeps what has come when the link breaks, and goes on from there, if it is still the same file", () => {
     world.network.setWeather(url(1), url(2), { bytesPerMs: 300 });
+    let partial: PartialSnapshot | null = null;
+    let receivedBytes = 0;
+    for (let attempt = 0; attempt < 3; attempt++) {
+      const broken: Pulling = world.pull({ partial });
+      world.until("bytes", () => broken.received > 0);
+      world.network.breakLinks(url(1), url(2));
+      world.until("end", () => broken.isOver);
+      expect(broken.error?.code).toBe("PEER_FAILED");
+      receivedBytes += broken.received;
+      ({ partial } = broken.pull);
+      expect(partial?.offset).toBe(receivedBytes);
+      world.pass(5_000);
+    }
+    const rest = world.pull({ partial });
+    world.until("snapshot", () => rest.isOver);
+    expect(receivedBytes + rest.received).toBe(SIZE);
+    expect(equalBytes(fileIs() ?? BYTES.subarray(1), BYTES)).toBe(true);
+    rest.pull.taken();
+
     const broken = world.pull();
     world.until("bytes", () => broken.received > 0);
     world.network.breakLinks(url(1), url(2));
     world.until("end", () => broken.isOver);
-    expect(broken.error?.code).toBe("PEER_FAILED");
-    expect(fileIs()).toBeNull();
-
+    world.source.digest = 10;
     world.pass(5_000);
+    const other = world.pull({ partial: broken.pull.partial });
+    world.until("snapshot", () => other.isOver);
+    expect(other.received).toBe(SIZE);
+    expect(other.pulled?.sha256).toEqual(new Uint8Array(32).fill(10));
+  });
+
+  it("leaves nothing when it is stopped, or when the disk is full", () => {
+    world.network.setWeather(url(1), url(2), { bytesPerMs: 300 });
     const stopped = world.pull();
     world.until("bytes", () => stopped.received > 0);
     stopped.pull.stop(new HarmonyError("CLOSED"));
@@ -314,8 +357,8 @@ describe("a pull", { timeout: 30_000 }, () => {
     expect(full.error).toMatchObject({ isFull: true });
     expect(fileIs()).toBeNull();
     world.pass(1_000);
-    expect([world.source.opened, world.source.closed]).toEqual([3, 3]);
-    expect(world.server.stats).toMatchObject({ sent: 0, failed: 3, pulls: 0 });
+    expect([world.source.opened, world.source.closed]).toEqual([2, 2]);
+    expect(world.server.stats).toMatchObject({ sent: 0, failed: 2, pulls: 0 });
   });
 
   it("that is refused as damaged makes the other distrust its file", () => {
@@ -351,7 +394,7 @@ describe("a pull", { timeout: 30_000 }, () => {
 });
 
 describe("who gives snapshots", { timeout: 30_000 }, () => {
-  const ask = { kind: "ask", group: 0, indexAtLeast: 0, bytes: 300_000 } as const;
+  const ask = { kind: "ask", group: 0, indexAtLeast: 0, bytes: 300_000, has: null } as const;
 
   it("tells Raft that it has not arrived when nobody pulls within five seconds, once", () => {
     const world = new World();
@@ -428,7 +471,7 @@ describe("who gives snapshots", { timeout: 30_000 }, () => {
     for (const said of [
       { kind: "taken" },
       { kind: "chunk", offset: 0, data: utf8("x") },
-      { kind: "head", index: 1, term: 1, sizeBytes: 1, sha256: new Uint8Array(32) },
+      { kind: "head", index: 1, term: 1, sizeBytes: 1, sha256: new Uint8Array(32), offset: 0 },
     ] as const) {
       const call = world.call();
       call.say(said);

@@ -83,6 +83,9 @@ export interface SnapshotAsk {
   index_at_least: bigint;
   /** What the caller has room for. */
   bytes: bigint;
+  /** What the caller has of the file with this digest already; none when it begins. */
+  offset: bigint;
+  sha256: Uint8Array;
 }
 
 export interface SnapshotHead {
@@ -90,6 +93,8 @@ export interface SnapshotHead {
   term: bigint;
   size_bytes: bigint;
   sha256: Uint8Array;
+  /** Where the chunks begin: at what was asked for, if it is that very file, else at 0. */
+  offset: bigint;
 }
 
 /** The bytes of the file, one after the other. */
@@ -758,7 +763,7 @@ export const Refusal: MessageFns<Refusal> = {
 };
 
 function createBaseSnapshotAsk(): SnapshotAsk {
-  return { group: 0n, index_at_least: 0n, bytes: 0n };
+  return { group: 0n, index_at_least: 0n, bytes: 0n, offset: 0n, sha256: new Uint8Array(0) };
 }
 
 export const SnapshotAsk: MessageFns<SnapshotAsk> = {
@@ -780,6 +785,15 @@ export const SnapshotAsk: MessageFns<SnapshotAsk> = {
         throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
       }
       writer.uint32(24).uint64(message.bytes);
+    }
+    if (message.offset !== 0n) {
+      if (BigInt.asUintN(64, message.offset) !== message.offset) {
+        throw new globalThis.Error("value provided for field message.offset of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.offset);
+    }
+    if (message.sha256.length !== 0) {
+      writer.uint32(42).bytes(message.sha256);
     }
     return writer;
   },
@@ -821,6 +835,22 @@ export const SnapshotAsk: MessageFns<SnapshotAsk> = {
             message.bytes = reader.uint64() as bigint;
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.offset = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.sha256 = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -835,7 +865,7 @@ export const SnapshotAsk: MessageFns<SnapshotAsk> = {
 };
 
 function createBaseSnapshotHead(): SnapshotHead {
-  return { index: 0n, term: 0n, size_bytes: 0n, sha256: new Uint8Array(0) };
+  return { index: 0n, term: 0n, size_bytes: 0n, sha256: new Uint8Array(0), offset: 0n };
 }
 
 export const SnapshotHead: MessageFns<SnapshotHead> = {
@@ -860,6 +890,12 @@ export const SnapshotHead: MessageFns<SnapshotHead> = {
     }
     if (message.sha256.length !== 0) {
       writer.uint32(34).bytes(message.sha256);
+    }
+    if (message.offset !== 0n) {
+      if (BigInt.asUintN(64, message.offset) !== message.offset) {
+        throw new globalThis.Error("value provided for field message.offset of type uint64 too large");
+      }
+      writer.uint32(40).uint64(message.offset);
     }
     return writer;
   },
@@ -907,6 +943,14 @@ export const SnapshotHead: MessageFns<SnapshotHead> = {
             }
 
             message.sha256 = reader.bytes();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.offset = reader.uint64() as bigint;
             continue;
           }
         }
