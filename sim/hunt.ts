@@ -19,6 +19,7 @@ const ROUND: readonly ProfileName[] = [
   "enumerate",
   "storage",
   "raft",
+  "members",
   "raft",
   "node",
   "raft",
@@ -27,6 +28,8 @@ const ROUND: readonly ProfileName[] = [
 ];
 /** Said first. A copy that does not even start has found nothing. */
 export const HUNT_BEGINS = "the hunt begins";
+/** Said after each seed that found nothing. A copy that falls silent does not come to an end. */
+export const HUNT_GOES_ON = "the hunt goes on";
 /** The tries are as far apart as this, so that no two of them play the same seed. */
 const SEEDS_PER_TRY = 10_000_000;
 
@@ -38,22 +41,27 @@ export interface HuntResult {
   readonly seeds: number;
   /** Cycles of all profiles. */
   readonly cycles: number;
+  /** Of one processor: what others do on the machine does not count. */
   readonly seconds: number;
 }
 
-/** One try after another, from the `first` on, each at most so many seconds; `report` hears of each. */
+/** One try after another, from the `first` on, each at most so many seconds; `say` hears of each, and of progress. */
 export function hunt(
   secondsMax: number,
   first: number,
   tries: number,
-  report: (result: HuntResult) => void,
+  say: (news: HuntResult | typeof HUNT_GOES_ON) => void,
 ): void {
-  for (let i = first; i < first + tries; i++) report(lookFor(secondsMax, 1 + i * SEEDS_PER_TRY));
+  for (let i = first; i < first + tries; i++)
+    say(lookFor(secondsMax, 1 + i * SEEDS_PER_TRY, () => say(HUNT_GOES_ON)));
 }
 
-function lookFor(secondsMax: number, firstSeed: number): HuntResult {
-  const startedMs = performance.now();
-  const seconds = (): number => Math.round((performance.now() - startedMs) / 10) / 100;
+function lookFor(secondsMax: number, firstSeed: number, goesOn: () => void): HuntResult {
+  const started = process.cpuUsage();
+  const seconds = (): number => {
+    const { user, system } = process.cpuUsage(started);
+    return Math.round((user + system) / 10_000) / 100;
+  };
   const used = new Map<ProfileName, number>();
   let seeds = 0;
   let cycles = 0;
@@ -67,6 +75,7 @@ function lookFor(secondsMax: number, firstSeed: number): HuntResult {
     cycles += own;
     if (failure !== null)
       return { caught: true, profile, check: failure.check, seeds, cycles, seconds: seconds() };
+    goesOn();
   }
   return { caught: false, profile: null, check: null, seeds, cycles, seconds: seconds() };
 }

@@ -54,7 +54,9 @@ async function main(command: Command): Promise<number> {
       return 0;
     case "hunt":
       print(HUNT_BEGINS);
-      hunt(command.seconds, command.first, command.tries, (found) => print(JSON.stringify(found)));
+      hunt(command.seconds, command.first, command.tries, (news) =>
+        print(typeof news === "string" ? news : JSON.stringify(news)),
+      );
       return 0;
     case "exhaustive":
       return exhaustive(command.workers, command.json);

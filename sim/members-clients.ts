@@ -10,7 +10,7 @@ import { MEMBERS_MARKS, type MembersMark } from "./members-marks.ts";
 import { isReadOnly, type Request, toRequest } from "./members-requests.ts";
 import { check, show } from "./violation.ts";
 
-/** A client waits for a member that does not answer at all for so many of its timeouts. */
+/** A client waits for a member that does not answer at all for so many of its timeouts; a clock may be slow. */
 const PATIENCE = 2;
 
 /** What became of a request. */
@@ -105,7 +105,15 @@ export class MemberClients {
     this.all.push(told);
     if (pending.isOver) return;
     this.#busy.set(request.client, pending);
-    world.after(PATIENCE * (request.timeoutMs ?? world.timeoutMs), () => this.#unknown(pending));
+    world.after(PATIENCE * (request.timeoutMs ?? world.timeoutMs), () => {
+      if (pending.isOver) return;
+      check(
+        member.life !== told.life || !member.hasRunSince(told.invokedAt),
+        "a call is answered in its time",
+        () => show(request),
+      );
+      this.#unknown(pending);
+    });
   }
 
   /** The connections to a member break. */

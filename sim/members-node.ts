@@ -65,6 +65,8 @@ export class Member {
   /** Snapshots of others in this life. */
   #installed = 0;
   #downSinceMs = 0;
+  /** The end of its last standstill. */
+  #stoodStillMs = -1;
   #haltAt = 0;
   #haltMoment: "before" | "after" = "before";
   /** How the next end that nobody chose leaves the disk. */
@@ -235,7 +237,13 @@ export class Member {
   }
 
   resume(): void {
+    if (this.#body.isPaused) this.#stoodStillMs = this.#world.scheduler.nowMs;
     this.#body.resume();
+  }
+
+  /** It has taken requests since then and was never stopped, so it has had the time to answer. */
+  hasRunSince(timeMs: number): boolean {
+    return this.#state === "up" && !this.isPaused && this.#stoodStillMs < timeMs;
   }
 
   inject(fault: InjectedFault): void {

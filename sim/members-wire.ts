@@ -20,7 +20,6 @@ const IMPOSSIBLE_REFUSALS: ReadonlySet<string> = new Set([
   "UNKNOWN_MEMBER",
   "DATA_LOST",
   "CORRUPT",
-  "SNAPSHOT_MISMATCH",
 ]);
 
 /** What others rely on of one member, over its lives. */

@@ -25,6 +25,7 @@ import {
   simplerMembersOptions,
 } from "./members-options.ts";
 import { StateOracle } from "./members-state.ts";
+import { MemberWatch } from "./members-watch.ts";
 import { type MembersStep, type Sight, StepSource } from "./members-steps.ts";
 import { WireOracle, type WireSurroundings } from "./members-wire.ts";
 import type { Marks } from "./marks.ts";
@@ -68,6 +69,8 @@ class Cluster
   /** By the ids that members have given themselves. */
   readonly #byId = new Map<NodeId, Member>();
   readonly #clients: MemberClients;
+  /** Of every life of every member, by which. */
+  readonly #watches = new Map<string, MemberWatch>();
   #thrown: unknown = null;
   /** Processes that ended in the event that runs. */
   #dying: Member[] = [];
@@ -360,7 +363,12 @@ class Cluster
   }
 
   opened(member: Member): void {
-    const { identity, life } = member;
+    const { identity, life, node } = member;
+    if (node !== null) {
+      const name = lifeOf(member);
+      const guarded = (judge: () => void): void => this.guarded(judge);
+      this.#watches.set(name, new MemberWatch(name, node.database, guarded));
+    }
     if (identity !== null) this.#byId.set(identity.memberId, member);
     if (life > 1) this.#cycles++;
   }
@@ -484,6 +492,8 @@ class Cluster
     const isExact =
       !this.options.faults.clockJumps && this.options.clockRates.every((rate) => rate === 1000);
     const news = judgeHistory(this.#clients.all, history, isExact ? this.#wallStartMs : null);
+    const live = new Set(this.#members.map(lifeOf));
+    for (const [name, watch] of this.#watches) watch.judge(history, live.has(name));
     this.#marks.hit(MEMBERS_MARKS.lockEnded, news.locksEnded);
     this.#marks.hit(MEMBERS_MARKS.fenced, news.locksTakenAfter);
   }
@@ -508,6 +518,10 @@ class Cluster
       })
       .join("\n");
   }
+}
+
+function lifeOf({ number, life }: Member): string {
+  return `n${number}, life ${life}`;
 }
 
 const PATHS: Readonly<Record<"log" | "votes" | "data" | "members", RegExp>> = {

@@ -3,7 +3,16 @@
  * switch for them. The simulator must find every one with its general checks, default profiles and random seeds. One
  * that it does not find is a hole in the simulator.
  */
-export type MutantLayer = "env" | "raft" | "wal" | "btree" | "mvcc" | "replica" | "db";
+export type MutantLayer =
+  | "env"
+  | "codec"
+  | "raft"
+  | "wal"
+  | "btree"
+  | "mvcc"
+  | "snapshot"
+  | "replica"
+  | "db";
 
 export interface Mutant {
   readonly name: string;
@@ -748,10 +757,132 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "const ready = this.#readsConfirmed;",
     why: "a read misses what was committed before it (K5)",
   },
+  // ---- what only whole members show: commands on their way to the leader, links, snapshots between members
+  {
+    name: "a-command-is-handed-over-again-when-its-leader-is-gone",
+    layer: "replica",
+    file: "replica/replica.js",
+    find: 'takeLost(member) ?? [])\n            this.#settle(proposal, new HarmonyError("LEADER_CHANGED", undefined, { maybeApplied: true }));',
+    replace: "takeLost(member) ?? [])\n            this.#enqueue(proposal);",
+    why: "what may stand in the leader's log is proposed once more (R1)",
+  },
+  {
+    name: "handed-over-and-called-certainly-lost",
+    layer: "replica",
+    file: "replica/forwarding.js",
+    find: "proposal.isProposed = true;",
+    replace: "proposal.isProposed = false;",
+    why: "a call that gives up is told that its command never happens, and the leader has it",
+  },
+  {
+    name: "withdrawn-and-handed-over-all-the-same",
+    layer: "replica",
+    file: "replica/replica.js",
+    find: "if (proposal.reply !== null && !(proposal instanceof ForeignProposal)) {",
+    replace: "if (!(proposal instanceof ForeignProposal)) {",
+    why: "a call that timed out before its command left is told so, and it leaves all the same",
+  },
+  {
+    name: "commands-of-one-message-share-a-place",
+    layer: "replica",
+    file: "replica/replica.js",
+    find: "this.#expect(proposal, { index, term, position: position + i });",
+    replace: "this.#expect(proposal, { index, term, position });",
+    why: "a member answers with the result of another command of the entry",
+  },
+  {
+    name: "what-was-proposed-for-another-is-declined",
+    layer: "replica",
+    file: "replica/forwarding.js",
+    find: "if (error !== null && !this.isProposed)",
+    replace: "if (error !== null)",
+    why: "a member is told that its command was not taken, hands it over again, and it happens twice",
+  },
+  {
+    name: "a-lost-place-is-a-lost-command",
+    layer: "replica",
+    file: "replica/replica.js",
+    find: '// The entry was applied, or replaced here, before its place was told.\n            this.#settle(proposal, new HarmonyError("LEADER_CHANGED", undefined, { maybeApplied: true }));',
+    replace: 'this.#settle(proposal, new HarmonyError("LEADER_CHANGED"));',
+    why: "a command whose entry is applied before its place is told is called certainly lost",
+  },
+  {
+    name: "what-a-snapshot-covers-is-called-certainly-lost",
+    layer: "replica",
+    file: "replica/replica.js",
+    find: '// The entry at this place is applied with the snapshot, and nobody can say whether it was theirs.\n            const error = new HarmonyError("LEADER_CHANGED", undefined, { maybeApplied: true });',
+    replace: 'const error = new HarmonyError("LEADER_CHANGED");',
+    why: "commands that are part of a snapshot are reported as certainly not applied",
+  },
+  {
+    name: "a-member-reads-at-its-own-commit",
+    layer: "raft",
+    file: "raft/raft.js",
+    find: "this.outbox.askForReadIndex(this.#leader, this.#term, this.#forwarded.open(context));",
+    replace: "this.readStates.push({ context, index: this.log.commit });",
+    why: "who does not lead answers reads from what it has heard so far (K5)",
+  },
+  {
+    name: "a-flipped-bit-is-believed",
+    layer: "codec",
+    file: "codec/protobuf/peer-frames.js",
+    find: "if (crc32c(body) !== crc)",
+    replace: "if (false)",
+    why: "what a link has damaged is taken for what a member has said (N6)",
+  },
+  {
+    name: "a-snapshot-is-in-place-before-the-log-names-it",
+    layer: "db",
+    file: "db/installer.js",
+    find: "yield (done) => recording.wait(() => done(null, undefined));",
+    replace: "",
+    why: "a crash leaves a data file that the log knows nothing of (D28)",
+  },
+  {
+    name: "a-snapshot-has-the-payload-of-the-state-before",
+    layer: "db",
+    file: "db/installer.js",
+    find: "machine.restore({ payload: payload.machine, appliedIndex, appliedTerm });",
+    replace: "machine.restore({ payload: machine.payload(), appliedIndex, appliedTerm });",
+    why: "trees of a snapshot with the revision and the clock of what they replace",
+  },
+  {
+    name: "a-snapshot-is-no-news-to-who-watches",
+    layer: "db",
+    file: "db/installer.js",
+    find: "database.restored();",
+    replace: "",
+    why: "what happened up to a snapshot is told to nobody who watches",
+  },
+  {
+    name: "a-snapshot-is-named-before-it-is-synced",
+    layer: "snapshot",
+    file: "snapshot/install.js",
+    find: "yield* syncFile(file);\n        return info;",
+    replace: "return info;",
+    why: "a start finds a snapshot that is named in the log and not on the disk (D28)",
+  },
+  {
+    name: "a-data-file-is-swapped-without-directory-sync",
+    layer: "snapshot",
+    file: "snapshot/install.js",
+    find: "yield* syncDirectory(files, `${directory}/db`);",
+    replace: "",
+    why: "a power loss brings the data file of before a snapshot back (D30)",
+  },
 ];
 
 /** Bugs that shipped once, put back to show that their fixtures would find them again. Too rare to be hunted. */
 export const REVERTED: readonly Mutant[] = [
+  {
+    name: "the-first-segment-goes-before-the-rest",
+    layer: "wal",
+    file: "wal/create.js",
+    find: "if (!check.valid)\n            return;",
+    replace:
+      "if (!check.valid) {\n            yield* unlinkFile(env.files, path);\n            return;\n        }",
+    why: "a first start that is cut short twice leaves what looks like a directory without its log (D6)",
+  },
   {
     name: "a-slot-of-another-group-counts",
     layer: "wal",

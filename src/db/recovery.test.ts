@@ -296,6 +296,31 @@ describe("a first start", () => {
     }
   });
 
+  it("may be cut short again where it makes up for one that was: the next one still knows it for what it is", () => {
+    const options = { walSegmentBytes: 4096 };
+    const whole = new World().open(options);
+    const operations = whole.machine.disk.opCount;
+    const cut = (world: World, after: number): void => {
+      const { machine } = world;
+      machine.haltAt(machine.disk.opCount + after, "after");
+      try {
+        world.open(options);
+      } catch {
+        expect(machine.running).toBe(false);
+      }
+      machine.disk.observer = undefined;
+      world.kill();
+    };
+    for (let first = operations - 40; first < operations; first += 15) {
+      for (let second = 8; second < operations - 20; second += 3) {
+        const world = new World({ seed: first });
+        cut(world, first);
+        cut(world, second);
+        world.open(options).putNow("a", "1");
+      }
+    }
+  });
+
   it("may leave a VERSION under another name, longer than the one that comes", () => {
     const world = new World().open();
     world.close();

@@ -21,19 +21,15 @@ import { newSegment } from "./live-segment.ts";
 import { manifestOf, writeManifest } from "./manifest.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { OpenedLog } from "./recovery.ts";
-import {
-  encodeSegmentHeader,
-  parseSegmentName,
-  segmentHeaderBytes,
-  segmentName,
-} from "./segment.ts";
+import { encodeSegmentHeader, segmentHeaderBytes, segmentName } from "./segment.ts";
 import { type FrameCheck, SegmentReader } from "./segment-reader.ts";
 import type { WalIdentity } from "./types.ts";
 import { attempt, fillZeros, initialSizeBytes, NEXT_SEGMENT } from "./zeros.ts";
 
 /**
- * Makes the directories, the first segment and the manifest, in this order. What a creation that a crash cut short has
- * left is removed; a log that holds a frame is refused (CORRUPT).
+ * Makes the directories, the first segment and the manifest, in this order. The first segment of a creation that a crash
+ * cut short is replaced, and at no moment is there none: whoever finds the rest of a creation, and no log, takes it for
+ * lost. A log that holds a frame is refused (CORRUPT).
  */
 export function* createLog(
   env: Env,
@@ -51,7 +47,7 @@ export function* createLog(
   }
   yield* syncDirectory(files, directory);
   for (const name of yield* listDirectory(files, `${directory}/wal`))
-    yield* removeEmpty(env, `${directory}/wal`, name);
+    yield* assertUnfinished(env, `${directory}/wal`, name);
   for (const name of yield* listDirectory(files, `${directory}/tmp`)) {
     if (name === NEXT_SEGMENT) yield* unlinkFile(files, `${directory}/tmp/${name}`);
   }
@@ -111,10 +107,10 @@ export function* createLog(
   return { identity, segments, groups, tail, manifestGeneration: 1, manifestLsn };
 }
 
-/** Removes a first segment without a frame, as a creation that was cut short leaves it. Anything else is refused. */
-function* removeEmpty(env: Env, directory: string, name: string): Io<void> {
+/** Refuses everything but a first segment without a frame, as a creation that was cut short leaves it. */
+function* assertUnfinished(env: Env, directory: string, name: string): Io<void> {
   const path = `${directory}/${name}`;
-  if (parseSegmentName(name)?.sequence === 1) {
+  if (name === segmentName(1, 0)) {
     const reader = yield* SegmentReader.open(env.files, path);
     let check: FrameCheck;
     try {
@@ -122,10 +118,7 @@ function* removeEmpty(env: Env, directory: string, name: string): Io<void> {
     } finally {
       yield* closeFile(reader.file);
     }
-    if (!check.valid) {
-      yield* unlinkFile(env.files, path);
-      return;
-    }
+    if (!check.valid) return;
   }
   throw new CorruptionError({ file: path, offset: 0, what: "a log is here already" });
 }
