@@ -7,7 +7,12 @@
  */
 import { assert, crc32c, writeU32 } from "../../base/index.ts";
 import { Reader } from "./reader.ts";
-import { decodeSnapshotFrame, type SnapshotFrame, writeSnapshotFrame } from "./snapshot-frames.ts";
+import {
+  decodeSnapshotFrame,
+  type SnapshotChunk,
+  type SnapshotFrame,
+  writeSnapshotFrame,
+} from "./snapshot-frames.ts";
 import { Writer } from "./writer.ts";
 
 /** What a call is for: to speak, or to pull a snapshot. */
@@ -69,11 +74,13 @@ const FIELD_CRC = 0x0d;
 const FIELD_BODY = 0x12;
 const FIELD_BATCH = 0x22;
 const FIELD_ITEM = 0x0a;
+const FIELD_CHUNK = 0x3a;
 
 const writer: Writer = new Writer();
 
 /** Everything but batches, which leave so often that they are put together by `encodeBatchFrame`. */
 export function encodePeerFrame(message: Exclude<PeerFrame, Batch>): Uint8Array {
+  if (message.kind === "chunk") return encodeChunkFrame(message);
   writer.begin();
   switch (message.kind) {
     case "hello":
@@ -104,7 +111,6 @@ export function encodePeerFrame(message: Exclude<PeerFrame, Batch>): Uint8Array 
       break;
     case "ask":
     case "head":
-    case "chunk":
     case "more":
     case "taken":
       writeSnapshotFrame(writer, message);
@@ -113,6 +119,30 @@ export function encodePeerFrame(message: Exclude<PeerFrame, Batch>): Uint8Array 
   const frame = new Uint8Array(PREFIX_BYTES + varintBytes(body.length) + body.length);
   frame.set(body, frame.length - body.length);
   return seal(frame, body.length);
+}
+
+/** The bytes of a snapshot, copied once: there are many of them. */
+function encodeChunkFrame({ offset, data }: SnapshotChunk): Uint8Array {
+  const offsetBytes = offset === 0 ? 0 : 1 + varintBytes(offset);
+  const dataBytes = data.length === 0 ? 0 : 1 + varintBytes(data.length) + data.length;
+  const chunkBytes = offsetBytes + dataBytes;
+  const bodyBytes = 1 + varintBytes(chunkBytes) + chunkBytes;
+  const frame = new Uint8Array(PREFIX_BYTES + varintBytes(bodyBytes) + bodyBytes);
+  let at = frame.length - bodyBytes;
+  frame[at++] = FIELD_CHUNK;
+  at = putVarint(frame, at, chunkBytes);
+  if (offset > 0) {
+    frame[at++] = 0x08;
+    at = putVarint(frame, at, offset);
+  }
+  if (data.length > 0) {
+    frame[at++] = 0x12;
+    at = putVarint(frame, at, data.length);
+    frame.set(data, at);
+    at += data.length;
+  }
+  assert(at === frame.length, "a frame is as long as it was measured");
+  return seal(frame, bodyBytes);
 }
 
 /** One frame of these items, copied once. Empty: says only that its sender is there. */
@@ -281,13 +311,14 @@ function seal(frame: Uint8Array, bodyBytes: number): Uint8Array {
 
 function varintBytes(value: number): number {
   let bytes = 1;
-  for (let rest = value; rest >= 0x80; rest >>>= 7) bytes++;
+  for (let rest = value; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes++;
   return bytes;
 }
 
+/** Offsets in large files have more than 32 bits. */
 function putVarint(into: Uint8Array, at: number, value: number): number {
   let rest = value;
-  for (; rest >= 0x80; rest >>>= 7) into[at++] = (rest & 0x7f) | 0x80;
+  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) into[at++] = (rest % 0x80) | 0x80;
   into[at] = rest;
   return at + 1;
 }

@@ -55,8 +55,11 @@ export type SnapshotFrame =
 
 const SHA256_BYTES = 32;
 
-/** Into a body that has been begun. */
-export function writeSnapshotFrame(writer: Writer, frame: SnapshotFrame): void {
+/** Into a body that has been begun. Chunks are put together where their frames are. */
+export function writeSnapshotFrame(
+  writer: Writer,
+  frame: Exclude<SnapshotFrame, SnapshotChunk>,
+): void {
   switch (frame.kind) {
     case "ask":
       if (frame.has !== null) {
@@ -75,11 +78,6 @@ export function writeSnapshotFrame(writer: Writer, frame: SnapshotFrame): void {
       writer.counter(2, frame.term);
       writer.counter(1, frame.index);
       writer.embed(6, 0);
-      break;
-    case "chunk":
-      writer.bytes(2, frame.data);
-      writer.counter(1, frame.offset);
-      writer.embed(7, 0);
       break;
     case "more":
       writer.counter(1, frame.bytes);

@@ -99,7 +99,10 @@ export class SnapshotPull {
           yield* this.#drop(null);
           throw this.#stopped;
         }
-        if (!(error instanceof HarmonyError)) throw error;
+        if (!(error instanceof HarmonyError)) {
+          yield* this.#drop(null);
+          throw error;
+        }
         failed = error;
       }
     }
