@@ -49,6 +49,18 @@ export type ErrorCode =
   | "SESSION_EXISTS"
   | "TOO_MANY_SESSIONS"
   | "SETTING_FIXED"
+  | "MEMBER_NOT_FOUND"
+  | "MEMBER_EXISTS"
+  | "MEMBER_NAME_EXISTS"
+  | "PEER_URL_EXISTS"
+  | "MEMBER_URLS_INVALID"
+  | "MEMBER_NOT_LEARNER"
+  | "TOO_MANY_LEARNERS"
+  | "LEARNER_NOT_READY"
+  | "MEMBERS_NOT_STARTED"
+  | "CLUSTER_UNHEALTHY"
+  | "BAD_TRANSFEREE"
+  | "STAYS_ALONE"
   | "CONFLICT"
   | "LOCK_TIMEOUT"
   | "LOCK_LOST"
@@ -65,6 +77,8 @@ export type ErrorCode =
   | "PEER_FAILED"
   | "UNREACHABLE"
   | "UNSUPPORTED"
+  | "MEMBER_REMOVED"
+  | "JOIN_REFUSED"
   | "PEER_MISSING"
   | "DIRECTORY_LOCKED"
   | "WRONG_CLUSTER"
@@ -105,6 +119,31 @@ const CATALOGUE: Readonly<Record<ErrorCode, readonly [string, Reaction, boolean]
   SESSION_EXISTS: ["session already exists", "fix-request", true],
   TOO_MANY_SESSIONS: ["too many sessions", "operator", true],
   SETTING_FIXED: ["a database that keeps history always keeps some", "fix-request", true],
+  // Changes of the members of a cluster.
+  MEMBER_NOT_FOUND: ["member not found", "fix-request", true],
+  MEMBER_EXISTS: ["member ID already exist", "fix-request", true],
+  MEMBER_NAME_EXISTS: ["another member has this name", "operator", true],
+  PEER_URL_EXISTS: ["peer URLs already exist", "fix-request", true],
+  MEMBER_URLS_INVALID: ["given member URLs are invalid", "fix-request", true],
+  MEMBER_NOT_LEARNER: ["can only promote a learner member", "fix-request", true],
+  TOO_MANY_LEARNERS: ["too many learner members in cluster", "fix-request", false],
+  LEARNER_NOT_READY: [
+    "can only promote a learner member which is in sync with leader",
+    "retry",
+    false,
+  ],
+  MEMBERS_NOT_STARTED: [
+    "re-configuration failed due to not enough started members",
+    "operator",
+    false,
+  ],
+  CLUSTER_UNHEALTHY: [
+    "the change would leave no majority of members that are connected",
+    "operator",
+    false,
+  ],
+  BAD_TRANSFEREE: ["bad leader transferee", "fix-request", false],
+  STAYS_ALONE: ["this node cannot have others beside it", "operator", false],
   // What a door in process says of work that takes several commands; never the outcome of one.
   CONFLICT: ["others kept changing what the transaction read", "retry", false],
   LOCK_TIMEOUT: ["somebody else held the lock until the wait was over", "retry", false],
@@ -124,6 +163,9 @@ const CATALOGUE: Readonly<Record<ErrorCode, readonly [string, Reaction, boolean]
   // A database whose nodes are elsewhere.
   UNREACHABLE: ["no member could be reached, or the connection broke", "retry", false],
   UNSUPPORTED: ["this way of opening the database cannot do it", "fix-request", false],
+  // Belonging to a cluster, or not any more.
+  MEMBER_REMOVED: ["this member was removed from the cluster", "operator", false],
+  JOIN_REFUSED: ["the cluster does not take this node", "operator", false],
   // Loading an adapter whose ecosystem is not installed.
   PEER_MISSING: ["a package that this part needs is not installed", "operator", false],
   // Opening a directory.

@@ -79,6 +79,8 @@ export function resolveConfig(
       problems.push(`${where}: ${error.message}`);
     }
   }
+  if (origins.initialAdvertisePeerUrls === "default" && origins.listenPeerUrls !== "default")
+    values.initialAdvertisePeerUrls = reachable(values as Partial<ServeConfig>);
   if (problems.length === 0) checkTogether(values as unknown as ServeConfig, problems);
   if (problems.length > 0)
     throw new CommandError("the configuration is refused", undefined, problems);
@@ -88,6 +90,17 @@ export function resolveConfig(
     origins: origins as Record<OptionName, Origin>,
     warnings,
   };
+}
+
+/** Who says where it listens for others and not how they reach it is reached there, unless that is everywhere. */
+function reachable({
+  listenPeerUrls = [],
+  initialAdvertisePeerUrls,
+}: Partial<ServeConfig>): readonly string[] | undefined {
+  const isEverywhere = listenPeerUrls.some((url) =>
+    ["0.0.0.0", "::"].includes(parseHostUrl(url).host),
+  );
+  return isEverywhere ? initialAdvertisePeerUrls : listenPeerUrls;
 }
 
 function readEnvironment(

@@ -137,6 +137,11 @@ function harmonyEnding(error: HarmonyError, dataDir: string): Ending {
   let advice = `error code ${code}, see docs/reference/errors.md`;
   if (code === "WRONG_CLUSTER") {
     advice = `${dataDir} was made with another --name, --initial-cluster-token or advertised peer URL: use those, or another --data-dir`;
+  } else if (code === "MEMBER_REMOVED") {
+    advice = `what ${dataDir} holds is in the cluster; to come back, \`harmonydb member add\` this node as a new member and start it with a new --data-dir`;
+  } else if (code === "UNREACHABLE") {
+    advice =
+      "compare --initial-cluster with `harmonydb member list`, and look whether the members listen there";
   } else if (code === "NEWER_FORMAT") {
     advice = `${dataDir} needs a newer harmonydb than this one: install that, or choose another --data-dir`;
   }
@@ -161,8 +166,10 @@ function lockedEnding(message: string, dataDir: string): Ending {
 /** A failed write while running is never the operator's small matter, whatever its errno: the log has stopped. */
 export function runningEndingOf(error: unknown, dataDir: string): Ending {
   const ending = endingOf(error, dataDir);
-  const fromDisk =
-    error instanceof FileError || (error instanceof HarmonyError && error.code !== "CORRUPT");
+  // Neither is a removal: somebody decided it, and the disk is well.
+  const isDecided =
+    error instanceof HarmonyError && (error.code === "CORRUPT" || error.code === "MEMBER_REMOVED");
+  const fromDisk = error instanceof FileError || (error instanceof HarmonyError && !isDecided);
   return fromDisk && ending.exit === Exit.refused ? { ...ending, exit: Exit.disk } : ending;
 }
 

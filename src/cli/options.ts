@@ -36,6 +36,8 @@ export interface ServeConfig {
   readonly initialCluster: string;
   readonly initialClusterState: "new" | "existing";
   readonly initialClusterToken: string;
+  readonly learnersMax: number;
+  readonly autoPromote: boolean;
   readonly heartbeatIntervalMs: number;
   readonly electionTimeoutMs: number;
   /** 0: every acknowledgement follows a sync. */
@@ -294,7 +296,7 @@ export const OPTIONS: { readonly [K in keyof ServeConfig]: OptionSpec<ServeConfi
     flag: "listen-peer-urls",
     value: "urls",
     group: CLUSTER,
-    help: "where a member of a cluster listens for the others; a lone member does not",
+    help: "where this member listens for others. When nobody names it and the port is taken, a lone member does without and stays alone",
     fallback: "http://127.0.0.1:2380",
     read: urlList({ mayBeEmpty: false }),
   },
@@ -304,6 +306,7 @@ export const OPTIONS: { readonly [K in keyof ServeConfig]: OptionSpec<ServeConfi
     group: CLUSTER,
     help: "this member's URLs for other members; its id is made of them at the first start",
     fallback: "http://localhost:2380",
+    fallbackNote: "the listen URLs where they are given, else http://localhost:2380",
     read: urlList({ mayBeEmpty: false }),
   },
   initialCluster: {
@@ -330,6 +333,22 @@ export const OPTIONS: { readonly [K in keyof ServeConfig]: OptionSpec<ServeConfi
     help: "tells clusters apart that were started alike; once given, another token is refused",
     fallback: "harmonydb-cluster",
     read: word,
+  },
+  learnersMax: {
+    flag: "max-learners",
+    value: "count",
+    group: CLUSTER,
+    help: "how many members may be learners at a time: they get everything and do not vote",
+    fallback: "1",
+    read: wholeNumber({ min: 0, max: 100 }),
+  },
+  autoPromote: {
+    flag: "auto-promote",
+    value: "",
+    group: CLUSTER,
+    help: "as long as this member is a learner: become a voter as soon as it has caught up",
+    fallback: "false",
+    read: truth,
   },
   heartbeatIntervalMs: {
     flag: "heartbeat-interval",
@@ -407,7 +426,6 @@ const LATER: ReadonlySet<string> = new Set([
   "key-file",
   "listen-resp-urls",
   "log-outputs",
-  "max-learners",
   "pre-vote",
   "snapshot-count",
   "strict-reconfig-check",

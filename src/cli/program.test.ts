@@ -60,7 +60,7 @@ describe("the command line", () => {
       /option --listen-resp-urls is not available in this version/,
     ],
     ["serv", /unknown command "serv"; did you mean "serve"\?/],
-    ["member list", /member is not among the commands.*\n.*etcdctl member list/],
+    ["user list", /user is not among the commands.*\n.*etcdctl user list/],
     ["wal repair", /unknown command 'repair'/],
     ["wal dump -w table", /argument 'table' is invalid/],
     ["version extra words here", /too many arguments/],

@@ -21,16 +21,7 @@ import { byteSize, closest, wholeNumber } from "./values.ts";
 import { VERSION } from "./version.ts";
 
 /** Words that etcdctl's users type and that this version leaves to etcdctl. */
-const LEFT_TO_ETCDCTL: readonly string[] = [
-  "alarm",
-  "auth",
-  "defrag",
-  "elect",
-  "member",
-  "move-leader",
-  "role",
-  "user",
-];
+const LEFT_TO_ETCDCTL: readonly string[] = ["alarm", "auth", "defrag", "elect", "role", "user"];
 
 interface Outcome {
   serving: boolean;

@@ -36,7 +36,8 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
         await checkListenable(config.listenClientUrls);
         await observer.listen();
         const initialCluster = initialMembers(config);
-        const links = await peerLinks(config, initialCluster.length > 1, log);
+        const isDefault = origins.listenPeerUrls === "default";
+        const links = await peerLinks(config, initialCluster.length > 1, isDefault, log);
         const node = await startNode(
           { ...env, links: links ?? undefined },
           {
@@ -44,7 +45,9 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
             name: config.name,
             initialCluster,
             clientUrls: advertisedUrls(config),
-            peerUrls: config.initialAdvertisePeerUrls,
+            peerUrls: withRealPorts(config.initialAdvertisePeerUrls, config, links),
+            learnersMax: config.learnersMax,
+            autoPromote: config.autoPromote,
             // Not given means not compared: a directory made with a token then opens without repeating it.
             clusterToken:
               origins.initialClusterToken === "default" ? undefined : config.initialClusterToken,
@@ -114,14 +117,43 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
   );
 }
 
-/** For a member of a cluster, whose directory remembers that it is one. Null: the node is alone. */
+/**
+ * Also for a lone member, so that others can come beside it. One that must stay alone listens for nobody, and neither
+ * does one that nobody told where, where the usual port is another's. Null: the node is alone and stays it.
+ */
 async function peerLinks(
   config: ServeConfig,
   isCluster: boolean,
+  isDefault: boolean,
   log: LogSink,
 ): Promise<PeerLinks | null> {
-  if (!isCluster && !existsSync(join(config.dataDir, "MEMBERS"))) return null;
-  return listenForPeers(config.listenPeerUrls, log);
+  // A directory remembers that it belongs to one of several.
+  const mustListen = isCluster || existsSync(join(config.dataDir, "MEMBERS"));
+  if (!mustListen && (config.disablePersistence || config.fsyncIntervalMs > 0)) return null;
+  try {
+    return await listenForPeers(config.listenPeerUrls, log);
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (mustListen || !isDefault || code !== "EADDRINUSE") throw error;
+    log("info", "serve", "no other member can come beside this one: its port is taken", {
+      urls: config.listenPeerUrls,
+      advice: "name another with --listen-peer-urls",
+    });
+    return null;
+  }
+}
+
+/** What is told to others where the system chose the port. */
+function withRealPorts(
+  advertised: readonly string[],
+  { listenPeerUrls }: ServeConfig,
+  links: PeerLinks | null,
+): readonly string[] {
+  if (links === null) return advertised;
+  return advertised.map((url) => {
+    const at = listenPeerUrls.indexOf(url);
+    return url.endsWith(":0") && at >= 0 ? (links.addresses[at] ?? url) : url;
+  });
 }
 
 const KEEP_ALL_REVISIONS = Number.MAX_SAFE_INTEGER;

@@ -38,14 +38,18 @@ export class ClusterWorld {
     this.nodes = NAMES.map((name, i) => this.world(name, i + 1));
   }
 
-  world(name: string, seed: number): World {
-    const machine = new SimEnv({
-      seed,
-      scheduler: this.scheduler,
-      network: { of: this.network, url: url(name) },
-      log: (level, _logger, message, fields) =>
-        this.logged.push(`${name} ${level}: ${message} ${JSON.stringify(fields ?? {})}`),
-    });
+  /** A machine at `at`, with the disk of another if that has moved there. */
+  world(name: string, seed: number, at = name, moved?: World): World {
+    const machine = new SimEnv(
+      {
+        seed,
+        scheduler: this.scheduler,
+        network: { of: this.network, url: url(at) },
+        log: (level, _logger, message, fields) =>
+          this.logged.push(`${name} ${level}: ${message} ${JSON.stringify(fields ?? {})}`),
+      },
+      moved?.machine.disk,
+    );
     return new World({}, machine);
   }
 

@@ -1,5 +1,6 @@
-/** What a node needs besides itself when it is one of several: its links, and the way of commands to the leader. */
+/** What a node needs besides itself to be one of several: its links, and the way of commands to the leader. */
 import { assert } from "../base/index.ts";
+import type { PeerRefusal } from "../codec/index.ts";
 import type { Env } from "../env/index.ts";
 import type { GroupId, LogIndex, Message, NodeId } from "../raft/index.ts";
 import {
@@ -18,39 +19,49 @@ import {
 } from "../replica/index.ts";
 import type { Identity } from "./data-directory.ts";
 import type { MembersFile } from "./members-file.ts";
+import type { Roster } from "./roster.ts";
 
-/** Absent for a node that is alone, so that nothing of it is in its way. */
+/** Absent for a node that nobody can reach and that reaches nobody: it stays alone. */
 export class ClusterLinks {
-  readonly name: string;
   readonly forwarding: Forwarding;
   readonly #env: Env;
   readonly #self: Self;
   readonly #membership: Membership;
   readonly #snapshots: SnapshotServer;
   readonly #peers: Peers;
+  readonly #roster: Roster;
+  readonly #file: MembersFile;
 
   constructor(config: {
     readonly env: Env;
     readonly identity: Identity;
-    readonly members: MembersFile;
+    readonly name: string;
+    readonly file: MembersFile;
+    readonly roster: Roster;
     readonly clientUrls: readonly string[];
     readonly host: () => ReplicaHost;
     /** For members that are too far behind. */
     readonly snapshots: () => SnapshotSource;
     /** How fast they leave; 0 for no limit. */
     readonly snapshotRateBytes: number;
+    /** A member says that this node belongs to the cluster no more. */
+    readonly removed: (by: string, detail: string) => void;
   }) {
-    const { env, identity, members, clientUrls, host, snapshots } = config;
+    const { env, identity, name, file, roster, clientUrls, host, snapshots } = config;
     const { clusterId, memberId, walId } = identity;
     const { links } = env;
-    const self = members.members.find(({ id }) => id === memberId);
     assert(links !== undefined, "a member of a cluster has links");
-    assert(self !== undefined, "a member of a cluster is one of its members");
-    this.name = self.name;
     const bootId = env.entropy.bytes(16);
     this.#env = env;
-    this.#self = { clusterId, memberId, walId, bootId, name: self.name, clientUrls };
-    this.#membership = new Membership(members);
+    this.#self = { clusterId, memberId, walId, bootId, name, clientUrls };
+    this.#roster = roster;
+    this.#file = file;
+    this.#membership = new Membership({
+      members: roster.all,
+      removed: roster.removed,
+      walIds: file.walIds,
+      remember: file.remember,
+    });
     this.#snapshots = new SnapshotServer({
       env,
       source: { open: (want, done) => snapshots().open(want, done) },
@@ -66,6 +77,9 @@ export class ClusterLinks {
       deliver: (item, from) => host().deliver(item, from),
       lost: (member) => host().lost(member),
       linked: () => host().wake(),
+      refused: (member, refusal: PeerRefusal) => {
+        if (refusal.code === "REMOVED_MEMBER") config.removed(member.name, refusal.detail);
+      },
     });
     this.#peers = peers;
     this.forwarding = {
@@ -118,6 +132,22 @@ export class ClusterLinks {
   /** At the end of a turn. */
   flush(): void {
     this.#peers.flush();
+  }
+
+  /** The members have changed. */
+  follow(): void {
+    const { all, removed } = this.#roster;
+    this.#file.become(all);
+    // Who has no URL yet is reached by nobody; it calls once it has one.
+    this.#membership.become(
+      all.filter(({ peerUrls }) => peerUrls.length > 0),
+      removed,
+    );
+    this.#peers.follow();
+  }
+
+  isLinked(member: NodeId): boolean {
+    return this.#peers.isLinked(member);
   }
 
   status(): readonly PeerStatus[] {

@@ -26,4 +26,5 @@ export const Op = {
   /** A command behind a request id. */
   once: 23,
   raiseRevision: 24,
+  memberNews: 25,
 } as const;

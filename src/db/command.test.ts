@@ -352,7 +352,8 @@ describe("decodeCommand", () => {
         command.kind === "malformed" ||
         command.kind === "expire" ||
         command.kind === "leaseGrant" ||
-        command.kind === "raiseRevision"
+        command.kind === "raiseRevision" ||
+        command.kind === "memberNews"
       )
         continue;
       if (command.kind === "once") {

@@ -16,6 +16,7 @@
  * and at every start, so what was written is decoded again before anybody proposes it.
  */
 import { assert, ByteReader, ByteWriter, crc32c, hash32, HarmonyError } from "../base/index.ts";
+import { decodeMember, encodeMember } from "../mvcc/index.ts";
 import {
   readDeleteRange,
   readPut,
@@ -36,6 +37,7 @@ import {
 } from "./command-fields.ts";
 import { type NativeCommand, readNative, writeNative } from "./command-native.ts";
 import { Op } from "./command-ops.ts";
+import type { MemberNews } from "./member-changes.ts";
 import type {
   AnyWriteRequest,
   CompactRequest,
@@ -91,7 +93,17 @@ export interface RaiseRevisionCommand {
   readonly revision: number;
 }
 
-export type Command = SimpleCommand | ExpireCommand | OnceCommand | RaiseRevisionCommand;
+/** What a member says of itself after its start (member-changes.ts). */
+export interface MemberNewsCommand extends MemberNews {
+  readonly kind: "memberNews";
+}
+
+export type Command =
+  | SimpleCommand
+  | ExpireCommand
+  | OnceCommand
+  | RaiseRevisionCommand
+  | MemberNewsCommand;
 
 /** Bytes that are no command. */
 export interface Malformed {
@@ -193,6 +205,15 @@ export function encodeRaiseRevision(revision: number): Uint8Array {
   return writer.copy();
 }
 
+export function encodeMemberNews({ id, ...news }: MemberNews): Uint8Array {
+  writer.reset();
+  writer.u8(FORMAT);
+  writer.u8(Op.memberNews);
+  writer.varint(id);
+  writer.lengthAndBytes(encodeMember({ id, ...news, isLearner: false }));
+  return decodable(writer.copy());
+}
+
 /** Puts a request id before an encoded command. Throws INVALID_ARGUMENT for an id that is none. */
 export function encodeOnce(id: RequestId, fingerprint: number, command: Uint8Array): Uint8Array {
   if (!isRequestId(id)) refuse("a request id is made of two whole numbers from 1");
@@ -244,6 +265,7 @@ function readCommand(reader: ByteReader): Command | null {
   if (op === Op.expire)
     return { kind: "expire", upToClockMs: reader.varint(), limit: reader.varint() };
   if (op === Op.raiseRevision) return { kind: "raiseRevision", revision: reader.varint() };
+  if (op === Op.memberNews) return readMemberNews(reader);
   if (op !== Op.once) return readSimple(op, reader);
   const id = { session: reader.varint(), number: reader.varint() };
   const fingerprint = reader.varint();
@@ -252,6 +274,13 @@ function readCommand(reader: ByteReader): Command | null {
   // The result is kept in the session, which must be there before the command and after it.
   if (command.kind === "sessionOpen" || command.kind === "sessionClose") return null;
   return { kind: "once", ...id, fingerprint, command };
+}
+
+function readMemberNews(reader: ByteReader): MemberNewsCommand | null {
+  const member = decodeMember(reader.varint(), reader.lengthAndBytes());
+  if (member === null || member.id === 0) return null;
+  const { id, name, peerUrls, clientUrls } = member;
+  return { kind: "memberNews", id, name, peerUrls, clientUrls };
 }
 
 function readSimple(op: number, reader: ByteReader): SimpleCommand | null {

@@ -3,6 +3,7 @@ import type { HarmonyError } from "../base/index.ts";
 import type {
   AnyWriteRequest,
   LeaseStatus,
+  MemberRequest,
   Outcome,
   RangeRequest,
   RangeResponse,
@@ -36,11 +37,22 @@ export interface Durability {
 /** A member of the cluster as this one knows it. */
 export interface MemberInfo {
   readonly id: bigint;
+  /** Empty until it has started for the first time. */
   readonly name: string;
   readonly peerUrls: readonly string[];
-  /** Empty until it was met since the start of this process. */
+  /** Empty until it has started for the first time. */
   readonly clientUrls: readonly string[];
   readonly isLearner: boolean;
+}
+
+/** A change of the members is made. */
+export interface MembersChanged {
+  readonly kind: "members";
+  readonly revision: number;
+  /** The one that was added; null for other changes. */
+  readonly added: MemberInfo | null;
+  /** All there are now, by id. */
+  readonly members: readonly MemberInfo[];
 }
 
 export interface DatabaseStatus {
@@ -49,8 +61,10 @@ export interface DatabaseStatus {
   readonly name: string;
   readonly clientUrls: readonly string[];
   readonly peerUrls: readonly string[];
-  /** This one first. */
+  /** By id. */
   readonly members: readonly MemberInfo[];
+  /** This member gets everything and has no vote. */
+  readonly isLearner: boolean;
   /** 0 when nobody is known. */
   readonly leader: bigint;
   readonly raftTerm: number;
@@ -82,6 +96,14 @@ export interface Database {
    * there is something to take; also when the watch cannot be or has ended, which is then what is taken.
    */
   watch(request: WatchRequest, news: () => void): Watch;
+  /** Through whichever member: answered when it is applied here. */
+  changeMembers(
+    request: MemberRequest,
+    options: CallOptions,
+    reply: Reply<MembersChanged | Refusal>,
+  ): void;
+  /** Hands the lead to a voter; only the member that leads does it. `error` null: that one leads now. */
+  moveLeader(target: bigint, options: CallOptions, reply: Reply<undefined>): void;
   /** For response headers; costs nothing. */
   readonly header: {
     readonly clusterId: bigint;

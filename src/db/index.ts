@@ -12,7 +12,15 @@
  * 4. No revision is given twice, not even after a power loss in a mode that acknowledges before the sync
  *    (durability.ts).
  */
-export type { CallOptions, Database, DatabaseStatus, Durability, Reply } from "./database.ts";
+export type {
+  CallOptions,
+  Database,
+  DatabaseStatus,
+  Durability,
+  MemberInfo,
+  MembersChanged,
+  Reply,
+} from "./database.ts";
 export type { CheckpointTriggers } from "./chores.ts";
 export {
   FORMAT_MAJOR,

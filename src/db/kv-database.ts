@@ -6,23 +6,36 @@ import { HarmonyError } from "../base/index.ts";
 import type { Engine, Version } from "../btree/index.ts";
 import type { Env } from "../env/index.ts";
 import type { StoreCounts } from "../mvcc/index.ts";
-import type { PeerStatus, Replica } from "../replica/index.ts";
+import type { MemberRecord } from "../mvcc/index.ts";
+import type { Replica } from "../replica/index.ts";
 import { type Call, Calls } from "./calls.ts";
 import { encodeCommand, encodeOnce, fingerprintOf } from "./command.ts";
 import type { Identity } from "./data-directory.ts";
-import type { CallOptions, Database, DatabaseStatus, Durability, Reply } from "./database.ts";
+import type {
+  CallOptions,
+  Database,
+  DatabaseStatus,
+  Durability,
+  MemberInfo,
+  MembersChanged,
+  Reply,
+} from "./database.ts";
+import { encodeMemberChange, type MemberChange } from "./member-changes.ts";
 import type {
   AnyWriteRequest,
   Expiry,
   LeaseStatus,
+  MemberRequest,
   Outcome,
   RangeRequest,
   RangeResponse,
   Refusal,
   TxnRequest,
 } from "./requests.ts";
+import type { Roster } from "./roster.ts";
 import type { KvStateMachine } from "./state-machine.ts";
 import { validateKey, withoutRepeats } from "./validate-native.ts";
+import { arePeerUrls } from "./validate-members.ts";
 import { isReadOnlyTxn, validateRange, validateWrite, type RequestLimits } from "./validate.ts";
 import { type Watch, WatchHub, type WatchRequest, type WatchStats } from "./watch/index.ts";
 
@@ -32,11 +45,7 @@ export interface KvDatabaseConfig {
   readonly machine: KvStateMachine;
   readonly engine: Engine;
   readonly identity: Identity;
-  readonly name: string;
-  readonly clientUrls: readonly string[];
-  readonly peerUrls: readonly string[];
-  /** How it stands with the other members. */
-  readonly peers: () => readonly PeerStatus[];
+  readonly roster: Roster;
   readonly limits: RequestLimits;
   /** 0 means none. */
   readonly quotaBytes: number;
@@ -47,6 +56,8 @@ export interface KvDatabaseConfig {
   /** For the newest changes; see `WatchHubConfig`. */
   readonly recentBytes: number | undefined;
   readonly isDiskFull: () => boolean;
+  /** Asks for a turn. */
+  readonly wake: () => void;
   /** Told of what was thrown while a read was answered: damaged pages, a broken invariant. */
   readonly onFatal: (error: HarmonyError) => void;
 }
@@ -254,8 +265,9 @@ export class KvDatabase implements Database {
   }
 
   status(): DatabaseStatus {
-    const { identity, name, clientUrls, peerUrls, engine, isDiskFull } = this.#config;
+    const { identity, engine, isDiskFull, roster } = this.#config;
     const { raft } = this.#replica;
+    const self = roster.get(identity.memberId);
     const errors: string[] = [];
     if (raft.leader === 0) errors.push("etcdserver: no leader");
     const alarms: "NOSPACE"[] = isDiskFull() || this.#isOverQuota() ? ["NOSPACE"] : [];
@@ -263,10 +275,11 @@ export class KvDatabase implements Database {
     return {
       clusterId: this.clusterId,
       memberId: this.memberId,
-      name,
-      clientUrls,
-      peerUrls,
-      members: this.#members(),
+      name: self?.name ?? "",
+      clientUrls: self?.clientUrls ?? [],
+      peerUrls: self?.peerUrls ?? [],
+      members: roster.all.map(memberInfo),
+      isLearner: self?.isLearner ?? false,
       leader: BigInt(raft.leader),
       raftTerm: raft.term,
       raftIndex: raft.lastIndex,
@@ -283,10 +296,90 @@ export class KvDatabase implements Database {
     };
   }
 
-  #members(): DatabaseStatus["members"] {
-    const { name, clientUrls, peerUrls, peers } = this.#config;
-    const self = { id: this.memberId, name, peerUrls, clientUrls, isLearner: false };
-    return [self, ...peers().map((peer) => ({ ...peer, id: BigInt(peer.id), isLearner: false }))];
+  changeMembers(
+    request: MemberRequest,
+    options: CallOptions,
+    reply: Reply<MembersChanged | Refusal>,
+  ): void {
+    if (this.#ended !== null) {
+      reply(this.#ended, undefined as never);
+      return;
+    }
+    const change = this.#memberChange(request);
+    if (typeof change === "string") {
+      reply(null, this.#refuse(change));
+      return;
+    }
+    const call = this.#calls.open(options, reply);
+    if (call.isSettled) return;
+    const confChange = encodeMemberChange(change);
+    const proposal = this.#replica.proposeConfChange(confChange, (error, outcome) => {
+      if (outcome === undefined || outcome.kind === "error") {
+        call.settle(error, outcome);
+        return;
+      }
+      const added = change.kind === "memberAdd" ? memberInfo(change.member) : null;
+      const members = this.#config.roster.all.map(memberInfo);
+      call.settle(error, { kind: "members", revision: outcome.revision, added, members });
+    });
+    call.withdraw = () => proposal.cancel();
+  }
+
+  /** What is asked for as an entry says it, or why it cannot be. */
+  #memberChange(request: MemberRequest): MemberChange | Refusal["code"] {
+    const { roster } = this.#config;
+    if (request.kind === "memberAdd") {
+      const { peerUrls, isLearner } = request;
+      if (!arePeerUrls(peerUrls)) return "MEMBER_URLS_INVALID";
+      const id = this.#newId((taken) => roster.get(taken) !== undefined);
+      const member = { id, name: "", peerUrls, clientUrls: [], isLearner };
+      return { kind: "memberAdd", member };
+    }
+    const id = memberId(request.id);
+    if (id === null) return "MEMBER_NOT_FOUND";
+    switch (request.kind) {
+      case "memberRemove":
+      case "memberPromote":
+        return { kind: request.kind, id };
+      case "memberUpdate": {
+        const { peerUrls } = request;
+        if (roster.get(id) === undefined) return "MEMBER_NOT_FOUND";
+        return arePeerUrls(peerUrls)
+          ? { kind: "memberUpdate", id, peerUrls }
+          : "MEMBER_URLS_INVALID";
+      }
+      case "memberReplace": {
+        const by = memberId(request.by);
+        return by === null ? "MEMBER_NOT_FOUND" : { kind: "memberReplace", id, by };
+      }
+    }
+  }
+
+  moveLeader(target: bigint, options: CallOptions, reply: Reply<undefined>): void {
+    const { raft } = this.#replica;
+    const refuse = (error: HarmonyError): void => reply(error, undefined);
+    if (this.#ended !== null) return refuse(this.#ended);
+    if (raft.role !== "leader") return refuse(new HarmonyError("NOT_LEADER"));
+    const member = this.#config.roster.all.find(({ id }) => BigInt(id) === target);
+    if (member === undefined || member.isLearner) return refuse(new HarmonyError("BAD_TRANSFEREE"));
+    const call = this.#calls.open(options, reply);
+    if (call.isSettled) return;
+    const { id } = member;
+    if (raft.transferLeader(id) === "not-a-voter") {
+      call.settle(new HarmonyError("BAD_TRANSFEREE"), undefined);
+      return;
+    }
+    this.#config.wake();
+    const look = (): void => {
+      if (call.isSettled) return;
+      const isGivenUp = raft.role === "leader" && id !== this.#config.identity.memberId;
+      if (this.#ended !== null) call.settle(this.#ended, undefined);
+      else if (raft.leader === id) call.settle(null, undefined);
+      else if (isGivenUp && raft.status().transferee !== id)
+        call.settle(new HarmonyError("TIMEOUT", `${member.name} did not take over`), undefined);
+      else this.#env.timers.after(TRANSFER_LOOK_MS, look);
+    };
+    look();
   }
 
   /** A snapshot has taken the place of the state. Who reads from a pinned state goes on doing so. */
@@ -436,6 +529,18 @@ export class KvDatabase implements Database {
     const leftMs = expiry.atMs - Math.floor(this.#env.clock.wallMs());
     return { ...expiry, atMs: this.#replica.clock.stamp() + leftMs };
   }
+}
+
+/** How often it is looked whether the lead has passed over. */
+const TRANSFER_LOOK_MS = 10;
+
+/** No member has an id beyond what a number holds, and one that is rounded would be another's. */
+function memberId(id: bigint): number | null {
+  return id >= 1n && id <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(id) : null;
+}
+
+function memberInfo({ id, ...member }: MemberRecord): MemberInfo {
+  return { ...member, id: BigInt(id) };
 }
 
 /** Taken even when the disk is full: these give room back or keep promises. */

@@ -1,8 +1,9 @@
 /**
- * MEMBERS: who the members of the cluster are, where they listen, and with which directory each was met. Only a node
- * that has others beside it keeps one. It is written before VERSION at the first start and replaced when a member is met
- * for the first time, before that member is talked to: from then on its id with another directory is known for a disk
- * that was wiped (fault-rules R13), whatever happens to this process.
+ * MEMBERS: with which directory each member of the cluster was met, and who they were when it was written. Only a node
+ * that has others beside it, or had, keeps one. It is written before VERSION at the first start and replaced when a
+ * member is met for the first time, before that member is talked to: from then on its id with another directory is known
+ * for a disk that was wiped (fault-rules R13), whatever happens to this process. Who the members are now stands in the
+ * replicated state.
  */
 import { CorruptionError, hex } from "../base/index.ts";
 import { type Env, FileError, type Io, runIo } from "../env/index.ts";
@@ -23,8 +24,8 @@ interface FileMember {
 }
 
 export class MembersFile {
-  readonly members: readonly Member[];
   readonly walIds: Map<NodeId, Uint8Array>;
+  #members: readonly Member[];
   readonly #env: Env;
   readonly #directory: string;
   /** Who waits for what is not written yet; null while nothing is being written. */
@@ -38,8 +39,17 @@ export class MembersFile {
   ) {
     this.#env = env;
     this.#directory = directory;
-    this.members = members;
+    this.#members = members;
     this.walIds = new Map(walIds);
+  }
+
+  get members(): readonly Member[] {
+    return this.#members;
+  }
+
+  /** What the file says of members from its next writing on. */
+  become(members: readonly Member[]): void {
+    this.#members = members;
   }
 
   /** Null when the directory has none: its node is alone. */
@@ -62,10 +72,12 @@ export class MembersFile {
   }
 
   *write(): Io<void> {
-    const members: FileMember[] = this.members.map(({ id, name, peerUrls }) => {
-      const walId = this.walIds.get(id);
-      return { id, name, peerUrls, ...(walId === undefined ? {} : { walId: hex(walId) }) };
-    });
+    const members: FileMember[] = this.#members
+      .filter(({ peerUrls }) => peerUrls.length > 0)
+      .map(({ id, name, peerUrls }) => {
+        const walId = this.walIds.get(id);
+        return { id, name, peerUrls, ...(walId === undefined ? {} : { walId: hex(walId) }) };
+      });
     const json = JSON.stringify({ format: FORMAT, members });
     yield* replaceFile(this.#env.files, this.#directory, "MEMBERS", seal(json));
   }

@@ -16,6 +16,10 @@ export interface NodeOptions {
    * meaning at the first start; later it is only compared. Absent, or this one: alone.
    */
   readonly initialCluster?: readonly InitialMember[] | undefined;
+  /** How many members may be learners at a time; 1 by default. */
+  readonly learnersMax?: number | undefined;
+  /** As long as this member is a learner it asks to be promoted, which the leader does when it has caught up. */
+  readonly autoPromote?: boolean | undefined;
   /** Given: a directory that was created with another token is refused. */
   readonly clusterToken?: string | undefined;
   readonly heartbeatIntervalMs?: number | undefined;
@@ -56,6 +60,7 @@ export const SNAPSHOTS_KEPT_DEFAULT = 3;
 export const WAL_RETENTION_DEFAULT_BYTES: number = 1024 * 1024 * 1024;
 /** A GB in half a minute: what is left of a core serves clients meanwhile. */
 export const SNAPSHOT_RATE_DEFAULT_BYTES: number = 32 * 1024 * 1024;
+export const LEARNERS_DEFAULT = 1;
 
 const FSYNC_INTERVAL_MS_MAX = 1000;
 
@@ -74,6 +79,7 @@ export function assertOptions(options: NodeOptions): void {
     walRetentionBytes: options.walRetentionBytes,
     snapshotRateBytes: options.snapshotRateBytes,
     watchMemoryBytes: options.watchMemoryBytes,
+    learnersMax: options.learnersMax,
     ...checkpoints,
     ...retention,
   };

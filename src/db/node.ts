@@ -19,6 +19,7 @@ import type { Identity } from "./data-directory.ts";
 import type { Durability } from "./database.ts";
 import { endRun } from "./durability.ts";
 import type { Installer, InstallStats } from "./installer.ts";
+import type { Introduction } from "./introduction.ts";
 import type { DatabaseActivity, KvDatabase } from "./kv-database.ts";
 import type { Outcome } from "./requests.ts";
 import type { SnapshotDone, SnapshotReader, Snapshots, SnapshotStats } from "./snapshots.ts";
@@ -90,10 +91,11 @@ export interface NodeParts {
   readonly replica: Replica<Outcome>;
   readonly chores: Chores;
   readonly snapshots: Snapshots;
-  /** Null: alone. */
+  /** Null: it stays alone. */
   readonly links: ClusterLinks | null;
   /** Null: alone. */
   readonly installer: Installer | null;
+  readonly introduction: Introduction;
   readonly failure: Failure;
 }
 
@@ -237,12 +239,13 @@ export class Node {
 
   *#closeSteps(): Io<void> {
     const { host, chores, snapshots, wal, engine, votes, lock, env, failure, links } = this.#parts;
-    const { identity, dataDir, durability, installer } = this.#parts;
+    const { identity, dataDir, durability, installer, introduction } = this.#parts;
     const failedBefore = failure.error;
     const closed = new HarmonyError("CLOSED");
     this.database.close(closed);
     installer?.stop();
     chores.stop();
+    introduction.stop();
     snapshots.stop();
     if (links !== null && failure.error === null)
       yield callback((done) => handOver(this.#parts, done));

@@ -6,13 +6,14 @@
 import type { HarmonyError } from "../base/index.ts";
 import { type DirectoryLock, type Env, FileError, type Io } from "../env/index.ts";
 import { MemoryFiles } from "../env/sim/index.ts";
-import { RawNode } from "../raft/index.ts";
+import { type ConfState, type NodeId, RawNode } from "../raft/index.ts";
 import { GroupClock, Replica, ReplicaHost } from "../replica/index.ts";
 import { Chores, DEFAULT_CHECKPOINTS } from "./chores.ts";
 import { ClusterLinks } from "./cluster.ts";
 import { lockDataDirectory, makeDataDirectory } from "./data-directory.ts";
 import type { Durability } from "./database.ts";
-import { beginRun, durabilityOf, warnOfDurability } from "./durability.ts";
+import { assertAlone, beginRun, durabilityOf, warnOfDurability } from "./durability.ts";
+import { Introduction } from "./introduction.ts";
 import { KvDatabase } from "./kv-database.ts";
 import {
   asPromise,
@@ -25,6 +26,7 @@ import {
 import {
   assertOptions,
   ELECTION_DEFAULT_MS,
+  LEARNERS_DEFAULT,
   type NodeOptions,
   QUOTA_DEFAULT_BYTES,
   REQUEST_DEFAULT_BYTES,
@@ -35,8 +37,11 @@ import {
   WAL_RETENTION_DEFAULT_BYTES,
 } from "./node-options.ts";
 import { Installer } from "./installer.ts";
-import { GROUP, openStorage, type Storage } from "./open-storage.ts";
+import { assertLinked, GROUP, openStorage, type Storage } from "./open-storage.ts";
+import { judgeChange } from "./reconfiguration.ts";
+import { assertBelongs, Removal } from "./removal.ts";
 import type { Outcome } from "./requests.ts";
+import { Roster } from "./roster.ts";
 import { LocalSnapshots } from "./snapshot-source.ts";
 import { Snapshots } from "./snapshots.ts";
 
@@ -130,19 +135,34 @@ function* startGroup(
   });
 
   const failure: Failure = { error: null, listeners: [] };
-  const clientUrls = options.clientUrls ?? [];
-  const { members } = storage;
+  const { memberId } = identity;
+  const { name = "default", clientUrls = [], peerUrls = [] } = options;
+  const roster = new Roster({
+    machine: () => machine,
+    confState: () => rawNode.confState,
+    known: [...storage.members.members, { id: memberId, name, peerUrls }],
+    self: memberId,
+  });
+  assertBelongs(roster, dataDir);
+  const removal = new Removal(
+    env,
+    (done) => chores.checkpoint(done),
+    (error) => onFatal(error),
+  );
   const links: ClusterLinks | null =
-    members === null
+    env.links === undefined
       ? null
       : new ClusterLinks({
           env,
           identity,
-          members,
+          name: options.name ?? roster.get(memberId)?.name ?? name,
+          file: storage.members,
+          roster,
           clientUrls,
           host: () => host,
           snapshots: () => local as LocalSnapshots,
           snapshotRateBytes: options.snapshotRateBytes ?? SNAPSHOT_RATE_DEFAULT_BYTES,
+          removed: (by, detail) => removal.isToldBy(by, detail),
         });
   let local: LocalSnapshots | null = null;
   let installer: Installer | null = null;
@@ -177,6 +197,11 @@ function* startGroup(
     },
     afterTurn: () => {
       links?.flush();
+      if (roster.takeNews()) {
+        links?.follow();
+        // At a start it is refused instead.
+        if (roster.isSelfRemoved && database !== null) removal.isApplied();
+      }
       waiting.ready?.();
     },
   });
@@ -189,16 +214,36 @@ function* startGroup(
     hardState,
     wake: () => host.wake(),
     peers: links === null ? undefined : { forwarding: links.forwarding, entropy: env.entropy },
+    judge: (change) =>
+      judgeChange(
+        {
+          machine: () => machine,
+          raft: rawNode,
+          roster,
+          self: memberId,
+          isLinked: (member) => links?.isLinked(member) ?? false,
+          staysAlone: links === null || durability.mode !== "sync",
+          learnersMax: options.learnersMax ?? LEARNERS_DEFAULT,
+        },
+        change,
+      ),
   });
   host.add(replica, incarnation);
 
   // A node alone has nobody to ask: it leads, and what it finds in its log is committed by that. One of several has
-  // recovered when all is applied that it knows to be committed; the others tell it the rest.
-  if (links === null) rawNode.campaign();
-  const isRecovered = (): boolean =>
-    links === null
-      ? rawNode.leadsForSure && machine.appliedIndex >= rawNode.commit
-      : machine.appliedIndex >= hardState.commit;
+  // recovered when all is applied that it knows to be committed; the others tell it the rest. Which of both it is may
+  // change with what it applies, and nobody campaigns before that.
+  const isLone = (): boolean => isLoneVoter(rawNode.confState, memberId);
+  const isRecovered = (): boolean => {
+    if (machine.appliedIndex < hardState.commit) return false;
+    if (!isLone()) return true;
+    if (rawNode.role === "leader")
+      return rawNode.leadsForSure && machine.appliedIndex >= rawNode.commit;
+    rawNode.campaign();
+    if (rawNode.hasReady()) host.wake();
+    return false;
+  };
+  if (isLone()) rawNode.campaign();
   host.wake();
   yield (done) => {
     failure.listeners.push((error) => {
@@ -214,7 +259,10 @@ function* startGroup(
     };
   };
   const walEntriesReplayed = replica.commandsApplied;
-  if (links === null) {
+  assertBelongs(roster, dataDir);
+  assertAlone(durability, rawNode.confState);
+  assertLinked(env, rawNode.confState);
+  if (isLone()) {
     // No running member kept time, so the group's clock goes on from the wall clock, never backwards.
     clock.adoptWallClock();
     const found = storage.unsynced;
@@ -227,10 +275,7 @@ function* startGroup(
     machine,
     engine,
     identity,
-    name: links?.name ?? options.name ?? "default",
-    clientUrls,
-    peerUrls: options.peerUrls ?? [],
-    peers: () => links?.status() ?? [],
+    roster,
     limits: {
       maxRequestBytes: options.maxRequestBytes ?? REQUEST_DEFAULT_BYTES,
       maxTxnOps: options.maxTxnOps ?? TXN_OPS_DEFAULT,
@@ -241,6 +286,7 @@ function* startGroup(
     durability,
     recentBytes: options.watchMemoryBytes,
     isDiskFull: () => wal.space === "full",
+    wake: () => host.wake(),
     onFatal,
   });
   const chores = new Chores({
@@ -254,7 +300,7 @@ function* startGroup(
     checkpoints: options.checkpoints ?? DEFAULT_CHECKPOINTS,
     retention: machine.settings,
     keepLogBytes: () => {
-      if (links === null) return 0;
+      if (links === null || roster.all.length === 1) return 0;
       const bytes = options.walRetentionBytes ?? WAL_RETENTION_DEFAULT_BYTES;
       return links.isServingSnapshots ? Math.max(2 * bytes, KEEP_WHILE_PULLED_BYTES) : bytes;
     },
@@ -292,9 +338,19 @@ function* startGroup(
       snapshots,
       onFatal,
     });
+  const introduction = new Introduction({
+    env,
+    replica,
+    roster,
+    self: memberId,
+    news: options,
+    autoPromote: options.autoPromote ?? false,
+    database,
+  });
   host.start();
   links?.start();
   chores.start();
+  introduction.start();
   const recovery: RecoveryStats = {
     snapshotLoaded: snapshotIndex > 0,
     snapshotEntries: storage.snapshotEntries,
@@ -323,9 +379,14 @@ function* startGroup(
     snapshots,
     links,
     installer,
+    introduction,
     failure,
   };
   return new Node(parts, database, recovery, storage.log);
+}
+
+function isLoneVoter({ voters, votersOutgoing }: ConfState, id: NodeId): boolean {
+  return voters.length === 1 && voters[0] === id && votersOutgoing.every((other) => other === id);
 }
 
 /** Errors of the node travel through an Io as they are; the type of the channel is the file's. */

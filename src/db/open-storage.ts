@@ -5,8 +5,8 @@
 import { CorruptionError, HarmonyError, writeU64 } from "../base/index.ts";
 import { BTreeEngine, type Engine } from "../btree/index.ts";
 import { type Env, FileError, type Io, listDirectory } from "../env/index.ts";
-import type { ConfState, HardState } from "../raft/index.ts";
-import type { Member } from "../replica/index.ts";
+import type { MemberRecord } from "../mvcc/index.ts";
+import { type ConfState, type HardState, membersOf } from "../raft/index.ts";
 import { SnapshotStore, takeOver } from "../snapshot/index.ts";
 import {
   decideVote,
@@ -43,8 +43,8 @@ export const GROUP = 0;
 
 export interface Storage {
   readonly identity: Identity;
-  /** Null: the node is alone. */
-  readonly members: MembersFile | null;
+  /** Empty where the node has never had others beside it. */
+  readonly members: MembersFile;
   /** A run in the interval mode that did not end in order. */
   readonly unsynced: UnsyncedRun | null;
   readonly wal: Wal;
@@ -73,7 +73,11 @@ export function* openStorage(
   opened: Closing[],
 ): Io<Storage> {
   const { dataDir } = options;
-  const { identity, members, isNew, unsynced } = yield* identify(env, options, durability);
+  const { identity, members, founders, isNew, unsynced } = yield* identify(
+    env,
+    options,
+    durability,
+  );
   const walOptions = {
     directory: dataDir,
     segmentSizeBytes: options.walSegmentBytes ?? SEGMENT_DEFAULT_BYTES,
@@ -156,10 +160,12 @@ export function* openStorage(
           appliedTerm: newest.appliedTerm,
         },
     options.retention ?? DEFAULT_RETENTION,
+    founders,
   );
   const snapshotEntries = machine.keyCount;
-  const confState = payload?.confState ?? firstConfState(identity, members);
+  const confState = payload?.confState ?? firstConfState(founders);
   assertAlone(durability, confState);
+  assertLinked(env, confState);
   const start = startOf(engine);
   if (isNew) {
     // The settings of a new database are data from its first moment: a later start with other flags must not replay
@@ -170,7 +176,7 @@ export function* openStorage(
       walLsn: wal.durableLsn,
       payload: encodeCheckpointPayload({ incarnation: 1, confState, machine: machine.payload() }),
     });
-    if (members !== null) yield* members.write();
+    if (founders.length > 1) yield* members.write();
     yield* writeVersion(env.files, dataDir, identity);
   }
   warnOfSettings(env, options.retention, machine.settings);
@@ -310,7 +316,9 @@ function* identify(
   durability: Durability,
 ): Io<{
   readonly identity: Identity;
-  readonly members: MembersFile | null;
+  readonly members: MembersFile;
+  /** Of a new cluster: its members at index 0, equal on all of them. Empty for a directory that exists. */
+  readonly founders: readonly MemberRecord[];
   readonly isNew: boolean;
   readonly unsynced: UnsyncedRun | null;
 }> {
@@ -337,39 +345,50 @@ function* identify(
         `${dataDir} was made by another member, or for other first members than ${initialCluster.map(({ name }) => name).join(", ")}: name those that it was made for, or choose another directory`,
       );
     }
-    const members = yield* MembersFile.read(env, dataDir);
-    assertLinked(env, members);
-    return { identity: found, members, isNew: false, unsynced: found.unsynced };
+    const members =
+      (yield* MembersFile.read(env, dataDir)) ?? new MembersFile(env, dataDir, [], new Map());
+    return { identity: found, members, founders: [], isNew: false, unsynced: found.unsynced };
   }
-  let members: MembersFile | null = null;
-  if (isCluster) {
-    const all: readonly Member[] = initialCluster.map((member) => ({
-      id: initialMemberId(env, member, clusterToken),
-      ...member,
-    }));
-    members = new MembersFile(env, dataDir, all, new Map());
-    assertLinked(env, members);
-    // Before anything is made that would keep its ids.
-    assertAlone(durability, firstConfState(wanted, members));
-  }
+  const founders: readonly MemberRecord[] = isCluster
+    ? initialCluster.map(({ name, peerUrls }) => ({
+        id: initialMemberId(env, { name, peerUrls }, clusterToken),
+        name,
+        peerUrls,
+        // Each says its own when it has started: nobody else knows them.
+        clientUrls: [],
+        isLearner: false,
+      }))
+    : [
+        {
+          id: wanted.memberId,
+          ...self,
+          clientUrls: options.clientUrls ?? [],
+          isLearner: false,
+        },
+      ];
+  // Before anything is made that would keep its ids.
+  assertLinked(env, firstConfState(founders));
+  assertAlone(durability, firstConfState(founders));
+  const members = new MembersFile(env, dataDir, founders, new Map());
   yield* assertOursOrEmpty(files, dataDir);
   yield* makePathDurable(files, dataDir);
   yield* makeInnerDirectories(files, dataDir);
-  return { identity: wanted, members, isNew: true, unsynced: null };
+  return { identity: wanted, members, founders, isNew: true, unsynced: null };
 }
 
 /** A member that can reach nobody would wait for ever. */
-function assertLinked(env: Env, members: MembersFile | null): void {
-  if (members === null || env.links !== undefined) return;
+export function assertLinked(env: Env, confState: ConfState): void {
+  const { length } = membersOf(confState);
+  if (length <= 1 || env.links !== undefined) return;
   throw new HarmonyError(
     "INVALID_ARGUMENT",
-    `the directory is that of a member of a cluster of ${members.members.length}: serve it, where it can reach the others`,
+    `the directory is that of a member of a cluster of ${length}: serve it, where it can reach the others`,
   );
 }
 
 /** Before the first change of the configuration: everybody who was there at the first start votes. */
-function firstConfState({ memberId }: Identity, members: MembersFile | null): ConfState {
-  const voters = members === null ? [memberId] : members.members.map(({ id }) => id);
+function firstConfState(founders: readonly MemberRecord[]): ConfState {
+  const voters = founders.map(({ id }) => id);
   return {
     voters: voters.toSorted((a, b) => a - b),
     votersOutgoing: [],

@@ -44,6 +44,7 @@ const FLAT: Readonly<Record<Exclude<Outcome["kind"], "txn">, fc.Arbitrary<Outcom
   compact: of("compact", {}),
   leaseGrant: of("leaseGrant", { id: arbInt64, ttlSeconds: arbInt64 }),
   leaseRevoke: of("leaseRevoke", {}),
+  members: of("members", {}),
   leaseKeepAlive: of("leaseKeepAlive", { ttlSeconds: arbInt64 }),
   set: of("set", { succeeded: isIt, prevKv: arbMaybeKv }),
   incr: of("incr", { value: arbInt64, deadlineMs: arbCount }),

@@ -118,6 +118,7 @@ const SHAPES: Readonly<Record<Outcome["kind"], Shape>> = {
     ],
   },
   done: { number: 23, fields: [] },
+  members: { number: 24, fields: [] },
 };
 
 const KIND_OF_NUMBER: ReadonlyMap<number, Outcome["kind"]> = new Map(

@@ -196,12 +196,19 @@ export interface LeaseKeepAliveResponse {
   readonly ttlSeconds: bigint;
 }
 
+/** A change of the members, or what one of them says of itself, was applied. */
+export interface MembersResponse {
+  readonly kind: "members";
+  readonly revision: number;
+}
+
 export type WriteResponse =
   | ResponseOp
   | CompactResponse
   | LeaseGrantResponse
   | LeaseRevokeResponse
   | LeaseKeepAliveResponse
+  | MembersResponse
   | NativeResponse;
 
 /** A result of a command that the command itself caused: the same on every replica. */
@@ -213,6 +220,19 @@ export interface Refusal {
 }
 
 export type Outcome = WriteResponse | Refusal;
+
+/** Changes who belongs to the cluster, one at a time. Ids are those of members. */
+export type MemberRequest =
+  | {
+      readonly kind: "memberAdd";
+      readonly peerUrls: readonly string[];
+      readonly isLearner: boolean;
+    }
+  | { readonly kind: "memberRemove"; readonly id: bigint }
+  | { readonly kind: "memberUpdate"; readonly id: bigint; readonly peerUrls: readonly string[] }
+  | { readonly kind: "memberPromote"; readonly id: bigint }
+  /** A learner that has caught up takes the place of a member, in one step. */
+  | { readonly kind: "memberReplace"; readonly id: bigint; readonly by: bigint };
 
 export interface LeaseStatus {
   readonly revision: number;

@@ -168,6 +168,10 @@ function* fill(env: Env, options: RestoreOptions, info: SnapshotInfo): Io<Restor
     });
     try {
       const machine = yield* load(env, options, engine);
+      const { name = "default", peerUrls = [] } = options;
+      machine.beginCluster([
+        { id: identity.memberId, name, peerUrls, clientUrls: [], isLearner: false },
+      ]);
       yield* makeLog(env, options, identity, engine, machine);
       yield* writeVersion(files, dataDir, identity);
       const { clusterId, memberId } = identity;

@@ -198,6 +198,7 @@ function show(outcome: Outcome): string[] {
     case "compact":
       return [`compacted at ${outcome.revision}`];
     case "leaseRevoke":
+    case "members":
       return [`ok at ${outcome.revision}`];
     case "set":
     case "incr":

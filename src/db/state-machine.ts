@@ -15,23 +15,27 @@ import {
   describeStore,
   LATEST,
   leaseIdBytes,
+  type MemberRecord,
+  type Members,
   readLeaseId,
   SESSIONS_MAX,
   Store,
   type StoreCounts,
   type StoreSettings,
 } from "../mvcc/index.ts";
-import type { LogIndex, Term } from "../raft/index.ts";
-import type { ApplyContext, StateMachine } from "../replica/index.ts";
+import type { ConfChangeV2, LogIndex, Term } from "../raft/index.ts";
+import type { ApplyContext, ConfChangeVerdict, StateMachine } from "../replica/index.ts";
 import {
   decodeCommand,
   type ExpireCommand,
   type LeaseGrantCommand,
+  type MemberNewsCommand,
   type OnceCommand,
   type RaiseRevisionCommand,
   type SimpleCommand,
 } from "./command.ts";
 import { executeKeyCommand } from "./key-commands.ts";
+import { decodeMemberChange, makeChange, noteNews, refusalOfChange } from "./member-changes.ts";
 import { decodeOutcome, encodeOutcome } from "./outcome.ts";
 import { readRange } from "./range.ts";
 import type {
@@ -89,10 +93,18 @@ export class KvStateMachine implements StateMachine<Outcome> {
   #appliedTerm: Term = 0;
   #onApplied: (() => void) | null = null;
 
-  /** `checkpoint` belongs to the trees of `engine`; null says that they are empty. `settings` are for a new database. */
-  constructor(engine: Engine, checkpoint: MachineCheckpoint | null, settings: StoreSettings) {
+  /**
+   * `checkpoint` belongs to the trees of `engine`; null says that they are empty. `settings` and `founders` are for a new
+   * database, the same on all of them.
+   */
+  constructor(
+    engine: Engine,
+    checkpoint: MachineCheckpoint | null,
+    settings: StoreSettings,
+    founders: readonly MemberRecord[] = [],
+  ) {
     this.#engine = engine;
-    this.#store = new Store(engine, checkpoint?.payload ?? null, settings);
+    this.#store = new Store(engine, checkpoint?.payload ?? null, settings, founders);
     if (checkpoint !== null) {
       this.#appliedIndex = checkpoint.appliedIndex;
       this.#appliedTerm = checkpoint.appliedTerm;
@@ -135,6 +147,11 @@ export class KvStateMachine implements StateMachine<Outcome> {
 
   get lockCount(): number {
     return this.#store.lockCount;
+  }
+
+  /** Who belongs to the cluster, as of the last entry applied. */
+  get members(): Members {
+    return this.#store.members;
   }
 
   /** What was applied since the start; what came with a snapshot was applied elsewhere. */
@@ -193,16 +210,38 @@ export class KvStateMachine implements StateMachine<Outcome> {
       outcomes.push(
         command.kind === "once"
           ? this.#applyOnce(command)
-          : command.kind === "expire" || command.kind === "raiseRevision"
+          : command.kind === "expire" ||
+              command.kind === "raiseRevision" ||
+              command.kind === "memberNews"
             ? this.#applyOwn(command)
             : this.#applyCommand(command),
       );
     }
-    this.#appliedIndex = context.index;
-    this.#appliedTerm = context.term;
+    this.#applied(context);
+    return outcomes;
+  }
+
+  applyConfChange(context: ApplyContext, confChange: ConfChangeV2): ConfChangeVerdict<Outcome> {
+    assert(context.index === this.#appliedIndex + 1, "each entry is applied once, in order");
+    this.#store.beginEntry(context.term, context.clockMs, false);
+    const { members } = this.#store;
+    const change = decodeMemberChange(confChange);
+    const refused = change === null ? "INVALID_ARGUMENT" : refusalOfChange(members, change);
+    if (change !== null && refused === null) makeChange(members, change);
+    const result = refused === null ? this.#membersResponse() : this.#refuse(refused);
+    this.#applied(context);
+    return { isTaken: refused === null, result };
+  }
+
+  #applied({ index, term }: ApplyContext): void {
+    this.#appliedIndex = index;
+    this.#appliedTerm = term;
     this.#onApplied?.();
     verify(() => this.#verify());
-    return outcomes;
+  }
+
+  #membersResponse(): Outcome {
+    return { kind: "members", revision: this.#store.revision };
   }
 
   /** Answers from the latest state or an older revision. */
@@ -289,6 +328,11 @@ export class KvStateMachine implements StateMachine<Outcome> {
     if (compacted) this.#store.compact(revision);
   }
 
+  /** As `continueFrom`, in a cluster of its own: these are its members, and nobody of the old one is. */
+  beginCluster(members: readonly MemberRecord[]): void {
+    this.#store.members.replaceAll(members);
+  }
+
   /** What a checkpoint of the trees as they are now must remember, at most 64 bytes. */
   payload(): Uint8Array {
     return this.#store.payload();
@@ -324,8 +368,12 @@ export class KvStateMachine implements StateMachine<Outcome> {
     return outcome;
   }
 
-  /** What the node proposes by itself; nobody reads the outcome. */
-  #applyOwn(command: ExpireCommand | RaiseRevisionCommand): Outcome {
+  /** What the node proposes by itself; only of what it says of itself it reads the outcome. */
+  #applyOwn(command: ExpireCommand | RaiseRevisionCommand | MemberNewsCommand): Outcome {
+    if (command.kind === "memberNews") {
+      const refused = noteNews(this.#store.members, command);
+      return refused === null ? this.#membersResponse() : this.#refuse(refused);
+    }
     if (command.kind === "expire") this.#store.expire(command.upToClockMs, command.limit);
     else this.#store.raiseRevision(command.revision);
     return { kind: "leaseRevoke", revision: this.#store.revision };

@@ -28,6 +28,7 @@ export {
   type VersionDescription,
 } from "./describe.ts";
 export type { DeleteCause } from "./event.ts";
+export { decodeMember, encodeMember, type MemberRecord, Members } from "./members.ts";
 export { LATEST, ReadView } from "./read-view.ts";
 export { RecordView, ValueKind } from "./record.ts";
 export { SESSION_IDLE_MS, SESSION_WINDOW, SESSIONS_MAX } from "./sessions.ts";

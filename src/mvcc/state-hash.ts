@@ -19,6 +19,7 @@ export const Effect = {
   settings: 8,
   session: 9,
   raise: 10,
+  member: 11,
 } as const;
 export type Effect = (typeof Effect)[keyof typeof Effect];
 

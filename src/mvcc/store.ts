@@ -29,6 +29,7 @@ import { Compaction } from "./compaction.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type DeleteCause, EventView, writeEvent } from "./event.ts";
 import { type LeaseRecord, Leases } from "./leases.ts";
+import { type MemberRecord, Members } from "./members.ts";
 import { LATEST, ReadView } from "./read-view.ts";
 import { RecordView, ValueKind, writeRecord, writeTombstone } from "./record.ts";
 import { Sessions } from "./sessions.ts";
@@ -93,6 +94,7 @@ export class Store {
   readonly #deadlines: Deadlines;
   readonly #leases: Leases;
   readonly #sessions: Sessions;
+  readonly #members: Members;
   readonly #compaction: Compaction;
   readonly #old = new RecordView();
   readonly #record = new ByteWriter(1024);
@@ -119,9 +121,14 @@ export class Store {
 
   /**
    * `payload` is what `payload()` said when the trees of `engine` were made durable; null for empty trees.
-   * `settings` are those of a new database.
+   * `settings` and `founders` are those of a new database.
    */
-  constructor(engine: Engine, payload: Uint8Array | null, settings: StoreSettings) {
+  constructor(
+    engine: Engine,
+    payload: Uint8Array | null,
+    settings: StoreSettings,
+    founders: readonly MemberRecord[] = [],
+  ) {
     this.#engine = engine;
     this.#keys = engine.tree(Trees.keys);
     this.#history = engine.tree(Trees.history);
@@ -133,6 +140,7 @@ export class Store {
     this.#deadlines = new Deadlines(engine);
     this.#leases = new Leases(engine, this.#deadlines);
     this.#sessions = new Sessions(engine, this.#deadlines, this.#hash);
+    this.#members = new Members(engine, this.#hash);
     this.#compaction = new Compaction(engine);
     this.view = new ReadView(engine);
     if (payload !== null) {
@@ -142,6 +150,7 @@ export class Store {
     assert(this.#keys.count === 0, "a store with keys has a payload");
     // Replicas that were created differently answer differently, so their hashes differ from the start.
     this.#hash.mixNumber(Effect.settings, this.#isHistoryOn ? 1 : 0);
+    for (const founder of founders.toSorted((a, b) => a.id - b.id)) this.#members.put(founder);
   }
 
   /** The newest revision. */
@@ -183,6 +192,11 @@ export class Store {
 
   get sessions(): Sessions {
     return this.#sessions;
+  }
+
+  /** Who belongs to the cluster. */
+  get members(): Members {
+    return this.#members;
   }
 
   /** The settings that the database was created with, or that a command gave it since. */
@@ -586,6 +600,7 @@ export class Store {
       "nothing else stands among the deadlines",
     );
     this.#sessions.invariants();
+    this.#members.invariants();
     assert(attached === this.#leases.attachedCount, "every key that names a lease is attached");
     this.#leases.invariants((key) => {
       const bytes = this.#keys.get(key);

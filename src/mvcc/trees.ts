@@ -26,7 +26,7 @@ export const Trees: {
   deadlines: 5,
   /** Client sessions for exactly-once requests, and the last results of each. */
   sessions: 6,
-  /** A name: a small record. Settings of the database, progress of compaction. */
+  /** A name: a small record. Settings of the database, progress of compaction, members of the cluster. */
   meta: 7,
 });
 

@@ -61,13 +61,21 @@
  *
  * Read raft.ts first; unstable.ts is where contract 6 is kept.
  */
-export { type ConfChangeError, type ConfChangeOutcome, isMemberOf } from "./confchange/changer.ts";
+export {
+  changeConf,
+  type ConfChangeError,
+  type ConfChangeOutcome,
+  isMemberOf,
+  membersOf,
+} from "./confchange/changer.ts";
 export {
   type ConfChangeSingle,
   type ConfChangeTransition,
   type ConfChangeType,
   type ConfChangeV2,
+  decodeConfChange,
   encodeConfChange,
+  leavesJoint,
   LEAVE_JOINT,
 } from "./confchange/conf-change.ts";
 export {

@@ -104,7 +104,7 @@ describe("a command given to a member that does not lead", { timeout: 60_000 }, 
       kind: "forward",
       group: 0,
       ticket: 7,
-      commands: [{ data: new TextEncoder().encode("astray"), reserve: false }],
+      commands: [{ data: new TextEncoder().encode("astray"), reserve: false, isConfChange: false }],
     });
     one?.peers.flush();
     cluster.pass(500);

@@ -11,11 +11,13 @@
  * was forwarded to a member is not forwarded by it; a ticket is used once in the life of a process, and its first one is
  * drawn, so that an answer to an earlier life answers nobody.
  */
+import type { HarmonyError } from "../base/index.ts";
 import { type Entropy } from "../env/index.ts";
 import {
   type Declined,
   type Forward,
   FORWARDED_COMMANDS_MAX,
+  type ForwardedCommand,
   type PeerItem,
   type Placed,
 } from "../codec/index.ts";
@@ -41,15 +43,15 @@ export class ForeignProposal<Result> extends Proposal<Result> {
   readonly ticket: number;
 
   constructor(
-    command: Uint8Array,
-    reserve: boolean,
+    { data, reserve, isConfChange }: ForwardedCommand,
     origin: { readonly member: NodeId; readonly ticket: number },
     declined: (proposal: ForeignProposal<Result>, code: string) => void,
   ) {
-    super(command, reserve, (error) => {
+    const reply = (error: HarmonyError | null): void => {
       // Once it is proposed the member finds out what became of it from its own log.
       if (error !== null && !this.isProposed) declined(this, error.code);
-    });
+    };
+    super(data, reserve, reply, isConfChange);
     this.member = origin.member;
     this.ticket = origin.ticket;
   }
@@ -132,7 +134,11 @@ export class ForwardedCommands<Result> {
         kind: "forward",
         group: this.#group,
         ticket,
-        commands: part.map(({ command, reserve }) => ({ data: command, reserve })),
+        commands: part.map(({ command, reserve, isConfChange }) => ({
+          data: command,
+          reserve,
+          isConfChange,
+        })),
       };
       if (!this.#forwarding.tell(leader, item)) break;
       this.#nextTicket += part.length;

@@ -45,4 +45,4 @@ export {
   type SnapshotServerStats,
   type SnapshotSource,
 } from "./snapshots/index.ts";
-export type { ApplyContext, StateMachine } from "./state-machine.ts";
+export type { ApplyContext, ConfChangeVerdict, StateMachine } from "./state-machine.ts";

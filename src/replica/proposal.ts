@@ -8,14 +8,22 @@ export class Proposal<Result> {
   readonly command: Uint8Array;
   /** May use the room that is kept for deletes, compaction and the like when the disk is full. */
   readonly reserve: boolean;
+  /** The command is an encoded change of the configuration, and gets an entry of its own. */
+  readonly isConfChange: boolean;
   reply: ProposeReply<Result> | null;
   /** It may be in somebody's log. */
   isProposed = false;
 
-  constructor(command: Uint8Array, reserve: boolean, reply: ProposeReply<Result>) {
+  constructor(
+    command: Uint8Array,
+    reserve: boolean,
+    reply: ProposeReply<Result>,
+    isConfChange: boolean = false,
+  ) {
     this.command = command;
     this.reserve = reserve;
     this.reply = reply;
+    this.isConfChange = isConfChange;
   }
 
   /**

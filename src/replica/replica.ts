@@ -13,13 +13,19 @@
  */
 import { assert, type ErrorCode, ERRORS, HarmonyError, verify } from "../base/index.ts";
 import {
+  changeConf,
+  type ConfChangeV2,
+  decodeConfChange,
+  encodeConfChange,
   type Entry,
   EntryType,
   type GroupId,
   type HardState,
+  leavesJoint,
   type LogIndex,
   type Message,
   type NodeId,
+  type ProposeRefusal,
   type RawNode,
   type Ready,
   type RestoreResult,
@@ -85,6 +91,11 @@ export interface ReplicaConfig<Result> {
   readonly wake: () => void;
   /** The way to a leader that is another member. Absent for a lone voter: there is none. */
   readonly peers?: { readonly forwarding: Forwarding; readonly entropy: Entropy } | undefined;
+  /**
+   * Why a leader does not propose a change of the configuration, or null: what depends on who is there now, while the
+   * machine refuses what depends on its state.
+   */
+  readonly judge?: ((change: ConfChangeV2) => ErrorCode | null) | undefined;
 }
 
 export class Replica<Result> {
@@ -97,6 +108,9 @@ export class Replica<Result> {
   /** Commands not yet proposed, in order of arrival. */
   #waiting: Proposal<Result>[] = [];
   #waitingBytes = 0;
+  /** Changes of the configuration, which this leader proposes one after the other. Their bytes count as waiting. */
+  #confChanges: Proposal<Result>[] = [];
+  readonly #judge: (change: ConfChangeV2) => ErrorCode | null;
   /** Raft has no room for what waits until something of it is committed. */
   #isBlocked = false;
   readonly #forwarding: Forwarding | null;
@@ -143,6 +157,7 @@ export class Replica<Result> {
     this.clock = config.clock;
     this.#node = config.rawNode;
     this.#wake = config.wake;
+    this.#judge = config.judge ?? ((): null => null);
     const { peers } = config;
     this.#forwarding = peers?.forwarding ?? null;
     this.#forwarded =
@@ -172,7 +187,7 @@ export class Replica<Result> {
   get commandsPending(): number {
     let proposed = this.#forwarded?.count ?? 0;
     for (const { proposals } of this.#proposed.values()) proposed += proposals.length;
-    return this.#waiting.length + proposed;
+    return this.#waiting.length + this.#confChanges.length + proposed;
   }
 
   /** Commands that other members have handed over since the start, declined ones included. */
@@ -204,6 +219,13 @@ export class Replica<Result> {
     return proposal;
   }
 
+  /** As `propose`, for a change of the configuration: its result is what the machine says to it. */
+  proposeConfChange(change: ConfChangeV2, reply: ProposeReply<Result>): Proposal<Result> {
+    const proposal = new Proposal<Result>(encodeConfChange(change), true, reply, true);
+    this.#enqueue(proposal);
+    return proposal;
+  }
+
   #enqueue(proposal: Proposal<Result>): void {
     const { length } = proposal.command;
     if (this.#stopped !== null) {
@@ -225,10 +247,10 @@ export class Replica<Result> {
       this.#decline(from, ticket, commands.length, "NOT_LEADER");
       return;
     }
-    for (const [i, { data, reserve }] of commands.entries()) {
+    for (const [i, command] of commands.entries()) {
       const origin = { member: from, ticket: ticket + i };
       this.#enqueue(
-        new ForeignProposal<Result>(data, reserve, origin, (proposal, code) =>
+        new ForeignProposal<Result>(command, origin, (proposal, code) =>
           this.#decline(proposal.member, proposal.ticket, 1, code),
         ),
       );
@@ -367,11 +389,12 @@ export class Replica<Result> {
 
   /** Hands what waits to the leader, if that is another member. Needs no disk here. */
   forward(): void {
-    if (this.#forwarded === null || this.#waiting.length === 0) return;
+    if (this.#forwarded === null || this.#waiting.length + this.#confChanges.length === 0) return;
     const { role, leader, term } = this.#node;
     if (role === "leader") return;
-    const waiting = this.#waiting;
+    const waiting = this.#confChanges.concat(this.#waiting);
     this.#waiting = [];
+    this.#confChanges = [];
     const own: Proposal<Result>[] = [];
     for (const proposal of waiting) {
       if (proposal.reply !== null && !(proposal instanceof ForeignProposal)) {
@@ -395,7 +418,12 @@ export class Replica<Result> {
    * what is on its way may wait for room that only the reserve of what comes behind it can give.
    */
   pack(isDiskFull: boolean): void {
-    if (this.#waiting.length === 0 || !this.#mayPropose) return;
+    if (!this.#mayPropose) return;
+    if (this.#waiting.length > 0) this.#packCommands(isDiskFull);
+    if (this.#confChanges.length > 0) this.#proposeConfChanges();
+  }
+
+  #packCommands(isDiskFull: boolean): void {
     const waiting = this.#waiting;
     // Who is refused is told at the end: an answer may propose again, and that belongs to the next turn.
     this.#waiting = [];
@@ -416,6 +444,10 @@ export class Replica<Result> {
         const size = proposal.command.length;
         if (proposal.reply === null) {
           this.#waitingBytes -= size;
+          continue;
+        }
+        if (proposal.isConfChange) {
+          this.#confChanges.push(proposal);
           continue;
         }
         if (isDiskFull && !proposal.reserve) {
@@ -443,14 +475,38 @@ export class Replica<Result> {
       }
       this.#waitingBytes -= bytes;
       room -= bytes;
-      for (const proposal of proposals) proposal.isProposed = true;
-      this.#displace(result.index);
-      this.#proposed.set(result.index, { term: result.term, proposals, positions: null });
-      if (this.#forwarding === null) continue;
-      for (const { member, placed } of placements(this.group, proposals, result))
-        this.#forwarding.answer(member, placed);
+      this.#isIn(result, proposals);
     }
     for (const proposal of refused) this.#settle(proposal, new HarmonyError("DISK_FULL"));
+  }
+
+  /** Raft takes one at a time: the others wait until it is applied. */
+  #proposeConfChanges(): void {
+    for (let next = this.#confChanges[0]; next !== undefined; next = this.#confChanges[0]) {
+      const change = next.reply === null ? null : decodeConfChange(next.command);
+      const refused = change === null ? "INVALID_ARGUMENT" : this.#judge(change);
+      if (change !== null && refused === null) {
+        const result = this.#node.proposeConfChange(change);
+        if (result.ok) this.#isIn(result, [next]);
+        else if (PASSING_REFUSALS.has(result.reason)) return;
+        else this.#settle(next, new HarmonyError("INVALID_ARGUMENT", result.reason));
+      } else if (refused !== null) this.#settle(next, new HarmonyError(refused));
+      this.#confChanges.shift();
+      this.#waitingBytes -= next.command.length;
+    }
+  }
+
+  /** These stand in the entry, alone and in this order. */
+  #isIn(
+    entry: { readonly index: LogIndex; readonly term: number },
+    proposals: Proposal<Result>[],
+  ): void {
+    for (const proposal of proposals) proposal.isProposed = true;
+    this.#displace(entry.index);
+    this.#proposed.set(entry.index, { term: entry.term, proposals, positions: null });
+    if (this.#forwarding === null) return;
+    for (const { member, placed } of placements(this.group, proposals, entry))
+      this.#forwarding.answer(member, placed);
   }
 
   /** Takes the Readys that are there. Messages that need no disk go to `send`; what the log must hold is returned. */
@@ -616,12 +672,13 @@ export class Replica<Result> {
     this.#stopped = certain;
     const unknown = withDoubt(error, true);
     const proposed = [...this.#proposed.values()];
-    const waiting = this.#waiting;
+    const waiting = this.#waiting.concat(this.#confChanges);
     const reads = this.#readsWaiting;
     for (const { waiting: of } of this.#readRounds) reads.push(...of);
     for (const { round } of this.#readsConfirmed) reads.push(...round.waiting);
     this.#proposed.clear();
     this.#waiting = [];
+    this.#confChanges = [];
     this.#waitingBytes = 0;
     this.#readsWaiting = [];
     this.#readRounds = [];
@@ -644,7 +701,7 @@ export class Replica<Result> {
   /** Nothing waits, nothing is on its way. */
   get isIdle(): boolean {
     return (
-      this.#waiting.length === 0 &&
+      this.#waiting.length + this.#confChanges.length === 0 &&
       this.#proposed.size === 0 &&
       this.#toApply.length === 0 &&
       this.#restoring === null &&
@@ -684,9 +741,13 @@ export class Replica<Result> {
       term: entry.term,
       clockMs: this.machine.clockMs,
     };
+    if (entry.type === EntryType.confChange) {
+      this.#answer(entry, this.#applyConfChange(entry, context));
+      if (this.#confChanges.length > 0) this.#wake();
+      return 1;
+    }
     if (entry.type !== EntryType.normal || entry.data.length === 0) {
       this.machine.apply(context, []);
-      if (entry.type === EntryType.confChange) this.#node.applyConfChange(entry);
       this.#answer(entry, NO_RESULTS);
       return 1;
     }
@@ -701,6 +762,20 @@ export class Replica<Result> {
     return results.length;
   }
 
+  /** Machine and Raft change at the same entry, both or none. What Raft does not take the machine is not asked about. */
+  #applyConfChange(entry: Entry, context: ApplyContext): readonly Result[] {
+    const { machine } = this;
+    const change = decodeConfChange(entry.data);
+    const isAsked =
+      change !== null && !leavesJoint(change) && changeConf(this.#node.confState, change).ok;
+    const verdict = isAsked ? machine.applyConfChange?.(context, change) : undefined;
+    if (verdict === undefined) machine.apply(context, []);
+    assert(machine.appliedIndex === entry.index, "the machine has applied the entry");
+    if (verdict?.isTaken === false) this.#node.refuseConfChange(entry);
+    else this.#node.applyConfChange(entry);
+    return verdict === undefined ? NO_RESULTS : [verdict.result];
+  }
+
   /** Only now, when the entry is applied, its callers are let go: had apply thrown, `stop` would answer them. */
   #answer(entry: Entry, results: readonly Result[]): void {
     const waiting = this.#proposed.get(entry.index);
@@ -712,7 +787,7 @@ export class Replica<Result> {
       for (const proposal of proposals) this.#settle(proposal, new HarmonyError("LEADER_CHANGED"));
       return;
     }
-    if (positions === null)
+    if (positions === null && entry.type === EntryType.normal)
       assert(proposals.length === results.length, "each proposal of an entry has one result");
     for (let i = 0; i < proposals.length; i++) {
       const proposal = proposals[i] as Proposal<Result>;
@@ -787,9 +862,33 @@ interface Collected {
 }
 
 /** What a leader refuses for good. After everything else that it may say the command is handed over once more. */
-const FINAL_DECLINES: ReadonlyMap<string, ErrorCode> = new Map([
-  ["DISK_FULL", "DISK_FULL"],
-  ["TOO_MANY_REQUESTS", "TOO_MANY_REQUESTS"],
+const FINAL_DECLINES: ReadonlyMap<string, ErrorCode> = new Map(
+  (
+    [
+      "DISK_FULL",
+      "TOO_MANY_REQUESTS",
+      "INVALID_ARGUMENT",
+      "MEMBER_NOT_FOUND",
+      "MEMBER_EXISTS",
+      "PEER_URL_EXISTS",
+      "MEMBER_NOT_LEARNER",
+      "TOO_MANY_LEARNERS",
+      "LEARNER_NOT_READY",
+      "MEMBERS_NOT_STARTED",
+      "CLUSTER_UNHEALTHY",
+      "STAYS_ALONE",
+    ] as const
+  ).map((code) => [code, code]),
+);
+
+/** A change of the configuration that Raft refuses so can be proposed in a moment. */
+const PASSING_REFUSALS: ReadonlySet<ProposeRefusal> = new Set<ProposeRefusal>([
+  "no-leader",
+  "not-leader",
+  "uncommitted-full",
+  "transferring",
+  "conf-change-pending",
+  "already-joint",
 ]);
 
 const NO_RESULTS: readonly never[] = Object.freeze([]);

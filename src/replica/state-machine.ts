@@ -1,5 +1,5 @@
 /** What a replica replicates. It knows nothing of keys. */
-import type { LogIndex, Term } from "../raft/index.ts";
+import type { ConfChangeV2, LogIndex, Term } from "../raft/index.ts";
 
 /** Where and when a batch of commands takes effect. */
 export interface ApplyContext {
@@ -7,6 +7,12 @@ export interface ApplyContext {
   readonly term: Term;
   /** The group's clock as the leader stamped it: milliseconds, never decreasing (data-model.md). */
   readonly clockMs: number;
+}
+
+/** What a machine says to a change of the configuration: whether it comes into force, and what its proposer is told. */
+export interface ConfChangeVerdict<Result> {
+  readonly isTaken: boolean;
+  readonly result: Result;
 }
 
 /**
@@ -25,4 +31,9 @@ export interface StateMachine<Result> {
    * commands (a leader's first) only moves index and clock.
    */
   apply(context: ApplyContext, commands: readonly Uint8Array[]): readonly Result[];
+  /**
+   * Applies an entry that changes the configuration of the group, and that Raft would take: by its context the machine
+   * knows who comes and goes. Absent: the machine has no say and no memory of it.
+   */
+  applyConfChange?(context: ApplyContext, change: ConfChangeV2): ConfChangeVerdict<Result>;
 }

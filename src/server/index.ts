@@ -13,7 +13,7 @@
  * 2. Nothing that a client sends, and no defect of a handler, ends the process or another client's call.
  * 3. Calls of a stream are answered in their order; a stream whose client does not read is not read.
  *
- * Left out until their issues: Auth, Lock, Election, the members' changes, TLS, Unix sockets, the
+ * Left out until their issues: Auth, Lock, Election, TLS, Unix sockets, the
  * JSON gateway; a stream that asked for a leader is refused at its start only. Papers: etcd-api, security T7 and T8.
  */
 import { type Database, FORMAT_MAJOR, FORMAT_MINOR } from "../db/index.ts";

@@ -345,6 +345,77 @@ describe("endpoint and member", () => {
   });
 });
 
+describe("member and move-leader on a node that is alone", () => {
+  beforeAll(async () => {
+    bench = new Bench();
+    ready = await bench.serve("--name", "n1", "--listen-peer-urls", "http://127.0.0.1:0").ready();
+    etcdctl = new Etcdctl(ready.client[0] as string);
+  });
+  afterAll(() => bench.close());
+
+  const last = async (...args: readonly string[]): Promise<string> =>
+    (await etcdctl.fail(...args)).replace(/^.*?desc = |^Error: /, "");
+  const add = (port: number): readonly string[] => [
+    "member",
+    "add",
+    "n2",
+    `--peer-urls=http://127.0.0.1:${port}`,
+  ];
+
+  it("says etcd's words for members that are unknown", async () => {
+    for (const args of [
+      ["member", "remove", "3039"],
+      ["member", "update", "3039", "--peer-urls=http://127.0.0.1:9"],
+      ["member", "promote", "3039"],
+    ])
+      expect([args, await last(...args)]).toEqual([args, "etcdserver: member not found"]);
+    // This one etcdctl lets through: TLS between members is not available.
+    expect(await last("member", "add", "n2", "--peer-urls=https://127.0.0.1:9")).toBe(
+      "etcdserver: given member URLs are invalid",
+    );
+    expect(await last("move-leader", "3039")).toBe("etcdserver: bad leader transferee");
+  });
+
+  it("adds a learner, one at a time, and takes it back; what has not started is not promoted", async () => {
+    const added = await etcdctl.run(...add(9), "--learner");
+    expect(added).toMatch(/^Member +([0-9a-f]+) added to cluster +([0-9a-f]+)\n/);
+    expect(added).toContain('ETCD_INITIAL_CLUSTER_STATE="existing"');
+    const id = /^Member +([0-9a-f]+)/.exec(added)?.[1] as string;
+    const list = await etcdctl.run("member", "list");
+    expect(list).toContain(`${id}, unstarted, , http://127.0.0.1:9, , true\n`);
+    expect(await last(...add(10), "--learner")).toBe(
+      "etcdserver: too many learner members in cluster",
+    );
+    expect(await last(...add(9))).toBe("etcdserver: Peer URLs already exists");
+    expect(await last("member", "promote", id)).toBe(
+      "etcdserver: can only promote a learner member which is in sync with leader",
+    );
+    expect(await etcdctl.run("member", "update", id, "--peer-urls=http://127.0.0.1:11")).toMatch(
+      new RegExp(`^Member *${id} updated in cluster`),
+    );
+    expect(await etcdctl.run("member", "remove", id)).toMatch(
+      new RegExp(`^Member *${id} removed from cluster`),
+    );
+    expect((await etcdctl.run("member", "list")).split("\n").length).toBe(2);
+    expect(await last("member", "remove", id)).toBe("etcdserver: member not found");
+    // The node serves on.
+    expect(await etcdctl.run("put", "k", "v")).toBe("OK\n");
+  });
+
+  it("refuses to remove the only member, and to promote one that votes", async () => {
+    const list = await etcdctl.run("member", "list");
+    expect(list.split("\n").length).toBe(2);
+    const [id = ""] = list.split(",");
+    expect(await last("member", "remove", id)).toBe(
+      "etcdserver: re-configuration failed due to not enough started members",
+    );
+    expect(await last("member", "promote", id)).toBe(
+      "etcdserver: can only promote a learner member",
+    );
+    expect(await etcdctl.run("move-leader", id)).toContain("Leadership transferred from");
+  });
+});
+
 describe("lease", () => {
   serveNode();
 

@@ -23,6 +23,7 @@ export interface ReadyLine {
   readonly name: string;
   readonly client: readonly string[];
   readonly recovery: Readonly<Record<string, unknown>>;
+  readonly peer?: readonly string[];
 }
 
 /** A process under way. */

@@ -4,7 +4,7 @@
  *
  * Words, flags and simple output are etcdctl's where etcdctl has the command; exit codes too (exit.ts). A result goes to
  * stdout, everything said to a person to stderr. A write is sent once: what may have been applied is never repeated
- * behind the caller's back. Left out: users, roles, members, elections, `watch` with a command of its own,
+ * behind the caller's back. Left out: users, roles, elections, `watch` with a command of its own,
  * transactions typed at a prompt.
  */
 import { Command, Option } from "commander";
@@ -15,6 +15,7 @@ import { type ClientFlags, clientOptions } from "./flags.ts";
 import { delOptions, getOptions, putOptions, rangeOptions } from "./key-flags.ts";
 import type { LoadFlags } from "./load.ts";
 import type { LockFlags } from "./lock.ts";
+import type { AddFlags, ReplaceFlags } from "./member.ts";
 import type { Session } from "./session.ts";
 import type { RestoreFlags } from "./snapshot.ts";
 
@@ -34,6 +35,70 @@ const GROUPS: readonly {
   readonly summary: string;
   readonly specs: readonly Spec[];
 }[] = [
+  {
+    name: "member",
+    summary: "Members of the cluster: who there is, who comes, who goes.",
+    specs: [
+      {
+        name: "list",
+        summary: "Show the members: id, state, name, URLs, whether it is a learner.",
+        examples: ["harmonydb member list", "harmonydb member list -w table"],
+        run: async (session) => (await import("./member.ts")).list(session),
+      },
+      {
+        name: "add",
+        arguments: ["<name>"],
+        summary:
+          "Add a member and say how it is started. As a learner it costs no quorum until it has caught up.",
+        examples: [
+          "harmonydb member add n4 --peer-urls http://10.0.0.4:2380 --learner",
+          "harmonydb member add n4 --peer-urls http://10.0.0.4:2380",
+        ],
+        options: (command) =>
+          peerUrlsOption(command).option("--learner", "it gets everything and does not vote"),
+        run: async (session, args, flags) =>
+          (await import("./member.ts")).add(session, args, flags as AddFlags),
+      },
+      {
+        name: "remove",
+        arguments: ["<member>"],
+        summary: "Remove a member, by id or name. It stops, and its id never comes back.",
+        examples: ["harmonydb member remove n3", "harmonydb member remove 1a2b3c4d5e6f7"],
+        run: async (session, args) => (await import("./member.ts")).remove(session, args),
+      },
+      {
+        name: "update",
+        arguments: ["<member>"],
+        summary: "Say where other members reach a member from now on.",
+        examples: ["harmonydb member update n3 --peer-urls http://10.0.0.7:2380"],
+        options: peerUrlsOption,
+        run: async (session, args, flags) =>
+          (await import("./member.ts")).update(session, args, flags as AddFlags),
+      },
+      {
+        name: "promote",
+        arguments: ["<member>"],
+        summary: "Make a voter of a learner that has caught up.",
+        examples: ["harmonydb member promote n4"],
+        run: async (session, args) => (await import("./member.ts")).promote(session, args),
+      },
+      {
+        name: "replace",
+        arguments: ["<member>", "<name>"],
+        summary:
+          "Exchange a member that is gone for a new one: add it as a learner, wait until it has everything, and let it take the place in one step.",
+        examples: ["harmonydb member replace n3 n4 --peer-urls http://10.0.0.4:2380"],
+        options: (command) =>
+          peerUrlsOption(command).option(
+            "--wait <duration>",
+            "how long the new one may take to start and catch up",
+            "10m",
+          ),
+        run: async (session, args, flags) =>
+          (await import("./member.ts")).replace(session, args, flags as ReplaceFlags),
+      },
+    ],
+  },
   {
     name: "lease",
     summary: "Leases: keys that are attached to one go when it ends.",
@@ -328,6 +393,13 @@ const SPECS: readonly Spec[] = [
       (await import("./load.ts")).load(session, args, flags as LoadFlags),
   },
   {
+    name: "move-leader",
+    arguments: ["<member>"],
+    summary: "Hand the lead to another member, by id or name.",
+    examples: ["harmonydb move-leader n2"],
+    run: async (session, args) => (await import("./member.ts")).moveLeader(session, args),
+  },
+  {
     name: "bench",
     arguments: ["<work>"],
     summary: "Measure put, get or mixed: throughput and latencies. It writes keys under --prefix.",
@@ -357,6 +429,10 @@ const SPECS: readonly Spec[] = [
       (await import("./bench.ts")).bench(session, args, flags as BenchFlags),
   },
 ];
+
+function peerUrlsOption(command: Command): Command {
+  return command.option("--peer-urls <urls>", "where other members reach it, with commas between");
+}
 
 function counterOptions(command: Command): Command {
   return command

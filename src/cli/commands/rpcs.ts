@@ -12,6 +12,7 @@ function rpc<Request, Response>(
 
 const KV = "/etcdserverpb.KV/";
 const LEASE = "/etcdserverpb.Lease/";
+const CLUSTER = "/etcdserverpb.Cluster/";
 const NATIVE = "/harmonydb.v1.Native/";
 
 export const RANGE: Rpc<etcd.RangeRequest, etcd.RangeResponse> = rpc(
@@ -71,6 +72,36 @@ export const STATUS: Rpc<etcd.StatusRequest, etcd.StatusResponse> = rpc(
   etcd.StatusRequest,
   etcd.StatusResponse,
 );
+export const MOVE_LEADER: Rpc<etcd.MoveLeaderRequest, etcd.MoveLeaderResponse> = rpc(
+  "/etcdserverpb.Maintenance/MoveLeader",
+  etcd.MoveLeaderRequest,
+  etcd.MoveLeaderResponse,
+);
+export const MEMBER_LIST: Rpc<etcd.MemberListRequest, etcd.MemberListResponse> = rpc(
+  `${CLUSTER}MemberList`,
+  etcd.MemberListRequest,
+  etcd.MemberListResponse,
+);
+export const MEMBER_ADD: Rpc<etcd.MemberAddRequest, etcd.MemberAddResponse> = rpc(
+  `${CLUSTER}MemberAdd`,
+  etcd.MemberAddRequest,
+  etcd.MemberAddResponse,
+);
+export const MEMBER_REMOVE: Rpc<etcd.MemberRemoveRequest, etcd.MemberRemoveResponse> = rpc(
+  `${CLUSTER}MemberRemove`,
+  etcd.MemberRemoveRequest,
+  etcd.MemberRemoveResponse,
+);
+export const MEMBER_UPDATE: Rpc<etcd.MemberUpdateRequest, etcd.MemberUpdateResponse> = rpc(
+  `${CLUSTER}MemberUpdate`,
+  etcd.MemberUpdateRequest,
+  etcd.MemberUpdateResponse,
+);
+export const MEMBER_PROMOTE: Rpc<etcd.MemberPromoteRequest, etcd.MemberPromoteResponse> = rpc(
+  `${CLUSTER}MemberPromote`,
+  etcd.MemberPromoteRequest,
+  etcd.MemberPromoteResponse,
+);
 export const ALARM: Rpc<etcd.AlarmRequest, etcd.AlarmResponse> = rpc(
   "/etcdserverpb.Maintenance/Alarm",
   etcd.AlarmRequest,
@@ -115,4 +146,9 @@ export const CHECKPOINT: Rpc<native.CheckpointRequest, native.CheckpointResponse
   `${NATIVE}Checkpoint`,
   native.CheckpointRequest,
   native.CheckpointResponse,
+);
+export const MEMBER_REPLACE: Rpc<native.MemberReplaceRequest, native.MemberReplaceResponse> = rpc(
+  `${NATIVE}MemberReplace`,
+  native.MemberReplaceRequest,
+  native.MemberReplaceResponse,
 );

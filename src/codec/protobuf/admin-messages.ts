@@ -2,6 +2,7 @@
 import { utf8 } from "../../base/index.ts";
 import { type ResponseHeader, responseWriter, writeHeader } from "./header.ts";
 import { Reader } from "./reader.ts";
+import type { Writer } from "./writer.ts";
 
 export interface WireMember {
   readonly id: bigint;
@@ -50,22 +51,74 @@ export function decodeMemberListRequest(message: Uint8Array): boolean {
   return linearizable;
 }
 
+/** Also the answer to every change of the members but an addition. */
 export function encodeMemberListResponse(
   header: ResponseHeader,
   members: readonly WireMember[],
 ): Uint8Array {
   const writer = responseWriter.begin();
-  for (const member of members.toReversed()) {
-    const before = writer.size;
-    writer.bool(5, member.isLearner);
-    for (const url of member.clientUrls.toReversed()) writer.repeatedBytes(4, utf8(url));
-    for (const url of member.peerUrls.toReversed()) writer.repeatedBytes(3, utf8(url));
-    writer.string(2, member.name);
-    writer.int64(1, member.id);
-    writer.embed(2, before);
-  }
+  for (const member of members.toReversed()) writeMember(writer, 2, member);
   writeHeader(writer, header);
   return writer.finish();
+}
+
+export function encodeMemberAddResponse(
+  header: ResponseHeader,
+  added: WireMember,
+  members: readonly WireMember[],
+): Uint8Array {
+  const writer = responseWriter.begin();
+  for (const member of members.toReversed()) writeMember(writer, 3, member);
+  writeMember(writer, 2, added);
+  writeHeader(writer, header);
+  return writer.finish();
+}
+
+function writeMember(writer: Writer, field: number, member: WireMember): void {
+  const before = writer.size;
+  writer.bool(5, member.isLearner);
+  for (const url of member.clientUrls.toReversed()) writer.repeatedBytes(4, utf8(url));
+  for (const url of member.peerUrls.toReversed()) writer.repeatedBytes(3, utf8(url));
+  writer.string(2, member.name);
+  writer.int64(1, member.id);
+  writer.embed(field, before);
+}
+
+export interface WireMemberAdd {
+  readonly peerUrls: readonly string[];
+  readonly isLearner: boolean;
+}
+
+export function decodeMemberAddRequest(message: Uint8Array): WireMemberAdd {
+  const reader = new Reader(message);
+  const peerUrls: string[] = [];
+  let isLearner = false;
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
+    if (tag === 0x0a) peerUrls.push(reader.string());
+    else if (tag === 0x10) isLearner = reader.bool();
+    else reader.skip(tag, 2);
+  }
+  return { peerUrls, isLearner };
+}
+
+/** Of MemberRemove, MemberPromote and MoveLeader: they name a member and nothing else. */
+export function decodeMemberIdRequest(message: Uint8Array): bigint {
+  return decodeMemberUpdateRequest(message).id;
+}
+
+export function decodeMemberUpdateRequest(message: Uint8Array): {
+  readonly id: bigint;
+  readonly peerUrls: readonly string[];
+} {
+  const reader = new Reader(message);
+  const peerUrls: string[] = [];
+  let id = 0n;
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
+    if (tag === 0x08) id = BigInt.asUintN(64, reader.int64());
+    else if (tag === 0x12) peerUrls.push(reader.string());
+    else reader.skip(tag, 2);
+  }
+  return { id, peerUrls };
 }
 
 export function decodeAlarmRequest(message: Uint8Array): WireAlarmRequest {

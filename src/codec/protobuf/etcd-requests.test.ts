@@ -10,7 +10,10 @@ import {
   decodeLeaseGrantRequest,
   decodeLeaseIdRequest,
   decodeLeaseTimeToLiveRequest,
+  decodeMemberAddRequest,
+  decodeMemberIdRequest,
   decodeMemberListRequest,
+  decodeMemberUpdateRequest,
   decodePutRequest,
   decodeRangeRequest,
   decodeTxnRequest,
@@ -31,7 +34,10 @@ const DECODERS: readonly ((message: Uint8Array) => unknown)[] = [
   decodeLeaseGrantRequest,
   decodeLeaseIdRequest,
   decodeLeaseTimeToLiveRequest,
+  decodeMemberAddRequest,
+  decodeMemberIdRequest,
   decodeMemberListRequest,
+  decodeMemberUpdateRequest,
   decodePutRequest,
   decodeRangeRequest,
   decodeTxnRequest,
@@ -254,6 +260,22 @@ describe("decoders read what the generated encoders write", () => {
           expect(
             decodeMemberListRequest(pb.MemberListRequest.encode({ linearizable: flag }).finish()),
           ).toBe(flag);
+          const peerURLs = [service, "http://a:1"];
+          expect(
+            decodeMemberAddRequest(
+              pb.MemberAddRequest.encode({ peerURLs, isLearner: flag }).finish(),
+            ),
+          ).toEqual({ peerUrls: peerURLs, isLearner: flag });
+          const ID = BigInt.asUintN(64, b);
+          expect(
+            decodeMemberUpdateRequest(pb.MemberUpdateRequest.encode({ ID, peerURLs }).finish()),
+          ).toEqual({ id: ID, peerUrls: peerURLs });
+          for (const bytes of [
+            pb.MemberRemoveRequest.encode({ ID }).finish(),
+            pb.MemberPromoteRequest.encode({ ID }).finish(),
+            pb.MoveLeaderRequest.encode({ targetID: ID }).finish(),
+          ])
+            expect(decodeMemberIdRequest(bytes)).toBe(ID);
           const memberID = BigInt.asUintN(64, a);
           const alarm = { action: number, memberID, alarm: number } as pb.AlarmRequest;
           expect(decodeAlarmRequest(pb.AlarmRequest.encode(alarm).finish())).toEqual({

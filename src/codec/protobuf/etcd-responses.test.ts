@@ -9,6 +9,7 @@ import {
   encodeLeaseLeasesResponse,
   encodeLeaseTimeToLiveResponse,
   encodeLeaseTtlResponse,
+  encodeMemberAddResponse,
   encodeMemberListResponse,
   encodePutResponse,
   encodeRangeResponse,
@@ -291,6 +292,25 @@ describe("encoders write what the generated encoders write", () => {
             }).finish(),
           ),
         );
+        const [first] = members;
+        if (first !== undefined) {
+          const wire = (m: (typeof members)[number]): pb.Member => ({
+            ID: m.id,
+            name: m.name,
+            peerURLs: [...m.peerUrls],
+            clientURLs: [...m.clientUrls],
+            isLearner: m.isLearner,
+          });
+          expect(plain(encodeMemberAddResponse(header, first, members))).toEqual(
+            plain(
+              pb.MemberAddResponse.encode({
+                header: expected,
+                member: wire(first),
+                members: members.map(wire),
+              }).finish(),
+            ),
+          );
+        }
         expect(plain(encodeStatusResponse(header, s))).toEqual(
           plain(
             pb.StatusResponse.encode({

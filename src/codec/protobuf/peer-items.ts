@@ -11,6 +11,8 @@ export interface ForwardedCommand {
   readonly data: Uint8Array;
   /** May use the room that a full disk keeps for deletes and the like. */
   readonly reserve: boolean;
+  /** The data is a change of the configuration. */
+  readonly isConfChange: boolean;
 }
 
 /** Commands for the leader to propose, in their order. Command i has the ticket `ticket` + i. */
@@ -65,8 +67,9 @@ export function encodePeerItem(item: PeerItem): Uint8Array {
       break;
     case "forward":
       for (let i = item.commands.length - 1; i >= 0; i--) {
-        const { data, reserve } = item.commands[i] as ForwardedCommand;
+        const { data, reserve, isConfChange } = item.commands[i] as ForwardedCommand;
         const start = writer.size;
+        writer.bool(3, isConfChange);
         writer.bool(2, reserve);
         writer.bytes(1, data);
         writer.embed(2, start);
@@ -137,14 +140,16 @@ function readCommand(reader: Reader): ForwardedCommand {
   const outerEnd = reader.enter();
   let data: Uint8Array | null = null;
   let reserve = false;
+  let isConfChange = false;
   for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
     if (tag === 0x0a) data = reader.bytes();
     else if (tag === 0x10) reserve = reader.bool();
-    else reader.skip(tag, 2);
+    else if (tag === 0x18) isConfChange = reader.bool();
+    else reader.skip(tag, 3);
   }
   if (data === null || data.length === 0) return reader.fail("a command of no bytes");
   reader.leave(outerEnd);
-  return { data: data.slice(), reserve };
+  return { data: data.slice(), reserve, isConfChange };
 }
 
 function decodePlaced(bytes: Uint8Array, group: GroupId): Placed {

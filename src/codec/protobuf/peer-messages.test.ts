@@ -112,6 +112,7 @@ const raftItem: fc.Arbitrary<PeerItem> = message.map((of) => ({
 const command = fc.record({
   data: fc.uint8Array({ minLength: 1, maxLength: 40 }),
   reserve: fc.boolean(),
+  isConfChange: fc.boolean(),
 });
 const item: fc.Arbitrary<PeerItem> = fc.oneof(
   { weight: 3, arbitrary: raftItem },
@@ -299,7 +300,7 @@ describe("what no member says", () => {
       kind: "forward",
       group: 0,
       ticket: 12,
-      commands: [{ data: Uint8Array.of(1, 2), reserve: true }],
+      commands: [{ data: Uint8Array.of(1, 2), reserve: true, isConfChange: false }],
     }),
   ]);
 
@@ -363,6 +364,7 @@ describe("what no member says", () => {
     const commands = Array.from({ length: FORWARDED_COMMANDS_MAX + 1 }, () => ({
       data: Uint8Array.of(1),
       reserve: false,
+      isConfChange: false,
     }));
     const forward = encodePeerItem({ kind: "forward", group: 0, ticket: 1, commands });
     expect(() => decodePeerItem(forward, ENDS)).toThrow(/too many commands/);

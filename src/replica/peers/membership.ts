@@ -34,8 +34,8 @@ export type Remember = (
  * Invariant: a member's WAL id never changes. Who comes with another has lost what it acknowledged (fault-rules R13).
  */
 export class Membership {
-  readonly #members: Map<NodeId, Member>;
-  readonly #removed: ReadonlySet<NodeId>;
+  #members: Map<NodeId, Member>;
+  #removed: ReadonlySet<NodeId>;
   readonly #walIds: Map<NodeId, Uint8Array>;
   readonly #remember: Remember;
   /** First meetings that are being written down, and who waits for that. */
@@ -51,6 +51,12 @@ export class Membership {
     this.#removed = config.removed ?? new Set();
     this.#walIds = new Map(config.walIds);
     this.#remember = config.remember;
+  }
+
+  /** From now on these are the members, and those are so no more. */
+  become(members: readonly Member[], removed: ReadonlySet<NodeId>): void {
+    this.#members = new Map(members.map((member) => [member.id, member]));
+    this.#removed = removed;
   }
 
   get members(): readonly Member[] {

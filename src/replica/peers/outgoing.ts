@@ -7,7 +7,13 @@
  *        +---------------------+---------------------------------------------------+
  *          after a pause that doubles, drawn anew each time so that members do not call in step
  */
-import { DecodeError, decodePeerFrame, encodePeerFrame, type Welcome } from "../../codec/index.ts";
+import {
+  DecodeError,
+  decodePeerFrame,
+  encodePeerFrame,
+  type PeerRefusal,
+  type Welcome,
+} from "../../codec/index.ts";
 import type { Env, Link, Links, Timer } from "../../env/index.ts";
 import { helloTo, judgeWelcome } from "./handshake.ts";
 import { Liveness } from "./liveness.ts";
@@ -31,6 +37,8 @@ export interface OutgoingConfig {
   readonly opened: (welcome: Welcome) => void;
   /** What was said since `opened` may be lost. */
   readonly lost: () => void;
+  /** The member refuses this node, and says why. */
+  readonly refused: (refusal: PeerRefusal) => void;
 }
 
 /**
@@ -38,7 +46,7 @@ export interface OutgoingConfig {
  * taken; after `lost` nothing of before is sent again.
  */
 export class Outgoing {
-  readonly member: Member;
+  #member: Member;
   readonly #config: OutgoingConfig;
   readonly #queue = new SendQueue();
   #state: "waiting" | "greeting" | "open" | "ended" = "waiting";
@@ -55,8 +63,12 @@ export class Outgoing {
 
   constructor(config: OutgoingConfig) {
     this.#config = config;
-    this.member = config.member;
+    this.#member = config.member;
     this.#liveness = new Liveness(config.env);
+  }
+
+  get member(): Member {
+    return this.#member;
   }
 
   get isOpen(): boolean {
@@ -84,6 +96,19 @@ export class Outgoing {
 
   start(): void {
     this.#dial();
+  }
+
+  /** The member has another name, or listens elsewhere: then it is called there. */
+  becomes(member: Member): void {
+    const isElsewhere = member.peerUrls.join() !== this.#member.peerUrls.join();
+    this.#member = member;
+    if (!isElsewhere || this.#state === "ended") return;
+    this.#pauseMs = PAUSE_FIRST_MS;
+    if (this.#link !== null) this.reset("it has moved");
+    else if (this.#pause !== null) {
+      this.#pause.cancel();
+      this.#dial();
+    }
   }
 
   /** False when it was not taken: no link, or no room. It will never be sent then. */
@@ -131,7 +156,8 @@ export class Outgoing {
   }
 
   #dial(): void {
-    const { links, self, member } = this.#config;
+    const { links, self } = this.#config;
+    const member = this.#member;
     const url = member.peerUrls[this.#calls++ % member.peerUrls.length] as string;
     this.#state = "greeting";
     this.#liveness = new Liveness(this.#config.env);
@@ -161,14 +187,17 @@ export class Outgoing {
       this.reset(`what it says cannot be read: ${error.message}`);
       return;
     }
-    if (frame.kind === "refusal") this.#refuse(`refuses this member: ${frame.detail}`, frame.code);
-    else if (frame.kind === "welcome" && this.#state === "greeting") this.#welcomed(frame);
+    if (frame.kind === "refusal") {
+      this.#refuse(`refuses this member: ${frame.detail}`, frame.code);
+      this.#config.refused(frame);
+    } else if (frame.kind === "welcome" && this.#state === "greeting") this.#welcomed(frame);
     else if (frame.kind !== "batch" || this.#state !== "open" || frame.items.length > 0)
       this.reset("it speaks out of turn");
   }
 
   #welcomed(welcome: Welcome): void {
-    const { member, membership, env } = this.#config;
+    const { membership, env } = this.#config;
+    const member = this.#member;
     const refused = judgeWelcome(welcome, member.id, membership);
     if (refused !== null) {
       this.#refuse(`is refused: ${refused.detail}`, refused.code);
@@ -200,7 +229,8 @@ export class Outgoing {
   #over(why: string, refusedBy?: string): void {
     if (this.#state === "ended") return;
     const wasOpen = this.#state === "open";
-    const { env, member } = this.#config;
+    const { env } = this.#config;
+    const member = this.#member;
     this.#link = null;
     this.#boot = null;
     this.#dropped += this.#queue.length;
@@ -215,7 +245,9 @@ export class Outgoing {
         ...(refusedBy === undefined ? {} : { code: refusedBy }),
       });
     }
-    const pauseMs = refusedBy === undefined ? this.#pauseMs : PAUSE_REFUSED_MS;
+    // A member that was just added may be known to some and not yet to others.
+    const isLasting = refusedBy !== undefined && refusedBy !== "UNKNOWN_MEMBER";
+    const pauseMs = isLasting ? PAUSE_REFUSED_MS : this.#pauseMs;
     this.#pauseMs = Math.min(PAUSE_MAX_MS, this.#pauseMs * 2);
     // Between half of it and all of it.
     const drawnMs = pauseMs / 2 + ((pauseMs / 2) * env.entropy.u32()) / 0x1_0000_0000;

@@ -112,7 +112,12 @@ class TestNode {
 }
 
 function command(word: string): PeerItem {
-  return { kind: "forward", group: 0, ticket: 1, commands: [{ data: utf8(word), reserve: false }] };
+  return {
+    kind: "forward",
+    group: 0,
+    ticket: 1,
+    commands: [{ data: utf8(word), reserve: false, isConfChange: false }],
+  };
 }
 
 function describeItem(item: PeerItem): string {

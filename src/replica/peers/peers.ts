@@ -4,12 +4,12 @@
  * groups are one small write.
  */
 import { assert } from "../../base/index.ts";
-import { encodePeerItem, type PeerItem } from "../../codec/index.ts";
+import { encodePeerItem, type PeerItem, type PeerRefusal } from "../../codec/index.ts";
 import type { Env, Link, Links, LinkEvents, Timer } from "../../env/index.ts";
 import type { Message, NodeId } from "../../raft/index.ts";
 import type { SnapshotServer } from "../snapshots/server.ts";
 import { Incoming } from "./incoming.ts";
-import type { Membership, Self } from "./membership.ts";
+import type { Member, Membership, Self } from "./membership.ts";
 import { Outgoing } from "./outgoing.ts";
 
 export interface PeersConfig {
@@ -25,6 +25,8 @@ export interface PeersConfig {
   readonly linked: (member: NodeId) => void;
   /** For members that pull snapshots from this one. Absent: there are none. */
   readonly snapshots?: SnapshotServer | undefined;
+  /** A member says that this node does not belong to it, with a code that stays the same. */
+  readonly refused?: ((member: Member, refusal: PeerRefusal) => void) | undefined;
 }
 
 /** How it stands with one other member. */
@@ -53,36 +55,63 @@ export class Peers {
   readonly #clientUrls: Map<NodeId, readonly string[]> = new Map();
   #sweeper: Timer | null = null;
   #sweptMs = 0;
+  #isStarted = false;
   #isEnded = false;
 
   constructor(config: PeersConfig) {
     this.#config = config;
-    const { env, links, self, membership } = config;
-    for (const member of membership.members) {
-      if (member.id === self.memberId) continue;
-      const outgoing = new Outgoing({
-        env,
-        links,
-        self,
-        member,
-        membership,
-        opened: ({ clientUrls }) => {
-          this.#clientUrls.set(member.id, clientUrls);
-          config.linked(member.id);
-        },
-        lost: () => config.lost(member.id),
-      });
-      this.#outgoing.set(member.id, outgoing);
-    }
+    this.follow();
   }
 
   start(): void {
     assert(this.#sweeper === null, "the links of a node start once");
     const { env, links } = this.#config;
     links.accept((link) => this.#accept(link));
+    this.#isStarted = true;
     for (const outgoing of this.#outgoing.values()) outgoing.start();
     this.#sweptMs = env.clock.monotonicMs();
     this.#arm();
+  }
+
+  /** The members may have changed: who is new is called, and who is none any more is neither called nor heard. */
+  follow(): void {
+    const { self, membership } = this.#config;
+    if (this.#isEnded) return;
+    for (const member of membership.members) {
+      if (member.id === self.memberId) continue;
+      const known = this.#outgoing.get(member.id);
+      if (known === undefined) this.#call(member);
+      else known.becomes(member);
+    }
+    for (const [id, outgoing] of this.#outgoing) {
+      if (membership.of(id) !== undefined) continue;
+      this.#outgoing.delete(id);
+      this.#clientUrls.delete(id);
+      outgoing.end();
+      for (const incoming of this.#incoming)
+        if (incoming.from === id) incoming.end("it is no member any more");
+      this.#config.lost(id);
+    }
+  }
+
+  #call(member: Member): void {
+    const { env, links, self, membership, linked, lost, refused } = this.#config;
+    const { id } = member;
+    const outgoing: Outgoing = new Outgoing({
+      env,
+      links,
+      self,
+      member,
+      membership,
+      opened: ({ clientUrls }) => {
+        this.#clientUrls.set(id, clientUrls);
+        linked(id);
+      },
+      lost: () => lost(id),
+      refused: (refusal) => refused?.(outgoing.member, refusal),
+    });
+    this.#outgoing.set(id, outgoing);
+    if (this.#isStarted) outgoing.start();
   }
 
   /** There is a link to this member and one from it. */

@@ -1,17 +1,21 @@
-/** etcdserverpb.Cluster and etcdserverpb.Maintenance, as far as a node alone has something to say. */
+/** etcdserverpb.Cluster and etcdserverpb.Maintenance. */
 import { EMPTY_BYTES } from "../../base/index.ts";
 import {
   checkEmptyRequest,
   decodeAlarmRequest,
-  encodeAlarms,
+  decodeMemberAddRequest,
+  decodeMemberIdRequest,
   decodeMemberListRequest,
+  decodeMemberUpdateRequest,
+  encodeAlarms,
+  encodeMemberAddResponse,
   encodeMemberListResponse,
   encodeStatusResponse,
 } from "../../codec/index.ts";
-import type { RangeResponse, Refusal } from "../../db/index.ts";
+import type { MemberRequest, MembersChanged, RangeResponse, Refusal } from "../../db/index.ts";
 import type { ServiceContext } from "./answer.ts";
 import type { Method } from "./method.ts";
-import { unimplemented } from "./status.ts";
+import { statusOf, unimplemented } from "./status.ts";
 
 const ALARM_GET = 0;
 
@@ -22,7 +26,38 @@ export function clusterService(context: ServiceContext): readonly Method[] {
   const { database } = context;
   const members = (): Uint8Array =>
     encodeMemberListResponse(context.header(0), database.status().members);
+  const changed = ({ added, members: all }: MembersChanged): Uint8Array =>
+    added === null
+      ? encodeMemberListResponse(context.header(0), all)
+      : encodeMemberAddResponse(context.header(0), added, all);
+  /** Through the leader, whichever member is asked; answered when it is applied here. */
+  const changing = (name: string, read: (request: Uint8Array) => MemberRequest): Method => ({
+    kind: "unary",
+    path: `/etcdserverpb.Cluster/${name}`,
+    handle: (request, call, reply) =>
+      database.changeMembers(
+        read(request),
+        call,
+        context.answer<MembersChanged | Refusal>(reply, changed),
+      ),
+  });
   return [
+    changing("MemberAdd", (request) => ({
+      kind: "memberAdd",
+      ...decodeMemberAddRequest(request),
+    })),
+    changing("MemberRemove", (request) => ({
+      kind: "memberRemove",
+      id: decodeMemberIdRequest(request),
+    })),
+    changing("MemberUpdate", (request) => ({
+      kind: "memberUpdate",
+      ...decodeMemberUpdateRequest(request),
+    })),
+    changing("MemberPromote", (request) => ({
+      kind: "memberPromote",
+      id: decodeMemberIdRequest(request),
+    })),
     {
       kind: "unary",
       path: "/etcdserverpb.Cluster/MemberList",
@@ -78,10 +113,18 @@ export function maintenanceService(context: ServiceContext, versions: Versions):
           ...status,
           version: versions.etcd,
           storageVersion: versions.storage,
-          isLearner: false,
         });
         reply(null, response);
       },
+    },
+    {
+      kind: "unary",
+      path: "/etcdserverpb.Maintenance/MoveLeader",
+      handle: (request, call, reply) =>
+        // As etcd's, the answer says nothing more than that it is done.
+        database.moveLeader(decodeMemberIdRequest(request), call, (error) =>
+          reply(error === null ? null : statusOf(error.code), EMPTY_BYTES),
+        ),
     },
     {
       kind: "unary",

@@ -5,6 +5,8 @@ import type {
   Database,
   DatabaseStatus,
   LeaseStatus,
+  MemberRequest,
+  MembersChanged,
   Outcome,
   RangeRequest,
   RangeResponse,
@@ -39,6 +41,7 @@ const STATUS: DatabaseStatus = {
       isLearner: false,
     },
   ],
+  isLearner: false,
   leader: 7n,
   raftTerm: 3,
   raftIndex: 40,
@@ -69,6 +72,13 @@ export class FakeDatabase implements Database {
     _withKeys,
     reply,
   ) => reply(new HarmonyError("CLOSED"), undefined as unknown as LeaseStatus);
+  readonly memberRequests: MemberRequest[] = [];
+  onMembers: (request: MemberRequest, reply: Reply<MembersChanged | Refusal>) => void = (
+    _request,
+    reply,
+  ) => reply(null, { kind: "members", revision: 5, added: null, members: STATUS.members });
+  readonly targets: bigint[] = [];
+  moveError: HarmonyError | null = null;
   leaseIds: readonly bigint[] = [];
   readonly watches: FakeWatch[] = [];
 
@@ -104,6 +114,20 @@ export class FakeDatabase implements Database {
 
   leases(_options: CallOptions, reply: Reply<readonly bigint[]>): void {
     reply(null, this.leaseIds);
+  }
+
+  changeMembers(
+    request: MemberRequest,
+    _options: CallOptions,
+    reply: Reply<MembersChanged | Refusal>,
+  ): void {
+    this.memberRequests.push(request);
+    this.onMembers(request, reply);
+  }
+
+  moveLeader(target: bigint, _options: CallOptions, reply: Reply<undefined>): void {
+    this.targets.push(target);
+    reply(this.moveError, undefined);
   }
 
   watch(request: WatchRequest, news: () => void): Watch {

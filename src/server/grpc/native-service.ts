@@ -12,6 +12,7 @@ import type {
   ExpireWhen,
   Expiry,
   KeyValue,
+  MembersChanged,
   MSetRequest,
   NativeRequest,
   Outcome,
@@ -246,6 +247,16 @@ export function nativeService(
         }
         reply(null, wire.CheckpointResponse.encode({ revision }).finish());
       });
+    }),
+    unary("MemberReplace", (request, call, reply) => {
+      const { id, by } = decode(wire.MemberReplaceRequest, request);
+      database.changeMembers(
+        { kind: "memberReplace", id, by },
+        call,
+        context.answer<MembersChanged | Refusal>(reply, () =>
+          wire.MemberReplaceResponse.encode({ cluster_id: database.header.clusterId }).finish(),
+        ),
+      );
     }),
   ];
 }

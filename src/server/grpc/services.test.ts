@@ -471,6 +471,65 @@ describe("Cluster, Maintenance, health", () => {
     expect(ask("/etcdserverpb.Cluster/MemberList", Uint8Array.of(0x08, 1)).status?.code).toBe(14);
   });
 
+  it("members come, go, move and are promoted; each answer lists all, and an addition the new one", () => {
+    const added = {
+      id: 2n ** 63n,
+      name: "",
+      peerUrls: ["http://b:1"],
+      clientUrls: [],
+      isLearner: true,
+    };
+    database.onMembers = (_request, reply) =>
+      reply(null, { kind: "members", revision: 5, added, members: [added] });
+    const wire = {
+      ID: added.id,
+      name: "",
+      peerURLs: ["http://b:1"],
+      clientURLs: [],
+      isLearner: true,
+    };
+    const add = pb.MemberAddRequest.encode({ peerURLs: ["http://b:1"], isLearner: true }).finish();
+    expect(
+      pb.MemberAddResponse.decode(ask("/etcdserverpb.Cluster/MemberAdd", add).response),
+    ).toEqual({ header: { ...HEADER, revision: 0n }, member: wire, members: [wire] });
+    database.onMembers = (_request, reply) =>
+      reply(null, { kind: "members", revision: 5, added: null, members: [added] });
+    const id = pb.MemberRemoveRequest.encode({ ID: added.id }).finish();
+    const update = pb.MemberUpdateRequest.encode({ ID: 9n, peerURLs: ["http://c:1"] }).finish();
+    for (const [name, request] of [
+      ["MemberRemove", id],
+      ["MemberUpdate", update],
+      ["MemberPromote", id],
+    ] as const)
+      expect(
+        pb.MemberListResponse.decode(ask(`/etcdserverpb.Cluster/${name}`, request).response),
+      ).toEqual({ header: { ...HEADER, revision: 0n }, members: [wire] });
+    expect(database.memberRequests).toEqual([
+      { kind: "memberAdd", peerUrls: ["http://b:1"], isLearner: true },
+      { kind: "memberRemove", id: added.id },
+      { kind: "memberUpdate", id: 9n, peerUrls: ["http://c:1"] },
+      { kind: "memberPromote", id: added.id },
+    ]);
+    database.onMembers = (_request, reply) =>
+      reply(null, { kind: "error", code: "MEMBER_NOT_FOUND", revision: 5, detail: null });
+    expect(ask("/etcdserverpb.Cluster/MemberRemove", id).status).toEqual({
+      code: 5,
+      message: "etcdserver: member not found",
+    });
+  });
+
+  it("MoveLeader answers nothing when it is done, and says when it cannot be", () => {
+    const target = pb.MoveLeaderRequest.encode({ targetID: 9n }).finish();
+    const path = "/etcdserverpb.Maintenance/MoveLeader";
+    expect(ask(path, target)).toMatchObject({ status: null, response: new Uint8Array(0) });
+    database.moveError = new HarmonyError("BAD_TRANSFEREE");
+    expect(ask(path, target).status).toEqual({
+      code: 9,
+      message: "etcdserver: bad leader transferee",
+    });
+    expect(database.targets).toEqual([9n, 9n]);
+  });
+
   it("Status tells everything that it knows", () => {
     expect(pb.StatusResponse.decode(ask("/etcdserverpb.Maintenance/Status").response)).toEqual({
       header: HEADER,

@@ -247,6 +247,15 @@ export interface CheckpointResponse {
   revision: bigint;
 }
 
+export interface MemberReplaceRequest {
+  id: bigint;
+  by: bigint;
+}
+
+export interface MemberReplaceResponse {
+  cluster_id: bigint;
+}
+
 function createBaseKeyValue(): KeyValue {
   return {
     key: new Uint8Array(0),
@@ -2247,6 +2256,118 @@ export const CheckpointResponse: MessageFns<CheckpointResponse> = {
             }
 
             message.revision = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMemberReplaceRequest(): MemberReplaceRequest {
+  return { id: 0n, by: 0n };
+}
+
+export const MemberReplaceRequest: MessageFns<MemberReplaceRequest> = {
+  encode(message: MemberReplaceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.by !== 0n) {
+      if (BigInt.asUintN(64, message.by) !== message.by) {
+        throw new globalThis.Error("value provided for field message.by of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.by);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MemberReplaceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMemberReplaceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.by = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMemberReplaceResponse(): MemberReplaceResponse {
+  return { cluster_id: 0n };
+}
+
+export const MemberReplaceResponse: MessageFns<MemberReplaceResponse> = {
+  encode(message: MemberReplaceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cluster_id !== 0n) {
+      if (BigInt.asUintN(64, message.cluster_id) !== message.cluster_id) {
+        throw new globalThis.Error("value provided for field message.cluster_id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.cluster_id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MemberReplaceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMemberReplaceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.cluster_id = reader.uint64() as bigint;
             continue;
           }
         }

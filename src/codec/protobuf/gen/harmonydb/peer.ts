@@ -230,6 +230,8 @@ export interface Command {
   data: Uint8Array;
   /** May use the room that a full disk keeps for deletes and the like. */
   reserve: boolean;
+  /** `data` is a change of the configuration, which gets an entry of its own. */
+  conf_change: boolean;
 }
 
 /** Where `count` commands from `ticket` on stand: in the entry (index, term), from `position` on. */
@@ -2479,7 +2481,7 @@ export const Forward: MessageFns<Forward> = {
 };
 
 function createBaseCommand(): Command {
-  return { data: new Uint8Array(0), reserve: false };
+  return { data: new Uint8Array(0), reserve: false, conf_change: false };
 }
 
 export const Command: MessageFns<Command> = {
@@ -2489,6 +2491,9 @@ export const Command: MessageFns<Command> = {
     }
     if (message.reserve !== false) {
       writer.uint32(16).bool(message.reserve);
+    }
+    if (message.conf_change !== false) {
+      writer.uint32(24).bool(message.conf_change);
     }
     return writer;
   },
@@ -2520,6 +2525,14 @@ export const Command: MessageFns<Command> = {
             }
 
             message.reserve = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.conf_change = reader.bool();
             continue;
           }
         }
