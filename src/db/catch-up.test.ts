@@ -2,7 +2,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { setVerifying, text, utf8 } from "../base/index.ts";
 import { ClusterWorld, NAMES, url } from "./cluster.suite.ts";
+import { SnapshotPull } from "../replica/index.ts";
 import { metricFamilies } from "./node-metrics.ts";
+import { inspectSnapshot } from "./restore.ts";
 import type { Watch, WatchEvent } from "./watch/index.ts";
 import { DATA, outcomeOf, rangeRequest, World } from "./world.suite.ts";
 
@@ -258,6 +260,41 @@ describe("a member that the log no longer reaches", { timeout: 120_000 }, () => 
     expect(installed()).toBe(0);
     weather(away, { flipPercent: 0 });
     expectCaughtUp();
+  });
+
+  it("can fetch one before it runs", () => {
+    const { clusterId, memberId, walId } = away.node.identity;
+    const giver = cluster.leader();
+    const { env } = away;
+    const { links } = env;
+    if (links === undefined) throw new Error("the machine is on a network");
+    const pull = new SnapshotPull({
+      env,
+      links,
+      self: {
+        clusterId,
+        memberId,
+        walId,
+        bootId: env.entropy.bytes(16),
+        name: cluster.nameOf(away),
+        clientUrls: [],
+      },
+      from: giver.node.identity.memberId,
+      urls: [url(cluster.nameOf(giver))],
+      judge: () => null,
+      group: 0,
+      indexAtLeast: 0,
+      into: "fetched",
+    });
+    const fetched = cluster.run(pull.run());
+    expect(fetched.index).toBe(giver.node.database.status().raftAppliedIndex);
+    const report = cluster.run(inspectSnapshot(env, "fetched"));
+    expect([report.clusterId, report.index]).toEqual([clusterId, fetched.index]);
+    expect(report.sha256).toEqual(fetched.sha256);
+    pull.taken();
+    cluster.pass(100);
+    expect(giver.node.snapshotsSent).toMatchObject({ sent: 1, pulls: 0 });
+    away.kill();
   });
 
   it("gets the last one that was made, if the log goes on from it; a damaged one is refused and made anew", () => {

@@ -1,6 +1,6 @@
 /** For tests: three nodes in simulated time, the shipped node with its log, trees and links. */
 import { assert } from "../base/index.ts";
-import { listDirectory } from "../env/index.ts";
+import { type Io, listDirectory, runIo } from "../env/index.ts";
 import { runIoNow, SimEnv, SimNetwork, SimScheduler } from "../env/sim/index.ts";
 import type { InitialMember } from "./data-directory.ts";
 import type { NodeOptions } from "./node-options.ts";
@@ -151,6 +151,19 @@ export class ClusterWorld {
     const copy = world.machine.fork();
     copy.kill();
     return runIoNow(copy, listDirectory(copy.boot().files, directory));
+  }
+
+  /** Until `io` has ended; gives its value. */
+  run<T>(io: Io<T>): T {
+    const end: { isOver: boolean; error: unknown; value: T | undefined } = {
+      isOver: false,
+      error: null,
+      value: undefined,
+    };
+    runIo(io, (error, value) => Object.assign(end, { isOver: true, error, value }));
+    this.until("end", () => end.isOver);
+    if (end.error !== null) throw end.error as Error;
+    return end.value as T;
   }
 
   until(what: string, isOver: () => boolean, patienceMs = 120_000): void {

@@ -13,6 +13,8 @@ import type { Link, LinkEvents } from "../../env/index.ts";
 import type { AddressBook } from "./addresses.ts";
 
 const PREFIX_BYTES = 5;
+/** What may be on its way to here: over a long way a snapshot is as fast as this lets it. */
+const WINDOW_BYTES: number = 1024 * 1024;
 /** What was said last, a refusal or an end, is given so long to leave. */
 const LINGER_MS = 1000;
 
@@ -75,8 +77,10 @@ export class OutgoingLink implements Link {
     const port = url.port === "" ? 80 : Number(url.port);
     const session = connectHttp2(url, {
       createConnection: () => connect({ host, port, noDelay: true, lookup: addresses.lookup }),
+      settings: { initialWindowSize: WINDOW_BYTES },
     });
     this.#session = session;
+    session.on("connect", () => session.setLocalWindowSize(WINDOW_BYTES));
     session.on("error", (error) => this.#over(error.message));
     session.on("close", () => this.#over(this.#why));
     const stream = session.request({
