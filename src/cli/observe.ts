@@ -84,6 +84,7 @@ export class Observer {
     const log = node.logStats;
     return {
       ...node.stats,
+      snapshots: node.snapshotStats.made,
       walWrites: log.framesWritten,
       walWrittenBytes: log.bytesWritten,
       walSegments: log.segments,

@@ -87,6 +87,8 @@ describe("the command line", () => {
     ["put a b --lease xyz", /--lease: "xyz" is not the hexadecimal id/],
     ["put a b --ignore-value", /a value cannot stand beside/],
     ["mset a", /the last key has no value/],
+    ["incr a 1 --by 2", /a number cannot stand beside --by/],
+    ["incr a many", /number: "many" is not a whole number/],
     ["incr a --by 9223372036854775808", /not a whole number of 64 bits/],
     ["lock a --ttl 0", /--ttl: 0 is out of range/],
     ["bench sleep", /"sleep" is none of put, get, mixed/],

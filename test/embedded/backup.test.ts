@@ -65,6 +65,7 @@ describe("db.admin.snapshot", () => {
     expect(await dump(other)).toEqual(before);
     expect((await other.put("k0", "")).rev).toBe(62);
     expect(db.admin.metrics()).toContain("harmonydb_snapshot_made_total 1\n");
+    expect(db.admin.metrics()).toContain("\nsnapshot_count 1\n");
   });
 
   it("lets go of its file when the loop is left, and gives nothing after that", async () => {

@@ -416,7 +416,8 @@ export function coordinationSuite(name: string, opened: Opening, place: Place = 
 
 function expectMetrics(metrics: string): void {
   expect(metrics).toMatch(/^harmonydb_store_revision 6$/m);
-  expect(metrics).toMatch(/^snapshot_count [1-9]\d*$/m);
+  expect(metrics).toMatch(/^harmonydb_checkpoints_total [1-9]\d*$/m);
+  expect(metrics).toMatch(/^snapshot_count 0$/m);
   expect(
     metrics.split("\n").every((line) => /^(#.*|\w+(\{\w+="\w+"\})? [\d.]+|)$/.test(line)),
   ).toBe(true);

@@ -276,10 +276,11 @@ const SPECS: readonly Spec[] = [
   },
   {
     name: "incr",
-    arguments: ["<key>"],
+    arguments: ["<key>", "[number]"],
     summary: "Add to a counter of 64 bits and print the sum.",
     examples: [
       "harmonydb incr hits",
+      "harmonydb incr hits 10",
       "harmonydb incr stock --by=-3 --min 0",
       "harmonydb incr rate/alice --ttl 1m",
     ],
@@ -288,9 +289,9 @@ const SPECS: readonly Spec[] = [
   },
   {
     name: "decr",
-    arguments: ["<key>"],
+    arguments: ["<key>", "[number]"],
     summary: "Subtract from a counter of 64 bits and print the difference.",
-    examples: ["harmonydb decr stock --min 0"],
+    examples: ["harmonydb decr stock --min 0", "harmonydb decr stock 5 --min 0"],
     options: counterOptions,
     run: async (session, args, flags) => (await import("./native.ts")).decr(session, args, flags),
   },
@@ -436,7 +437,7 @@ function peerUrlsOption(command: Command): Command {
 
 function counterOptions(command: Command): Command {
   return command
-    .option("--by <number>", "how much", "1")
+    .option("--by <number>", "how much, as the number behind the key (default: 1)")
     .option("--min <number>", "refuse to go below")
     .option("--max <number>", "refuse to go above")
     .option("--saturate", "stop at the bound instead of being refused")

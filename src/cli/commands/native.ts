@@ -34,8 +34,12 @@ async function add(
   flags: IncrFlags,
   sign: bigint,
 ): Promise<void> {
-  const by = sign * int64("--by", flags.by ?? "1");
-  if (BigInt.asIntN(64, by) !== by) throw badArguments("--by: out of the range of 64 bits");
+  const [key, number] = args as readonly [string, string?];
+  if (number !== undefined && flags.by !== undefined)
+    throw badArguments("a number cannot stand beside --by");
+  const name = number === undefined ? "--by" : "number";
+  const by = sign * int64(name, number ?? flags.by ?? "1");
+  if (BigInt.asIntN(64, by) !== by) throw badArguments(`${name}: out of the range of 64 bits`);
   const min = flags.min === undefined ? undefined : int64("--min", flags.min);
   const max = flags.max === undefined ? undefined : int64("--max", flags.max);
   if (min !== undefined && max !== undefined && min > max)
@@ -43,7 +47,7 @@ async function add(
   const response = await (
     await session.client()
   ).unary(INCR, {
-    key: bytesOf(args[0] as string),
+    key: bytesOf(key),
     by,
     min,
     max,

@@ -170,7 +170,13 @@ export class NodeAdmin extends LinkedAdmin {
         stats.commandsPending,
       ],
       ["wal_writes", "counter", "Frames written to the log.", logStats.framesWritten],
-      ["snapshot_count", "counter", "Checkpoints made since the start.", stats.checkpoints],
+      [
+        "harmonydb_checkpoints_total",
+        "counter",
+        "Checkpoints made since the start.",
+        stats.checkpoints,
+      ],
+      ["snapshot_count", "counter", "Snapshots made since the start.", node.snapshotStats.made],
       [
         "recovery_time",
         "gauge",

@@ -178,7 +178,7 @@ export class Metrics {
     );
     // Short names that operators of the first hour asked for.
     out.counter("wal_writes", "Frames written to the log.", counters.walWrites);
-    out.counter("snapshot_count", "Checkpoints made since the start.", counters.checkpoints);
+    out.counter("snapshot_count", "Snapshots made since the start.", counters.snapshots);
     out.gauge(
       "recovery_time",
       "How long the start took to recover, in seconds.",

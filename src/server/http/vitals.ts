@@ -10,6 +10,8 @@ export interface NodeCounters {
   /** Now. */
   readonly walSizeBytes: number;
   readonly checkpoints: number;
+  /** Files under `snap/`: what a checkpoint is not. */
+  readonly snapshots: number;
   readonly entriesApplied: number;
   readonly commandsApplied: number;
   readonly commandsRefused: number;
