@@ -33,4 +33,5 @@ export {
   type Reaction,
 } from "./errors.ts";
 export { ownBytes, setChunkMaker } from "./own-bytes.ts";
+export { releaseBytes, setReleaser } from "./release-bytes.ts";
 export { hash32, Random } from "./random.ts";

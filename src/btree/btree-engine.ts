@@ -55,14 +55,18 @@ const MOVE_FREE_MIN = 256;
 /** How many leaves one checkpoint looks at for that, and how many of them between two I/O steps. */
 const MOVE_LEAVES = 1024;
 const MOVE_LEAVES_PER_TURN = 32;
-const SLAB_SIZE_BYTES: number = 4 * 1024 * 1024;
-/** Places in memory that stay free: one for so many pages, and at least a slab. */
+/** The C library gives what is as large as this back to the system at once, whatever was freed before it. */
+const SLAB_SIZE_BYTES: number = 32 * 1024 * 1024;
+/** Places in memory that stay free: one for so many pages, and at least so many, or as many as a slab has. */
 const SPARE_SLOTS_SHIFT = 6;
+const SPARE_SLOTS_MIN = 1024;
+/** Of the pages of a slab, how many change their place in memory between two I/O steps: a part in sixteen. */
+const MOVED_SHIFT = 4;
 
 export interface BTreeOptions {
   /** Whose file it is: cluster, member and group, at most 32 bytes. A file with another identity is refused. */
   readonly fileId: Uint8Array;
-  /** Memory is taken in pieces of this size, a power of two of pages. Default 4 MiB; simulators take less. */
+  /** Memory is taken in pieces of this size, a power of two of pages. Default 32 MiB; simulators take less. */
   readonly slabSizeBytes?: number;
   /** "no": a missing file is an error (FileError ENOENT). Default "if-missing". */
   readonly create?: "no" | "if-missing";
@@ -416,8 +420,11 @@ export class BTreeEngine implements Engine {
   *#returnMemory(): Io<void> {
     const pager = this.#pager;
     const needed = pager.takePeak() - pager.inMemory;
-    const spare = Math.max(needed, pager.slabMask + 1, pager.inMemory >>> SPARE_SLOTS_SHIFT);
-    while (pager.releaseSlab(spare)) {
+    const slabPages = pager.slabMask + 1;
+    const least = Math.min(slabPages, SPARE_SLOTS_MIN);
+    const spare = Math.max(needed, least, pager.inMemory >>> SPARE_SLOTS_SHIFT);
+    const budget = Math.max(1, slabPages >>> MOVED_SHIFT);
+    while (pager.releaseSlab(spare, budget) !== "kept") {
       // Whoever still had a place in a tree has to look for it again.
       for (const root of this.#roots) root.changes++;
       yield* breathe(this.#file);

@@ -45,6 +45,8 @@ export interface Tree extends ReadTree {
   put(key: Uint8Array, value: Uint8Array): boolean;
   /** True when the key was there. */
   delete(key: Uint8Array): boolean;
+  /** Deletes the keys in [from, to); `to` undefined means no upper end. Says how many. Costs pages, not keys. */
+  deleteRange(from: Uint8Array, to: Uint8Array | undefined): number;
 }
 
 /** One consistent state of all trees, unchanged by later writes until released. Costs the pages that change meanwhile. */

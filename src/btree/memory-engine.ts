@@ -163,6 +163,17 @@ class MemoryTree implements Tree {
     return true;
   }
 
+  deleteRange(from: Uint8Array, to: Uint8Array | undefined): number {
+    const { keys } = this.entries;
+    const start = lowerBound(keys, from);
+    const count = Math.max(0, (to === undefined ? keys.length : lowerBound(keys, to)) - start);
+    if (count === 0) return 0;
+    this.#own();
+    this.entries.keys.splice(start, count);
+    this.entries.values.splice(start, count);
+    return count;
+  }
+
   #own(): void {
     this.changes++;
     if (!this.shared) return;

@@ -1,6 +1,6 @@
 /**
  * Pages in memory: the table from page id to its place in the slabs, pages read on first touch and verified, pages
- * made, copied and retired. A slab is a few megabytes outside the JavaScript heap, so the garbage collector sees a
+ * made, copied and retired. A slab is some megabytes outside the JavaScript heap, so the garbage collector sees a
  * handful of buffers, however many pages there are. The first slabs are smaller, so that a small file costs little
  * memory; slots count as if they were not, which keeps the way from a slot to its page short.
  *
@@ -11,7 +11,7 @@
  * being written and leaves the memory no earlier than it has gone into a write; while a reader holds a version no page
  * leaves the memory, for the reader may hold a view into it.
  */
-import { assert, CorruptionError, readU32 } from "../base/index.ts";
+import { assert, CorruptionError, readU32, releaseBytes } from "../base/index.ts";
 import type { File } from "../env/index.ts";
 import { Freelist } from "./freelist.ts";
 import {
@@ -36,6 +36,15 @@ import { PageSet } from "./page-set.ts";
 /** Pages of the first slab; each one after it has four times as many, until a slab is whole. */
 const FIRST_SLAB_PAGES = 8;
 const SLAB_GROWTH_SHIFT = 2;
+
+/** A slab that is about to go: it gives out no slots. */
+interface Draining {
+  readonly first: number;
+  /** All slots before it are empty. */
+  next: number;
+  /** Of each slot from `first` on: 1 when it holds no page. */
+  readonly isEmpty: Uint8Array;
+}
 
 export class Pager {
   readonly freelist: Freelist = new Freelist((id) => this.#forget(id));
@@ -80,6 +89,8 @@ export class Pager {
   readonly #smallSlabs: number;
   #freeSlots: Uint32Array = new Uint32Array(16);
   #freeSlotCount = 0;
+  /** The last slab while its pages move to the others, in several turns. */
+  #draining: Draining | null = null;
   /** The most pages that were in memory at one time since the last call of `takePeak`. */
   #peak = 0;
 
@@ -106,18 +117,26 @@ export class Pager {
 
   /**
    * `bytes`, or a copy when they look like a view into a page: a change may move or give back the page that they are
-   * in before they are used. Short arrays are not asked for their buffer, which would first have to be made.
+   * in before they are used. The copy is good for the call if it fits into `scratch`, which a later one overwrites.
    */
-  detached(bytes: Uint8Array): Uint8Array {
-    if (bytes.byteOffset === 0) return bytes;
+  detached(bytes: Uint8Array, scratch: Uint8Array): Uint8Array {
+    if (!this.#mayBeInPage(bytes)) return bytes;
+    // An array of its own would cost more than what is done with it.
+    if (bytes.length > scratch.length) return bytes.slice();
+    scratch.set(bytes);
+    return scratch.subarray(0, bytes.length);
+  }
+
+  /** Short arrays are not asked for their buffer, which would first have to be made. */
+  #mayBeInPage(bytes: Uint8Array): boolean {
+    if (bytes.byteOffset === 0) return false;
     const { buffer } = bytes;
     const sizeBytes = buffer.byteLength;
-    if (sizeBytes === (this.slabMask + 1) << PAGE_SHIFT) return bytes.slice();
+    if (sizeBytes === (this.slabMask + 1) << PAGE_SHIFT) return true;
     for (let i = 0; i < this.#smallSlabs; i++) {
-      if (sizeBytes !== smallSlabPages(i) << PAGE_SHIFT) continue;
-      return this.slabs[i]?.buffer === buffer ? bytes.slice() : bytes;
+      if (sizeBytes === smallSlabPages(i) << PAGE_SHIFT) return this.slabs[i]?.buffer === buffer;
     }
-    return bytes;
+    return false;
   }
 
   slab(slot: number): Uint8Array {
@@ -331,6 +350,7 @@ export class Pager {
 
   #takeSlot(): number {
     if (this.inMemory >= this.#peak) this.#peak = this.inMemory + 1;
+    if (this.#freeSlotCount === 0) this.#endDraining();
     if (this.#freeSlotCount > 0) return this.#freeSlots[--this.#freeSlotCount] as number;
     if (this.#nextSlot >= this.#slotsEnd) this.#addSlab();
     this.#slotCount++;
@@ -354,31 +374,61 @@ export class Pager {
   }
 
   /**
-   * Gives the last slab back when its pages find room in the others and `spare` slots stay free. True: it is gone.
-   * Pages move, so nobody may hold a view or a cursor.
+   * Gives the last slab back when its pages find room in the others and `spare` slots stay free. Moves at most `budget`
+   * pages in one call: "more" says that the next one goes on. Pages move, so nobody may hold a view or a cursor.
    */
-  releaseSlab(spare: number): boolean {
+  releaseSlab(spare: number, budget: number): "gone" | "more" | "kept" {
+    this.#draining ??= this.#beginDraining(spare);
+    const draining = this.#draining;
+    if (draining === null) return "kept";
+    const { first, isEmpty } = draining;
+    for (let moved = 0; draining.next < this.#nextSlot; draining.next++) {
+      if (isEmpty[draining.next - first] === 1) continue;
+      if (this.versions > 0 || this.#freeSlotCount === 0) {
+        this.#endDraining();
+        return "kept";
+      }
+      if (moved === budget) return "more";
+      this.#movePage(draining.next, this.#freeSlots[--this.#freeSlotCount] as number);
+      isEmpty[draining.next - first] = 1;
+      this.#slotCount--;
+      moved++;
+    }
+    this.#draining = null;
+    releaseBytes(this.slabs.pop() as Uint8Array);
+    this.#nextSlot = first;
+    this.#slotsEnd = first;
+    return "gone";
+  }
+
+  #beginDraining(spare: number): Draining | null {
     const last = this.slabs.length - 1;
     const first = last * (this.slabMask + 1);
     const isKept = this.versions > 0 || last < this.#smallSlabs;
-    if (isKept || this.#freeSlotCount < spare) return false;
+    if (isKept || this.#freeSlotCount < spare) return null;
     const free = this.#freeSlots.subarray(0, this.#freeSlotCount);
-    const isFree = new Uint8Array(this.#nextSlot - first);
-    for (const slot of free) if (slot >= first) isFree[slot - first] = 1;
+    const isEmpty = new Uint8Array(this.#nextSlot - first);
+    for (const slot of free) if (slot >= first) isEmpty[slot - first] = 1;
     const staying = free.filter((slot) => slot < first);
-    const moving = this.#nextSlot - first - (free.length - staying.length);
-    if (staying.length < moving + spare) return false;
-    let left = staying.length;
-    for (let slot = first; slot < this.#nextSlot; slot++) {
-      if (isFree[slot - first] === 0) this.#movePage(slot, staying[--left] as number);
+    const empty = free.length - staying.length;
+    if (staying.length < isEmpty.length - empty + spare) return null;
+    this.#slotCount -= empty;
+    this.#freeSlots = staying;
+    this.#freeSlotCount = staying.length;
+    return { first, next: first, isEmpty };
+  }
+
+  /** The room is needed after all, or somebody reads: what is empty in the last slab is free again. */
+  #endDraining(): void {
+    const draining = this.#draining;
+    if (draining === null) return;
+    this.#draining = null;
+    const { first, isEmpty } = draining;
+    for (let i = 0; i < isEmpty.length; i++) {
+      if (isEmpty[i] === 0) continue;
+      this.#slotCount++;
+      this.#giveSlot(first + i);
     }
-    this.#slotCount -= this.#nextSlot - first;
-    this.#freeSlots = staying.slice();
-    this.#freeSlotCount = left;
-    this.slabs.pop();
-    this.#nextSlot = first;
-    this.#slotsEnd = first;
-    return true;
   }
 
   #movePage(from: number, to: number): void {
@@ -392,6 +442,12 @@ export class Pager {
   }
 
   #giveSlot(slot: number): void {
+    const draining = this.#draining;
+    if (draining !== null && slot >= draining.first) {
+      draining.isEmpty[slot - draining.first] = 1;
+      this.#slotCount--;
+      return;
+    }
     if (this.#freeSlotCount === this.#freeSlots.length) {
       const grown = new Uint32Array(Math.max(16, this.#freeSlots.length * 2));
       grown.set(this.#freeSlots);

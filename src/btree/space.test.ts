@@ -98,6 +98,20 @@ describe("the space of a data file", () => {
     expect(bench.engine.tree(0).count).toBe(6000);
   });
 
+  it("is four fifths full when keys come at random, and full when they ascend", () => {
+    const random = new Random(5);
+    const fill = (key: (i: number) => Uint8Array): number => {
+      const { engine } = new Bench();
+      const tree = engine.tree(0);
+      for (let i = 0; i < 20_000; i++) tree.put(key(i), filled(100, i));
+      engine.invariants();
+      // A cell and its slot, header and trailer of a page not counted.
+      return (20_000 * (100 + 16 + 4 + 6)) / engine.stats.bytesInUse;
+    };
+    expect(fill(() => random.bytes(16))).toBeGreaterThan(0.78);
+    expect(fill((i) => utf8(`key ${String(i).padStart(12, "0")}`))).toBeGreaterThan(0.94);
+  });
+
   it("is given back when most keys are deleted, though the rest is spread over the file", () => {
     const bench = new Bench();
     const tree = bench.engine.tree(0);

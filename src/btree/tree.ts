@@ -10,9 +10,10 @@
  * - a page is no younger than its parent: whoever may change a leaf in place may change the whole path to it;
  * - no node is empty, except that a tree without keys has no page at all.
  *
- * A node under a quarter full is merged into a neighbour when both fill at most three quarters of a page. Cells are
- * not moved between full neighbours: whoever cannot be merged has a neighbour more than half full, so the space is
- * bounded without it.
+ * A node under a quarter full is merged into a neighbour when both fill at most three quarters of a page. A leaf that
+ * is full shares its cells with a neighbour that has room before it is split, which makes a file of random keys
+ * a seventh smaller. Otherwise cells are not moved between neighbours: whoever cannot be merged has a neighbour more than
+ * half full, so the space is bounded without it.
  */
 import {
   assert,
@@ -76,11 +77,18 @@ import {
 } from "./node.ts";
 import { retireOverflow, writeOverflow } from "./overflow.ts";
 import { TreeReader } from "./reader.ts";
+import { gatherRow, keyInRow, separatorOf, SHARED_HIGH, SHARED_LOW, sharePoint } from "./share.ts";
 
 /** Longer values stay where they are when pages are moved: copying one would be a long turn. */
 const MOVED_VALUE_MAX: number = 256 * 1024;
 const MERGE_BELOW: number = BODY_SIZE / 4;
 const MERGED_MAX: number = (BODY_SIZE * 3) / 4;
+/** A neighbour with so much room besides the new cell takes cells of a full leaf: less would hardly be worth the copy. */
+const SHARED_MIN: number = BODY_SIZE / 8;
+
+/** Where keys and values that are views of pages wait for their place; overwritten by each call. */
+const GIVEN_KEY: Uint8Array = new Uint8Array(PAGE_SIZE);
+const GIVEN_VALUE: Uint8Array = new Uint8Array(PAGE_SIZE);
 
 /** The present state of a tree, which is changed here and nowhere else. */
 export class LiveTree extends TreeReader implements Tree {
@@ -93,14 +101,14 @@ export class LiveTree extends TreeReader implements Tree {
   /** Where the last new key went, to know a run of ascending keys: such pages are filled, not halved. */
   #lastLeaf = 0;
   #lastIndex = 0;
-  /** What `#split` decided: whether the new cell goes to the right page, and at which index. */
-  #splitToRight = false;
+  /** What `#split` or `#share` decided: whether the new cell goes to the other page, and at which index. */
+  #splitToOther = false;
   #splitAt = 0;
 
   put(givenKey: Uint8Array, givenValue: Uint8Array): boolean {
     const { pager, root } = this;
-    const key = pager.detached(givenKey);
-    const value = pager.detached(givenValue);
+    const key = pager.detached(givenKey, GIVEN_KEY);
+    const value = pager.detached(givenValue, GIVEN_VALUE);
     assert(key.length <= KEY_SIZE_MAX, "a key has at most KEY_SIZE_MAX bytes");
     assert(value.length <= VALUE_SIZE_MAX, "a value has at most VALUE_SIZE_MAX bytes");
     pager.assertUsable();
@@ -141,6 +149,62 @@ export class LiveTree extends TreeReader implements Tree {
     this.#shrink(0);
     pager.changing = false;
     return true;
+  }
+
+  deleteRange(givenFrom: Uint8Array, givenTo: Uint8Array | undefined): number {
+    const { pager, root } = this;
+    const from = pager.detached(givenFrom, GIVEN_KEY);
+    const to = givenTo === undefined ? undefined : pager.detached(givenTo, GIVEN_VALUE);
+    const before = root.count;
+    const cursor = new TreeCursor(pager, root);
+    while (cursor.seek(from)) {
+      const { key } = cursor;
+      if (to !== undefined && compareBytes(key, to) >= 0) break;
+      const first = this.#descend(key);
+      const slot = pager.slotOfLoaded(this.#path[0] as number);
+      const b = pager.slab(slot);
+      const base = pager.base(slot);
+      const count = cellCount(b, base);
+      const found = to === undefined ? -1 - count : search(pager, b, base, 0, slot, to);
+      pager.changing = true;
+      root.changes++;
+      this.#deleteCells(first, found >= 0 ? found : -1 - found);
+      pager.changing = false;
+    }
+    return before - root.count;
+  }
+
+  /** Deletes the cells [first, end) of the path's leaf, and the leaf with its last ones. */
+  #deleteCells(first: number, end: number): void {
+    const { pager, root } = this;
+    let slot = pager.slotOfLoaded(this.#path[0] as number);
+    const isWhole = root.level > 0 && end - first === cellCount(pager.slab(slot), pager.base(slot));
+    // What goes as a whole is not copied before.
+    this.#own(isWhole ? 1 : 0);
+    const leaf = this.#path[0] as number;
+    slot = pager.slotOfLoaded(leaf);
+    const b = pager.slab(slot);
+    const base = pager.base(slot);
+    for (let i = first; i < end; i++) {
+      const cell = cellAt(b, base, i);
+      this.#retireKey(b, cell, 0);
+      this.#retireValue(b, cell);
+    }
+    this.#addCount(first - end);
+    this.#lastLeaf = 0;
+    if (isWhole) {
+      pager.retire(leaf);
+      this.#removeChild(1, this.#index[1] as number);
+      this.#shrink(1);
+      return;
+    }
+    MERGED.fill(0);
+    initPage(MERGED, 0, 0, TYPE_LEAF, 0, 0);
+    appendCells(MERGED, 0, b, base, 0, 0, first);
+    appendCells(MERGED, 0, b, base, 0, end, cellCount(b, base));
+    rebuildHeads(MERGED, 0, 0);
+    replaceBody(b, base, MERGED, 0);
+    this.#shrink(0);
   }
 
   /**
@@ -237,14 +301,14 @@ export class LiveTree extends TreeReader implements Tree {
     }
   }
 
-  /** Makes every page of the path ours to change: copies those that a pin can see, from the root down. */
-  #own(): void {
+  /** Makes every page of the path from `lowest` on ours to change: copies those that a pin can see, from the root down. */
+  #own(lowest: number = 0): void {
     const { pager, root } = this;
     const path = this.#path;
     // No page is younger than its parent: a leaf of this epoch has parents of this epoch.
-    const leaf = pager.slotOf[path[0] as number] as number;
+    const leaf = pager.slotOf[path[lowest] as number] as number;
     if (pager.epochOf[leaf] === pager.epoch) return;
-    for (let level = root.level; level >= 0; level--) {
+    for (let level = root.level; level >= lowest; level--) {
       const id = path[level] as number;
       const slot = pager.slotOfLoaded(id);
       const birth = pager.epochOf[slot] as number;
@@ -376,11 +440,12 @@ export class LiveTree extends TreeReader implements Tree {
     let b = pager.slab(slot);
     let base = pager.base(slot);
     if (freeBytes(b, base) < size + SLOT_SIZE) {
-      right = this.#split(0, index, size, ascending);
+      const neighbour = ascending ? 0 : this.#share(index, size, key);
+      if (neighbour === 0) right = this.#split(0, index, size, ascending);
       at = this.#splitAt;
-      if (this.#splitToRight) {
-        target = right;
-        slot = pager.slotOfLoaded(right);
+      if (this.#splitToOther) {
+        target = neighbour === 0 ? right : neighbour;
+        slot = pager.slotOfLoaded(target);
         b = pager.slab(slot);
         base = pager.base(slot);
       }
@@ -403,20 +468,109 @@ export class LiveTree extends TreeReader implements Tree {
     const zBase = pager.base(rightSlot);
     const below = cellKey(pager, a, cellAt(a, aBase, cellCount(a, aBase) - 1), 0, leftSlot);
     const above = cellKey(pager, z, cellAt(z, zBase, 0), 0, rightSlot);
-    let shared = 0;
-    while (shared < below.length && below[shared] === above[shared]) shared++;
-    assert(
-      shared < above.length && compareBytes(below, above) < 0,
-      "leaves are split between keys",
+    return separatorOf(below, above);
+  }
+
+  // Sharing ---------------------------------------------------------------------------------------------------------
+
+  /**
+   * Instead of a split: the full leaf of the path and the emptier one of its neighbours share their cells evenly, so that
+   * a cell of `size` bytes for `index` has room; `#splitToOther` and `#splitAt` say where. Returns the neighbour, or 0
+   * when neither has enough room. One that is not in memory is not read for it.
+   */
+  #share(index: number, size: number, key: Uint8Array): number {
+    const { pager, root } = this;
+    if (root.level === 0) return 0;
+    const own = this.#index[1] as number;
+    const left = this.#roomOf(own - 1);
+    const right = this.#roomOf(own + 1);
+    if (Math.max(left, right) < size + SHARED_MIN) return 0;
+    const neighbour = left > right ? own - 1 : own + 1;
+    const parentSlot = pager.slotOfLoaded(this.#path[1] as number);
+    const p = pager.slab(parentSlot);
+    const pBase = pager.base(parentSlot);
+    const isLow = own < neighbour;
+    const leafSlot = pager.slotOfLoaded(this.#path[0] as number);
+    const otherSlot = pager.slotOfLoaded(childId(p, cellAt(p, pBase, neighbour)));
+    const low = isLow ? leafSlot : otherSlot;
+    const high = isLow ? otherSlot : leafSlot;
+    const lowCount = cellCount(pager.slab(low), pager.base(low));
+    // The cells of both in one row, and the new one among them.
+    const place = isLow ? index : lowCount + index;
+    const cut = sharePoint(pager, low, high, place, size);
+    if (cut === 0) return 0;
+    const isNewLow = place < cut;
+    // The same without the new one.
+    const kept = isNewLow ? cut - 1 : cut;
+    const keyAt = (at: number): Uint8Array => keyInRow(pager, low, high, at);
+    const separator = separatorOf(
+      place === cut - 1 ? key : keyAt(kept - 1),
+      place === cut ? key : keyAt(kept),
     );
-    return above.slice(0, shared + 1);
+    const upper = Math.max(own, neighbour);
+    const upperCell = cellAt(p, pBase, upper);
+    const growth = branchCellSize(separator.length) - cellSize(p, upperCell, 1);
+    if (freeBytes(p, pBase) < growth) return 0;
+
+    const total = lowCount + cellCount(pager.slab(high), pager.base(high));
+    gatherRow(pager, low, high, 0, kept, SHARED_LOW);
+    gatherRow(pager, low, high, kept, total, SHARED_HIGH);
+    const other = this.#ownChild(neighbour);
+    const leaf = this.#path[0] as number;
+    const lowId = isLow ? leaf : other;
+    const highId = isLow ? other : leaf;
+    const lowSlot = pager.slotOfLoaded(lowId);
+    const highSlot = pager.slotOfLoaded(highId);
+    replaceBody(pager.slab(lowSlot), pager.base(lowSlot), SHARED_LOW, 0);
+    replaceBody(pager.slab(highSlot), pager.base(highSlot), SHARED_HIGH, 0);
+
+    this.#retireKey(p, upperCell, 1);
+    removeCell(p, pBase, 1, upper);
+    const rest = this.#writeKeyRest(separator);
+    const restCrc = rest === 0 ? 0 : pager.crcOf(rest);
+    const highKeys = total - kept + (isNewLow ? 0 : 1);
+    insertBranchCell(p, pBase, 1, upper, separator, rest, restCrc, highId, highKeys);
+    setChildCount(p, cellAt(p, pBase, upper - 1), kept + (isNewLow ? 1 : 0));
+    this.#splitToOther = isNewLow !== isLow;
+    this.#splitAt = isNewLow ? place : place - cut;
+    return other;
+  }
+
+  /** The free bytes of a child of the path's page on level 1; -1 when there is none, or it is not in memory. */
+  #roomOf(index: number): number {
+    const { pager } = this;
+    const parentSlot = pager.slotOfLoaded(this.#path[1] as number);
+    const p = pager.slab(parentSlot);
+    const pBase = pager.base(parentSlot);
+    if (index < 0 || index >= cellCount(p, pBase)) return -1;
+    const slot = pager.slotOf[childId(p, cellAt(p, pBase, index))] as number;
+    return slot === 0 ? -1 : freeBytes(pager.slab(slot), pager.base(slot));
+  }
+
+  /** Makes a leaf beside the path's ours to change, as `#own` does with the path. Returns its id. */
+  #ownChild(index: number): number {
+    const { pager } = this;
+    const parentSlot = pager.slotOfLoaded(this.#path[1] as number);
+    const p = pager.slab(parentSlot);
+    const id = childId(p, cellAt(p, pager.base(parentSlot), index));
+    const slot = pager.slotOfLoaded(id);
+    const birth = pager.epochOf[slot] as number;
+    if (birth === pager.epoch) return id;
+    if (birth > pager.freelist.pinnedMax) {
+      pager.epochOf[slot] = pager.epoch;
+      pager.touched = true;
+      return id;
+    }
+    const copy = pager.copyPage(id);
+    this.#pointTo(1, index, copy);
+    return copy;
   }
 
   // Splitting -------------------------------------------------------------------------------------------------------
 
   /**
    * Moves the upper cells of the path's page on `level` to a new page, so that a cell of `size` bytes for `index` has
-   * room; `#splitToRight` and `#splitAt` say where. Returns the id of the new page, which no parent knows yet.
+   * room; `#splitToOther` and `#splitAt` say where. Returns the id of the new page, which no parent knows yet.
    */
   #split(level: number, index: number, size: number, ascending: boolean): number {
     const { pager } = this;
@@ -435,12 +589,12 @@ export class LiveTree extends TreeReader implements Tree {
     if (index === from) {
       // Between the halves: keep an ascending run together, else go where there is more room.
       const room = freeBytes(a, aBase) - size - SLOT_SIZE;
-      this.#splitToRight = room < 0 || (!ascending && freeBytes(a, aBase) < freeBytes(z, zBase));
-      if (cellCount(z, zBase) === 0) this.#splitToRight = true;
+      this.#splitToOther = room < 0 || (!ascending && freeBytes(a, aBase) < freeBytes(z, zBase));
+      if (cellCount(z, zBase) === 0) this.#splitToOther = true;
     } else {
-      this.#splitToRight = index > from;
+      this.#splitToOther = index > from;
     }
-    this.#splitAt = this.#splitToRight ? index - from : index;
+    this.#splitAt = this.#splitToOther ? index - from : index;
     return right;
   }
 
@@ -469,7 +623,7 @@ export class LiveTree extends TreeReader implements Tree {
     const upperSlot = pager.slotOfLoaded(upper);
     const z = pager.slab(upperSlot);
     const zBase = pager.base(upperSlot);
-    if (this.#splitToRight) {
+    if (this.#splitToOther) {
       insertBranchCell(z, zBase, level, this.#splitAt, separator, rest, restCrc, right, moved);
     } else {
       insertBranchCell(b, base, level, this.#splitAt, separator, rest, restCrc, right, moved);

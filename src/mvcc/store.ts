@@ -345,6 +345,41 @@ export class Store {
     assert(this.#sub !== NOT_WRITING, "a delete is part of a transaction");
     const oldBytes = this.#keys.get(key);
     if (oldBytes === undefined) return false;
+    this.#recordDelete(key, oldBytes, cause);
+    const wasThere = this.#keys.delete(key);
+    assert(wasThere, "a key that was found is deleted");
+    return true;
+  }
+
+  /**
+   * Deletes the keys of [from, to) in order; `to` undefined means no upper end. `onDelete` sees each key and its last
+   * version, as views, before it goes. Answers how many there were.
+   */
+  deleteRange(
+    from: Uint8Array,
+    to: Uint8Array | undefined,
+    onDelete?: (key: Uint8Array, record: RecordView) => void,
+  ): number {
+    assert(this.#sub !== NOT_WRITING, "a delete is part of a transaction");
+    const cursor = this.#keysCursor;
+    let deleted = 0;
+    for (let isThere = cursor.seek(from); isThere; isThere = cursor.next()) {
+      const { key, value } = cursor;
+      if (to !== undefined && compareBytes(key, to) >= 0) break;
+      onDelete?.(key, this.#old.read(value));
+      // The other trees copy what may be a view of a page, and what is here is none.
+      this.#key.set(key);
+      this.#recordDelete(this.#key.subarray(0, key.length), value, "client");
+      deleted++;
+    }
+    // All at once, and only now: the cursor stands in the pages.
+    const gone = deleted === 0 ? 0 : this.#keys.deleteRange(from, to);
+    assert(gone === deleted, "what was found is deleted");
+    return deleted;
+  }
+
+  /** All that the deletion of a key leaves behind, but for the key itself, which its caller takes out of its tree. */
+  #recordDelete(key: Uint8Array, oldBytes: Uint8Array, cause: DeleteCause): void {
     const revision = this.#revision + 1;
     const sub = this.#sub++;
     const old = this.#old.read(oldBytes);
@@ -363,33 +398,6 @@ export class Store {
     this.#counts.deletes++;
     if (cause === "expired") this.#counts.expired++;
     this.#listener?.deleted(revision, sub, key, cause, oldBytes);
-    const wasThere = this.#keys.delete(key);
-    assert(wasThere, "a key that was found is deleted");
-    return true;
-  }
-
-  /**
-   * Deletes the keys of [from, to) in order; `to` undefined means no upper end. `onDelete` sees each key and its last
-   * version, as views, before it goes. Answers how many there were.
-   */
-  deleteRange(
-    from: Uint8Array,
-    to: Uint8Array | undefined,
-    onDelete?: (key: Uint8Array, record: RecordView) => void,
-  ): number {
-    const cursor = this.#keysCursor;
-    let deleted = 0;
-    // Each deletion moves what the cursor stood on, so the next key is searched for from the last one.
-    for (let isThere = cursor.seek(from); isThere; isThere = cursor.seek(from)) {
-      const { key } = cursor;
-      if (to !== undefined && compareBytes(key, to) >= 0) break;
-      onDelete?.(key, this.#old.read(cursor.value));
-      this.#key.set(key);
-      from = this.#key.subarray(0, key.length);
-      this.delete(from);
-      deleted++;
-    }
-    return deleted;
   }
 
   /** Refuses what is already compacted or not yet written; otherwise reads below `revision` end at once. */

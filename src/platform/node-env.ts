@@ -1,7 +1,7 @@
 /** Time, chance and digests of the host. */
 import { createHash, type Hash, randomFillSync } from "node:crypto";
-import { markAsUntransferable } from "node:worker_threads";
-import { setChunkMaker } from "../base/index.ts";
+import { markAsUntransferable, MessageChannel } from "node:worker_threads";
+import { setChunkMaker, setReleaser } from "../base/index.ts";
 import type { Clock, Digest, Entropy, Env, LogSink, Timer, Timers } from "../env/index.ts";
 import { NodeFiles, type OnDurable } from "./node-files.ts";
 
@@ -17,6 +17,7 @@ export interface NodeEnvOptions {
 /** The real world on Node.js. */
 export function nodeEnv(options: NodeEnvOptions): Env {
   setChunkMaker(newSharedChunk);
+  setReleaser(releaseBuffer);
   return {
     files: new NodeFiles(options.onDurable),
     clock,
@@ -32,6 +33,14 @@ function newSharedChunk(sizeBytes: number): Uint8Array {
   const chunk = new Uint8Array(sizeBytes);
   markAsUntransferable(chunk.buffer);
   return chunk;
+}
+
+/** Sent to nobody: with the channel goes what is on its way in it. */
+function releaseBuffer({ buffer }: Uint8Array): void {
+  const { port1, port2 } = new MessageChannel();
+  port1.postMessage(null, [buffer as ArrayBuffer]);
+  port1.close();
+  port2.close();
 }
 
 const clock: Clock = {

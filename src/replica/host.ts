@@ -211,6 +211,9 @@ export class ReplicaHost {
       for (const replica of this.#replicas) {
         if (replica.apply()) isMore = true;
         if (replica.raft.hasReady()) isMore = true;
+        // Nobody else will ask for what is applied; kept for a while it would outlive the young part of the heap.
+        if (replica.raft.isLoneLeader)
+          this.#wal.dropCached(replica.group, replica.machine.appliedIndex);
         replica.invariants();
         const [defect] = replica.takeDefects();
         if (defect !== undefined) throw defect;

@@ -146,6 +146,18 @@ describe("reading back", () => {
     expect(reads.matched).toBeGreaterThan(0);
   });
 
+  it("what is dropped from memory comes from disk, and what came after it does not", () => {
+    const lab = new Lab(5, { segmentSizeBytes: 65536, cacheBytes: 1e6 });
+    const wal = lab.create();
+    for (let i = 1; i <= 20; i++) lab.append(wal, [batch(0, 1, i, i)]);
+    wal.dropCached(0, 15);
+    const reads = lab.machine.disk.inject({ operation: "read" });
+    expect(wal.groupLog(0).entries(16, 21, 1e6)).toHaveLength(5);
+    expect(reads.matched).toBe(0);
+    expect(wal.groupLog(0).entries(10, 21, 1e6)).toHaveLength(11);
+    expect(reads.matched).toBe(1);
+  });
+
   it("a slice of many frames takes few reads", () => {
     const lab = new Lab(2, { segmentSizeBytes: 1 << 20, cacheBytes: 0 });
     const wal = lab.create();

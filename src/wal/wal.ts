@@ -25,7 +25,7 @@ import {
   writeFile,
   writeFully,
 } from "../env/index.ts";
-import type { GroupId, HardState } from "../raft/index.ts";
+import type { GroupId, HardState, LogIndex } from "../raft/index.ts";
 import { createLog } from "./create.ts";
 import { type FrameInProgress, FrameQueue, publishFrame } from "./frame-queue.ts";
 import { placeFrame } from "./frame.ts";
@@ -250,6 +250,11 @@ export class Wal {
   /** The log of a group as Raft reads it. Empty for a group that the log does not know. */
   groupLog(group: GroupId): GroupLog {
     return this.#groups.of(group).log;
+  }
+
+  /** Entries up to `index` will hardly be asked for again: they leave the memory, and are read back if they are. */
+  dropCached(group: GroupId, index: LogIndex): void {
+    this.#groups.of(group).log.evictThrough(index);
   }
 
   /** What a group's replica starts from: commit covers the checkpoint and the snapshot too (fault-rules D20). */

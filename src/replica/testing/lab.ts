@@ -267,6 +267,7 @@ export class Lab {
         };
         wal.append(batch, observe, options);
       },
+      dropCached: (group: GroupId, index: LogIndex): void => wal.dropCached(group, index),
     };
     return observed as unknown as Wal;
   }
