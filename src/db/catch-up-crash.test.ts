@@ -19,7 +19,12 @@ function startAlone(crashed: SimEnv, name: string): World {
   return new World({}, crashed).open(optionsOf(name, OPTIONS));
 }
 
-const stateOf = ({ node }: World): string => node.database.describe().join("\n");
+/** Without the clock: what a member says of itself when it is back changes nothing else. */
+const stateOf = ({ node }: World): string =>
+  node.database
+    .describe()
+    .join("\n")
+    .replace(/ clock \d+/, "");
 
 it("a crash at every file operation leaves the old state or the new one, with every entry that it acknowledged", () => {
   const cluster = new ClusterWorld(OPTIONS);
