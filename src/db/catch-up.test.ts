@@ -43,6 +43,35 @@ it("keeps as much of the log as it is told, and no more", { timeout: 60_000 }, (
   cluster.expectEqual();
 });
 
+it("a leader that was cut off takes over a snapshot of the next one, and says what became of its writes", () => {
+  const cluster = new ClusterWorld({ walRetentionBytes: 0, walSegmentBytes: 64 * 1024 });
+  cluster.start(...cluster.nodes);
+  const before = cluster.leader();
+  before.putNow("before", "1");
+  cluster.pass(1_000);
+  cluster.isolate(before, true);
+  const lost = [1, 2, 3].map((i) => before.put(`lost${i}`, "x", { timeoutMs: 600_000 }));
+  const read = before.range(rangeRequest("k7"), { timeoutMs: 600_000 });
+  cluster.pass(5_000);
+  const others = cluster.nodes.filter((world) => world !== before);
+  const writer = cluster.leader();
+  expect(others).toContain(writer);
+  cluster.writeUntilCut(30, undefined, others);
+  expect(lost.map(outcomeOf)).toEqual(lost.map(() => "nothing yet"));
+  cluster.isolate(before, false);
+  cluster.expectEqual();
+  expect(before.node.snapshotsInstalled).toMatchObject({ installed: 1, failed: 0 });
+  // They stood in its log where the snapshot covers other entries.
+  for (const answer of lost) {
+    before.until(() => answer.isThere);
+    expect(outcomeOf(answer)).toBe("LEADER_CHANGED maybe=true");
+    expect(before.get("lost1")).toBeUndefined();
+  }
+  const { kind } = before.now(read);
+  expect(kind).toBe("range");
+  expect(before.get("k7")).toBe(writer.get("k7"));
+}, 60_000);
+
 describe("a member that the log no longer reaches", { timeout: 120_000 }, () => {
   let cluster: ClusterWorld;
   let away: World;

@@ -123,13 +123,17 @@ export class ClusterWorld {
    * Writes through the leader, and has those that are up make checkpoints, until nobody's log holds what the members that
    * are away would need next.
    */
-  writeUntilCut(keys: number, large: string = "x".repeat(2_000)): void {
+  writeUntilCut(
+    keys: number,
+    large: string = "x".repeat(2_000),
+    worlds: readonly World[] = [...this.#up],
+  ): void {
     const writer = this.leader();
     for (let round = 0; round < 4; round++) {
       for (let i = 0; i < keys; i++) writer.putNow(`k${i}`, `${round}${large}`);
-      this.checkpointAll();
+      this.checkpointAll(...worlds);
     }
-    for (const { node } of this.#up) {
+    for (const { node } of worlds) {
       const [group] = node.activity.groups;
       assert((group?.firstIndex ?? 0) > keys, "the log has been cut");
     }
