@@ -102,6 +102,8 @@ export class WireOracle {
 
   #said(item: PeerItem): void {
     if (item.kind === "raft") this.#message(item.message);
+    else if (item.kind === "stateHash") this.#world.note(item.kind, item.index, item);
+    else if (item.kind === "quarantine") this.#world.note(item.kind, item.incarnation, item);
     else {
       const count = item.kind === "forward" ? item.commands.length : item.count;
       this.#world.note(item.kind, count, item);

@@ -704,8 +704,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "the-vote-is-forgotten-at-a-start",
     layer: "raft",
     file: "raft/raft.js",
-    find: "this.#vote = joined ? 0 : config.hardState.vote;",
-    replace: "this.#vote = 0;",
+    find: "this.#vote = vote;\n        this.#drawElectionTimeout",
+    replace: "this.#vote = 0;\n        this.#drawElectionTimeout",
     why: "a voter votes again after a restart (R4)",
   },
   {
@@ -752,9 +752,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "reads-are-answered-before-they-are-applied",
     layer: "replica",
-    file: "replica/replica.js",
-    find: "const ready = this.#readsConfirmed.filter(({ index }) => index <= applied);",
-    replace: "const ready = this.#readsConfirmed;",
+    file: "replica/reads.js",
+    find: "const ready = this.#confirmed.filter(({ index }) => index <= applied);",
+    replace: "const ready = this.#confirmed;",
     why: "a read misses what was committed before it (K5)",
   },
   // ---- what only whole members show: commands on their way to the leader, links, snapshots between members

@@ -79,6 +79,7 @@ export type ErrorCode =
   | "UNSUPPORTED"
   | "MEMBER_REMOVED"
   | "JOIN_REFUSED"
+  | "QUARANTINED"
   | "PEER_MISSING"
   | "DIRECTORY_LOCKED"
   | "WRONG_CLUSTER"
@@ -166,6 +167,11 @@ const CATALOGUE: Readonly<Record<ErrorCode, readonly [string, Reaction, boolean]
   // Belonging to a cluster, or not any more.
   MEMBER_REMOVED: ["this member was removed from the cluster", "operator", false],
   JOIN_REFUSED: ["the cluster does not take this node", "operator", false],
+  QUARANTINED: [
+    "this member is in quarantine until it is healed by the others: ask another one",
+    "retry",
+    false,
+  ],
   // Loading an adapter whose ecosystem is not installed.
   PEER_MISSING: ["a package that this part needs is not installed", "operator", false],
   // Opening a directory.

@@ -35,6 +35,7 @@ const ELSEWHERE: ReadonlySet<string> = new Set<ErrorCode>([
   "TIMEOUT",
   "CLOSED",
   "STOPPED",
+  "QUARANTINED",
   "CORRUPT",
 ]);
 /** Between two rounds of the endpoints, at first and at most. */

@@ -113,6 +113,8 @@ export {
   type ForwardedCommand,
   type PeerItem,
   type Placed,
+  type QuarantineItem,
+  type StateHashItem,
 } from "./protobuf/peer-items.ts";
 export { DecodeError } from "./protobuf/reader.ts";
 export type { SnapshotFrame } from "./protobuf/snapshot-frames.ts";

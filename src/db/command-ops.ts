@@ -27,4 +27,5 @@ export const Op = {
   once: 23,
   raiseRevision: 24,
   memberNews: 25,
+  alarm: 26,
 } as const;

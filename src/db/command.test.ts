@@ -353,7 +353,8 @@ describe("decodeCommand", () => {
         command.kind === "expire" ||
         command.kind === "leaseGrant" ||
         command.kind === "raiseRevision" ||
-        command.kind === "memberNews"
+        command.kind === "memberNews" ||
+        command.kind === "alarm"
       )
         continue;
       if (command.kind === "once") {

@@ -16,7 +16,7 @@
  * and at every start, so what was written is decoded again before anybody proposes it.
  */
 import { assert, ByteReader, ByteWriter, crc32c, hash32, HarmonyError } from "../base/index.ts";
-import { decodeMember, encodeMember } from "../mvcc/index.ts";
+import { type Alarm, AlarmKind, decodeMember, encodeMember } from "../mvcc/index.ts";
 import {
   readDeleteRange,
   readPut,
@@ -98,12 +98,20 @@ export interface MemberNewsCommand extends MemberNews {
   readonly kind: "memberNews";
 }
 
+/** Raises an alarm, or clears it. */
+export interface AlarmCommand {
+  readonly kind: "alarm";
+  readonly alarm: Alarm;
+  readonly isRaised: boolean;
+}
+
 export type Command =
   | SimpleCommand
   | ExpireCommand
   | OnceCommand
   | RaiseRevisionCommand
-  | MemberNewsCommand;
+  | MemberNewsCommand
+  | AlarmCommand;
 
 /** Bytes that are no command. */
 export interface Malformed {
@@ -214,6 +222,16 @@ export function encodeMemberNews({ id, ...news }: MemberNews): Uint8Array {
   return decodable(writer.copy());
 }
 
+export function encodeAlarm(alarm: Alarm, isRaised: boolean): Uint8Array {
+  writer.reset();
+  writer.u8(FORMAT);
+  writer.u8(Op.alarm);
+  writer.u8(isRaised ? 1 : 0);
+  writer.u8(alarm.kind);
+  writeInt64(writer, BigInt.asIntN(64, alarm.memberId));
+  return decodable(writer.copy());
+}
+
 /** Puts a request id before an encoded command. Throws INVALID_ARGUMENT for an id that is none. */
 export function encodeOnce(id: RequestId, fingerprint: number, command: Uint8Array): Uint8Array {
   if (!isRequestId(id)) refuse("a request id is made of two whole numbers from 1");
@@ -266,6 +284,7 @@ function readCommand(reader: ByteReader): Command | null {
     return { kind: "expire", upToClockMs: reader.varint(), limit: reader.varint() };
   if (op === Op.raiseRevision) return { kind: "raiseRevision", revision: reader.varint() };
   if (op === Op.memberNews) return readMemberNews(reader);
+  if (op === Op.alarm) return readAlarm(reader);
   if (op !== Op.once) return readSimple(op, reader);
   const id = { session: reader.varint(), number: reader.varint() };
   const fingerprint = reader.varint();
@@ -281,6 +300,14 @@ function readMemberNews(reader: ByteReader): MemberNewsCommand | null {
   if (member === null || member.id === 0) return null;
   const { id, name, peerUrls, clientUrls } = member;
   return { kind: "memberNews", id, name, peerUrls, clientUrls };
+}
+
+function readAlarm(reader: ByteReader): AlarmCommand | null {
+  const flags = reader.u8();
+  const kind = reader.u8();
+  const memberId = BigInt.asUintN(64, readInt64(reader));
+  if (flags > 1 || (kind !== AlarmKind.noSpace && kind !== AlarmKind.corrupt)) return null;
+  return { kind: "alarm", isRaised: flags === 1, alarm: { kind, memberId } };
 }
 
 function readSimple(op: number, reader: ByteReader): SimpleCommand | null {

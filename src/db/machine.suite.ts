@@ -4,7 +4,8 @@ import { describe, expect, it } from "vitest";
 import type { Engine } from "../btree/index.ts";
 import { arbAnyWrite, arbRequestId, SESSIONS } from "./arbitrary-native.suite.ts";
 import { arbRangeRequest, atRevision, LEASES } from "./arbitrary.suite.ts";
-import { encodeCommand, encodeExpire, encodeOnce, fingerprintOf } from "./command.ts";
+import { AlarmKind } from "../mvcc/index.ts";
+import { encodeAlarm, encodeCommand, encodeExpire, encodeOnce, fingerprintOf } from "./command.ts";
 import { Model } from "./model.suite.ts";
 import type { AnyWriteRequest, RangeRequest, RequestId } from "./requests.ts";
 import { KvStateMachine } from "./state-machine.ts";
@@ -125,6 +126,28 @@ export function machineSuite(name: string, factory: EngineFactory, numRuns: numb
       },
       TIMEOUT_MS,
     );
+
+    it("keeps the alarms that were raised, over reopening, until they are cleared", () => {
+      const engine = factory.make();
+      const machine = new KvStateMachine(engine, null, HISTORY_ON);
+      const corrupt = { kind: AlarmKind.corrupt, memberId: 2n ** 64n - 1n };
+      const noSpace = { kind: AlarmKind.noSpace, memberId: 7n };
+      const { revision } = machine;
+      const commands = [encodeAlarm(corrupt, true), encodeAlarm(noSpace, true)];
+      machine.apply({ index: 1, term: 1, clockMs: 1 }, commands);
+      expect(machine.alarms).toEqual([noSpace, corrupt]);
+      const payload = machine.payload();
+      const again = new KvStateMachine(
+        factory.reopen(engine, payload),
+        { payload, appliedIndex: 1, appliedTerm: 1 },
+        HISTORY_ON,
+      );
+      expect(again.alarms).toEqual([noSpace, corrupt]);
+      expect(again.describe()).toContain("alarm 1 of 7");
+      again.apply({ index: 2, term: 1, clockMs: 2 }, [encodeAlarm(noSpace, false)]);
+      expect(again.alarms).toEqual([corrupt]);
+      expect(again.revision).toBe(revision);
+    });
   });
 }
 

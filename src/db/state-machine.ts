@@ -10,6 +10,7 @@
 import { assert, type ErrorCode, HarmonyError, ownBytes, verify } from "../base/index.ts";
 import type { Engine } from "../btree/index.ts";
 import {
+  type Alarm,
   type ChangeListener,
   byEnd,
   describeStore,
@@ -26,6 +27,7 @@ import {
 import type { ConfChangeV2, LogIndex, Term } from "../raft/index.ts";
 import type { ApplyContext, ConfChangeVerdict, StateMachine } from "../replica/index.ts";
 import {
+  type AlarmCommand,
   decodeCommand,
   type ExpireCommand,
   type LeaseGrantCommand,
@@ -154,6 +156,11 @@ export class KvStateMachine implements StateMachine<Outcome> {
     return this.#store.members;
   }
 
+  /** What was raised and is not cleared. */
+  get alarms(): readonly Alarm[] {
+    return this.#store.alarms.list;
+  }
+
   /** What was applied since the start; what came with a snapshot was applied elsewhere. */
   get counts(): StoreCounts {
     return sumOf(this.#countsBefore, this.#store.counts);
@@ -212,7 +219,8 @@ export class KvStateMachine implements StateMachine<Outcome> {
           ? this.#applyOnce(command)
           : command.kind === "expire" ||
               command.kind === "raiseRevision" ||
-              command.kind === "memberNews"
+              command.kind === "memberNews" ||
+              command.kind === "alarm"
             ? this.#applyOwn(command)
             : this.#applyCommand(command),
       );
@@ -369,12 +377,15 @@ export class KvStateMachine implements StateMachine<Outcome> {
   }
 
   /** What the node proposes by itself; only of what it says of itself it reads the outcome. */
-  #applyOwn(command: ExpireCommand | RaiseRevisionCommand | MemberNewsCommand): Outcome {
+  #applyOwn(
+    command: ExpireCommand | RaiseRevisionCommand | MemberNewsCommand | AlarmCommand,
+  ): Outcome {
     if (command.kind === "memberNews") {
       const refused = noteNews(this.#store.members, command);
       return refused === null ? this.#membersResponse() : this.#refuse(refused);
     }
     if (command.kind === "expire") this.#store.expire(command.upToClockMs, command.limit);
+    else if (command.kind === "alarm") this.#store.alarms.set(command.alarm, command.isRaised);
     else this.#store.raiseRevision(command.revision);
     return { kind: "leaseRevoke", revision: this.#store.revision };
   }

@@ -42,7 +42,7 @@ export function decodeRequest(bytes: Uint8Array): AnyWriteRequest | null {
   const { kind } = command;
   // What nodes alone propose, and what has its place beside the request.
   if (kind === "malformed" || kind === "expire" || kind === "raiseRevision") return null;
-  if (kind === "memberNews" || kind === "once") return null;
+  if (kind === "memberNews" || kind === "alarm" || kind === "once") return null;
   if (kind === "leaseGrant") {
     const { id, ttlSeconds } = command;
     return { kind, id: id === OPEN_LEASE ? 0n : id, ttlSeconds: BigInt(ttlSeconds) };

@@ -94,7 +94,7 @@ export function byEnd(
 /**
  * The state of `store` on `engine`: revisions, then every version that a readable revision can show or an event from
  * the compact revision on names, in order of key and revision, then the leases in the order of their ends, then the
- * sessions in the order of their ids.
+ * sessions in the order of their ids, then the alarms.
  */
 export function describeStore(engine: Engine, store: Store): string[] {
   const lines = [
@@ -122,6 +122,7 @@ export function describeStore(engine: Engine, store: Store): string[] {
   store.sessions.forEach((session, { usedMs, highest }, numbers) =>
     lines.push(describeSession(session, usedMs + SESSION_IDLE_MS, highest, numbers)),
   );
+  for (const { kind, memberId } of store.alarms.list) lines.push(`alarm ${kind} of ${memberId}`);
   return lines;
 }
 

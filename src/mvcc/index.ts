@@ -16,6 +16,7 @@
  * Left out: what a request means (checks, compares, ranges with filters, counters, locks), which is `db`; watchers.
  * Papers: data-model.md; architecture 7; fault-rules D20, K6, K8, R19.
  */
+export { type Alarm, AlarmKind } from "./alarms.ts";
 export { ChangeReader } from "./change-reader.ts";
 export {
   byEnd,

@@ -20,6 +20,7 @@ export const Effect = {
   session: 9,
   raise: 10,
   member: 11,
+  alarm: 12,
 } as const;
 export type Effect = (typeof Effect)[keyof typeof Effect];
 

@@ -25,6 +25,7 @@ import {
   equalBytes,
 } from "../base/index.ts";
 import type { Cursor, Engine, Tree } from "../btree/index.ts";
+import { Alarms } from "./alarms.ts";
 import { Compaction } from "./compaction.ts";
 import { Deadlines } from "./deadlines.ts";
 import { type DeleteCause, EventView, writeEvent } from "./event.ts";
@@ -96,6 +97,7 @@ export class Store {
   readonly #sessions: Sessions;
   readonly #members: Members;
   readonly #compaction: Compaction;
+  readonly alarms: Alarms;
   readonly #old = new RecordView();
   readonly #record = new ByteWriter(1024);
   readonly #event = new ByteWriter(256);
@@ -142,6 +144,7 @@ export class Store {
     this.#sessions = new Sessions(engine, this.#deadlines, this.#hash);
     this.#members = new Members(engine, this.#hash);
     this.#compaction = new Compaction(engine);
+    this.alarms = new Alarms(engine, this.#hash);
     this.view = new ReadView(engine);
     if (payload !== null) {
       this.#restore(payload);

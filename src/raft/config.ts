@@ -9,6 +9,7 @@ import type {
   LogStorage,
   NodeId,
   SnapshotMeta,
+  Term,
 } from "./types.ts";
 
 export interface RaftConfig {
@@ -24,6 +25,8 @@ export interface RaftConfig {
    * since stand in the log.
    */
   readonly confState: ConfState;
+  /** It begins in quarantine (`RawNode.quarantine`), in a new incarnation. */
+  readonly quarantined?: boolean | undefined;
   /** What the state machine holds already. Entries after it are handed out again. */
   readonly appliedIndex: LogIndex;
   /**
@@ -84,4 +87,15 @@ export function assertRunnable(config: RaftConfig): void {
   assert(config.maxEntriesBytesPerMessage >= 0, "maxEntriesBytesPerMessage is no less than 0");
   assert(config.maxUncommittedBytes >= 0, "maxUncommittedBytes is no less than 0");
   assert(config.maxCommittedBytesPerReady >= 0, "maxCommittedBytesPerReady is no less than 0");
+}
+
+/**
+ * Term and vote to begin with. A crash between two frames of one Ready leaves entries of a term whose HardState was not
+ * written. Nothing was answered in that term, so it is joined anew, without a vote.
+ */
+export function startOf(
+  { term, vote }: HardState,
+  logTerm: Term,
+): { readonly term: Term; readonly vote: NodeId } {
+  return logTerm > term ? { term: logTerm, vote: 0 } : { term, vote };
 }

@@ -125,6 +125,7 @@ export function describeStatus(status: RaftStatus): string {
   const lines = [
     `${status.id} ${status.role} ${describeHardState(hardState)} leader=${status.leader} log=${status.firstIndex}..${status.lastIndex} stable=${status.stableIndex} applied=${status.appliedIndex} voters=${describeConfState(status.confState)}`,
   ];
+  if (status.isQuarantined) lines.push("in quarantine");
   if (status.transferee !== 0) lines.push(`hands over to ${status.transferee}`);
   for (const progress of status.progress) lines.push(describeProgress(progress));
   for (const [reason, count] of status.drops) lines.push(`dropped ${reason}: ${count}`);

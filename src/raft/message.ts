@@ -153,6 +153,8 @@ export type DropReason =
    * beyond the log, a commit beyond what is here. The last one says that this replica lost something.
    */
   | "contradiction"
+  /** This replica takes no part until it is healed. */
+  | "quarantined"
   | "too-many-reads";
 
 /** Far above any term or index that a cluster can reach, and low enough that adding to it stays exact. */

@@ -3,6 +3,7 @@
  * that something will still be known after a crash waits for the disk; everything else goes at once (the contract of
  * a Ready, 3 and 4, in index.ts).
  */
+import { assert } from "../base/index.ts";
 import { type Message, MESSAGE_VERSION } from "./message.ts";
 import type { Place } from "./raft-log.ts";
 import type { Entry, GroupId, Incarnation, LogIndex, NodeId, SnapshotMeta, Term } from "./types.ts";
@@ -21,13 +22,19 @@ const NO_MESSAGES: readonly Message[] = Object.freeze([]);
 export class Outbox {
   readonly #group: GroupId;
   readonly #id: NodeId;
-  readonly #incarnation: Incarnation;
+  #incarnation: Incarnation;
   #atOnce: Message[] = [];
   #afterPersist: Message[] = [];
 
   constructor(group: GroupId, id: NodeId, incarnation: Incarnation) {
     this.#group = group;
     this.#id = id;
+    this.#incarnation = incarnation;
+  }
+
+  /** What is said from now on is of a new life. */
+  beginIncarnation(incarnation: Incarnation): void {
+    assert(incarnation > this.#incarnation, "a new life comes after the one before");
     this.#incarnation = incarnation;
   }
 

@@ -9,7 +9,8 @@
  *          a leader of this term, a later term, an election lost, no quorum heard from
  */
 import { assert, EMPTY_BYTES, hash32, Random } from "../base/index.ts";
-import { assertRunnable, type RaftConfig } from "./config.ts";
+import { assertRunnable, type RaftConfig, startOf } from "./config.ts";
+import { HandedChanges } from "./confchange/handed.ts";
 import { changeConf, type ConfChangeOutcome, isMemberOf } from "./confchange/changer.ts";
 import {
   type ConfChangeV2,
@@ -18,6 +19,8 @@ import {
   LEAVE_JOINT,
 } from "./confchange/conf-change.ts";
 import { Lease } from "./lease.ts";
+import { isFromLeader, refusalOf } from "./gate.ts";
+import { assertReplica } from "./invariants.ts";
 import {
   type AppendAccepted,
   type AppendMessage,
@@ -25,9 +28,7 @@ import {
   type DropReason,
   type HeartbeatMessage,
   type HeartbeatResponse,
-  isWellFormed,
   type Message,
-  MESSAGE_VERSION,
   type ReadIndexMessage,
   type ReadIndexResponse,
   type SnapshotMessage,
@@ -78,6 +79,7 @@ export class Raft {
   readonly drops: Map<DropReason, number> = new Map();
   readonly outbox: Outbox;
   readStates: ReadState[] = [];
+  isQuarantined: boolean;
 
   readonly #config: RaftConfig;
   readonly #random: Random;
@@ -94,8 +96,7 @@ export class Raft {
   #uncommittedBytes = 0;
   /** The last entry of this leader's that may be a configuration change: no other is appended before it is applied. */
   #pendingConfIndex: LogIndex = 0;
-  /** Configuration changes that were handed out and are neither applied nor refused. */
-  readonly #confChangesHanded: Entry[] = [];
+  readonly #confChangesHanded: HandedChanges = new HandedChanges();
   /** To whom this leader hands over; 0 for nobody. */
   #transferee: NodeId = 0;
   #heartbeatElapsed = 0;
@@ -110,6 +111,7 @@ export class Raft {
     this.group = config.group;
     this.id = config.id;
     this.outbox = new Outbox(config.group, config.id, config.incarnation);
+    this.isQuarantined = config.quarantined === true;
     this.#random = new Random(hash32(config.seed, config.group, config.id));
     this.#forwarded = new ForwardedReads(this.#random);
     this.#lease = new Lease(config.leaseTicks ?? 0);
@@ -119,12 +121,9 @@ export class Raft {
       config.maxInflightMessages,
       config.maxInflightBytes,
     );
-    // A crash between two frames of one Ready leaves entries of a term whose HardState was not written. Nothing
-    // was answered in that term, so it is joined anew, without a vote.
-    const logTerm = this.log.lastTerm;
-    const joined = logTerm > config.hardState.term;
-    this.#term = joined ? logTerm : config.hardState.term;
-    this.#vote = joined ? 0 : config.hardState.vote;
+    const { term, vote } = startOf(config.hardState, this.log.lastTerm);
+    this.#term = term;
+    this.#vote = vote;
     this.#drawElectionTimeout();
   }
 
@@ -196,7 +195,7 @@ export class Raft {
 
   /** The change of a committed entry, in the order in which they were handed out. What does not fit changes nothing. */
   applyConfChange(entry: Entry): ConfChangeOutcome {
-    this.#takeConfChange(entry);
+    this.#confChangesHanded.take(entry);
     const change = decodeConfChange(entry.data);
     if (change === null) return { ok: false, error: "malformed" };
     const outcome = changeConf(this.tracker.confState, change);
@@ -206,15 +205,11 @@ export class Raft {
 
   /** The host's own rules refuse the change of a committed entry, on every replica alike. */
   refuseConfChange(entry: Entry): void {
-    this.#takeConfChange(entry);
+    this.#confChangesHanded.take(entry);
   }
 
   appliedTo(index: LogIndex): void {
-    const waiting = this.#confChangesHanded[0];
-    assert(
-      waiting === undefined || waiting.index > index,
-      "a configuration change is applied or refused before anything after it counts as applied",
-    );
+    this.#confChangesHanded.assertAfter(index);
     this.log.appliedTo(index);
     this.#leaveJointIfDue();
   }
@@ -233,6 +228,22 @@ export class Raft {
     if (this.#role !== "follower" || this.#isBound()) return;
     this.#leader = 0;
     this.#forwarded.reset();
+  }
+
+  quarantine(): void {
+    if (this.#role !== "follower") this.#becomeFollower(this.#term, 0);
+    this.isQuarantined = true;
+  }
+
+  beginIncarnation(incarnation: Incarnation): void {
+    assert(this.isQuarantined, "a life that begins has to show that it lacks nothing");
+    this.outbox.beginIncarnation(incarnation);
+  }
+
+  readmit(): void {
+    assert(!this.log.hasPendingSnapshot, "what it was healed with is durable");
+    this.isQuarantined = false;
+    this.#electionElapsed = 0;
   }
 
   /** What was sent to a member lately did probably not arrive. */
@@ -256,7 +267,8 @@ export class Raft {
     const { index, term, confState } = meta;
     if (index <= this.log.commit) return "stale";
     if (!isMemberOf(confState, this.id)) return "foreign";
-    if (this.log.holds(index, term)) {
+    // In quarantine it is taken all the same: what the machine made of the entries is what is not to be trusted.
+    if (this.log.holds(index, term) && !this.isQuarantined) {
       // The log reaches it already; it only was not known to be committed.
       this.log.commitTo(index);
       return "held";
@@ -266,14 +278,14 @@ export class Raft {
     if (this.#role !== "follower") this.#becomeFollower(this.#term, 0);
     this.log.restore(meta);
     // What was handed out before is part of the snapshot.
-    this.#confChangesHanded.length = 0;
+    this.#confChangesHanded.forget();
     this.tracker.configure(confState, this.log.lastIndex);
     return "restored";
   }
 
   /** Tells the leader, if one is known, what is committed here: after a snapshot, or when it has come without one. */
   announceCommit(): void {
-    if (this.#role !== "follower" || this.#leader === 0) return;
+    if (this.#role !== "follower" || this.#leader === 0 || this.isQuarantined) return;
     this.outbox.acceptAppend(this.#leader, this.#term, this.log.commit);
   }
 
@@ -286,7 +298,7 @@ export class Raft {
   }
 
   step(message: Message): void {
-    const refusal = this.#refusal(message);
+    const refusal = refusalOf(message, this, this.#incarnations);
     if (refusal !== null) {
       this.#drop(refusal);
       return;
@@ -384,9 +396,7 @@ export class Raft {
   /** Takes the next committed and durable entries, and gives their room back to proposals. */
   takeCommitted(): readonly Entry[] {
     const entries = this.log.takeCommitted(this.#config.maxCommittedBytesPerReady);
-    for (const entry of entries) {
-      if (entry.type === EntryType.confChange) this.#confChangesHanded.push(entry);
-    }
+    this.#confChangesHanded.handOut(entries);
     if (this.#role === "leader" && this.#uncommittedBytes > 0) {
       for (const entry of entries) {
         if (entry.term === this.#term) this.#uncommittedBytes -= entry.data.length;
@@ -397,40 +407,12 @@ export class Raft {
   }
 
   invariants(): void {
-    this.log.invariants();
-    assert(this.log.lastTerm <= this.#term, "no entry is of a later term than the replica's");
-    assert(
-      (this.#role === "leader") === (this.#leader === this.id),
-      "a leader knows that it leads",
-    );
-    assert(
-      this.#role === "leader" || this.tracker.progress.size === 0,
-      "only a leader tracks progress",
-    );
-    assert(
-      this.#role === "follower" || this.tracker.voters.has(this.id),
-      "only a voter leads or wants to",
-    );
-    assert(this.#role === "leader" || this.#transferee === 0, "only a leader hands over");
-    for (const { index } of this.#confChangesHanded) {
-      assert(index > this.log.applied, "a configuration change waits only for what is not applied");
-    }
-    if (this.#role === "leader" || this.#role === "candidate") {
-      assert(this.#vote === this.id, "who stands for election votes for itself");
-    }
-    for (const [id, progress] of this.tracker.progress) {
-      progress.invariants();
-      assert(progress.match <= this.log.lastIndex, "nobody acknowledges more than there is");
-      assert(
-        id !== this.id || progress.match === this.log.stableIndex,
-        "the leader's own match is what is durable here",
-      );
-    }
-    assert(
-      this.#electionTimeout >= this.#config.electionTicks &&
-        this.#electionTimeout < 2 * this.#config.electionTicks,
-      "election timeouts lie between one and two times electionTicks",
-    );
+    const { electionTicks } = this.#config;
+    this.#confChangesHanded.assertAfter(this.log.applied);
+    assertReplica(this, {
+      electionTimeout: this.#electionTimeout,
+      electionTicks,
+    });
   }
 
   // ---- roles ----
@@ -518,6 +500,7 @@ export class Raft {
   // ---- elections ----
 
   #mayCampaign(): boolean {
+    if (this.isQuarantined) return false;
     if (this.#role === "leader" || !this.tracker.voters.has(this.id)) return false;
     // A slow disk must not turn into term after term: an own vote that is on its way decides first.
     if (this.#role === "candidate" && !this.#ownVoteDurable) return false;
@@ -685,7 +668,10 @@ export class Raft {
 
   // ---- replication: the follower ----
 
-  /** Takes the sender for the leader of this term. False when there is another one, which no correct replica claims. */
+  /**
+   * Takes the sender for the leader of this term. False when there is another one, which no correct replica claims, and
+   * in quarantine, where he is heard and gets no answer; only his snapshot is taken there.
+   */
   #followSender(message: AppendMessage | SnapshotMessage | HeartbeatMessage): boolean {
     const { from } = message;
     if (this.#role === "leader" || (this.#leader !== 0 && this.#leader !== from)) {
@@ -696,7 +682,7 @@ export class Raft {
     this.#leader = from;
     this.#electionElapsed = 0;
     this.#ticksSinceLeader = 0;
-    return true;
+    return !this.isQuarantined || message.type === "snapshot";
   }
 
   #handleAppend(message: AppendMessage): void {
@@ -723,7 +709,7 @@ export class Raft {
     const result = this.restore(meta);
     if (result === "stale") this.#drop("stale-snapshot");
     else if (result === "foreign") this.#drop("foreign-snapshot");
-    this.outbox.acceptAppend(from, this.#term, this.log.commit);
+    if (!this.isQuarantined) this.outbox.acceptAppend(from, this.#term, this.log.commit);
   }
 
   /** Answered at once: a slow disk must not make the leader believe that nobody is there. */
@@ -748,15 +734,6 @@ export class Raft {
   #extend(type: EntryType, data: Uint8Array): LogIndex {
     this.#uncommittedBytes += data.length;
     return this.log.extend(this.#term, type, data);
-  }
-
-  #takeConfChange(entry: Entry): void {
-    const [next] = this.#confChangesHanded;
-    assert(
-      next !== undefined && next.index === entry.index && next.term === entry.term,
-      "configuration changes are applied in their order, each once",
-    );
-    this.#confChangesHanded.shift();
   }
 
   #switchTo(confState: ConfState): void {
@@ -857,15 +834,6 @@ export class Raft {
 
   // ---- the gate ----
 
-  #refusal(message: Message): DropReason | null {
-    if (message.group !== this.group) return "wrong-group";
-    if (message.version !== MESSAGE_VERSION) return "wrong-version";
-    if (message.to !== this.id || message.from === this.id) return "wrong-recipient";
-    if (!isWellFormed(message)) return "malformed";
-    if (message.incarnation < (this.#incarnations.get(message.from) ?? 0)) return "old-incarnation";
-    return null;
-  }
-
   /** A member in a new life may hold less than it acknowledged, so its match counts for nothing any more. */
   #noteIncarnation(from: NodeId, incarnation: Incarnation): void {
     const known = this.#incarnations.get(from);
@@ -880,6 +848,7 @@ export class Raft {
    */
   #answerStale(message: Message): void {
     this.#drop("stale-term");
+    if (this.isQuarantined) return;
     if (isFromLeader(message)) {
       if (this.#config.checkQuorum || this.#config.preVote) {
         this.outbox.refuseAppend(message.from, this.#term, 0, 0, 0);
@@ -924,9 +893,4 @@ export class Raft {
   #drop(reason: DropReason): void {
     this.drops.set(reason, (this.drops.get(reason) ?? 0) + 1);
   }
-}
-
-/** Only who leads the term sends it to a follower. */
-function isFromLeader({ type }: Message): boolean {
-  return type === "append" || type === "heartbeat" || type === "snapshot" || type === "timeoutNow";
 }

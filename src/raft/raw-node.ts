@@ -20,6 +20,7 @@ import type {
   Entry,
   GroupId,
   HardState,
+  Incarnation,
   LogIndex,
   NodeId,
   SnapshotMeta,
@@ -45,6 +46,7 @@ export interface RaftStatus {
   readonly group: GroupId;
   readonly id: NodeId;
   readonly role: Role;
+  readonly isQuarantined: boolean;
   readonly leader: NodeId;
   readonly hardState: HardState;
   readonly confState: ConfState;
@@ -173,6 +175,34 @@ export class RawNode {
     verify(this.#check);
   }
 
+  /**
+   * From now on the replica gives no vote, acknowledges nothing and answers nobody: its state is not to be trusted, or it
+   * may have lost something that it acknowledged. It still hears who leads, may ask him for a read index, and takes his
+   * snapshot (`restore`), which then takes the place of all that it holds.
+   *
+   * The way back (fault-rules R14): make a new incarnation durable and begin it here; ask for a read index; install a
+   * snapshot of the leader that covers that index; `readmit`. The leader has heard of the new life by the question, so
+   * whatever he had counted of the old one is committed at or below the index that he answered, and he counts none of
+   * it afterwards. A round of reads is answered by a majority without this replica, so nobody can have been elected
+   * since who lacks what it once acknowledged.
+   */
+  quarantine(): void {
+    this.#raft.quarantine();
+    verify(this.#check);
+  }
+
+  /** The number of a new life is durable. In quarantine only. */
+  beginIncarnation(incarnation: Incarnation): void {
+    this.#raft.beginIncarnation(incarnation);
+    verify(this.#check);
+  }
+
+  /** Ends the quarantine: the condition above holds. */
+  readmit(): void {
+    this.#raft.readmit();
+    verify(this.#check);
+  }
+
   /** What was sent to a member lately did probably not arrive: a leader asks where it stands before it sends more. */
   reportUnreachable(id: NodeId): void {
     this.#raft.reportUnreachable(id);
@@ -298,8 +328,16 @@ export class RawNode {
     verify(this.#check);
   }
 
+  get id(): NodeId {
+    return this.#raft.id;
+  }
+
   get role(): Role {
     return this.#raft.role;
+  }
+
+  get isQuarantined(): boolean {
+    return this.#raft.isQuarantined;
   }
 
   /** 0 when nobody is known. */
@@ -358,6 +396,7 @@ export class RawNode {
       group: raft.group,
       id: raft.id,
       role: raft.role,
+      isQuarantined: raft.isQuarantined,
       leader: raft.leader,
       hardState: raft.hardState(),
       confState: raft.tracker.confState,

@@ -8,7 +8,7 @@
  * A failed append or vote ends the node: nothing is retried, nobody is told "done" afterwards (fault-rules D9). So does
  * whatever is thrown in a turn: a broken invariant, damaged pages, a caller that throws out of its own answer.
  */
-import { assert, HarmonyError } from "../base/index.ts";
+import { assert, HarmonyError, unreachable } from "../base/index.ts";
 import type { Env, Timer } from "../env/index.ts";
 import type { PeerItem } from "../codec/index.ts";
 import { EntryType, type GroupId, type Message, type NodeId } from "../raft/index.ts";
@@ -132,9 +132,25 @@ export class ReplicaHost {
     const replica = this.#replicas.find(({ group }) => group === item.group);
     if (replica === undefined) return;
     this.#guard(() => {
-      if (item.kind === "forward") replica.takeForward(from, item);
-      else if (item.kind === "placed") replica.takePlaced(from, item);
-      else replica.takeDeclined(from, item);
+      switch (item.kind) {
+        case "forward":
+          replica.takeForward(from, item);
+          break;
+        case "placed":
+          replica.takePlaced(from, item);
+          break;
+        case "declined":
+          replica.takeDeclined(from, item);
+          break;
+        case "stateHash":
+          replica.takeStateHash(from, item);
+          break;
+        case "quarantine":
+          replica.takeQuarantine(from, item);
+          break;
+        default:
+          unreachable(item);
+      }
     });
     this.wake();
   }
@@ -146,6 +162,32 @@ export class ReplicaHost {
       for (const replica of this.#replicas) replica.lost(member);
     });
     this.wake();
+  }
+
+  /**
+   * Begins a new life of a replica in quarantine: what the one before acknowledged counts for nothing any more once a
+   * leader has heard of it. `done` is called with its number when that is durable.
+   */
+  beginIncarnation(group: GroupId, done: (incarnation: number) => void): void {
+    const replica = this.#replicas.find((of) => of.group === group);
+    assert(
+      replica !== undefined && replica.quarantined !== null,
+      "a new life begins in quarantine",
+    );
+    const incarnation = (this.#incarnations.get(group) as number) + 1;
+    this.#incarnations.set(group, incarnation);
+    this.#votes.save(group, { ...replica.savedVote, incarnation }, (error) => {
+      if (error !== null) {
+        this.#fail(error);
+        return;
+      }
+      if (this.#stopped !== null) return;
+      this.#guard(() => {
+        replica.raft.beginIncarnation(incarnation);
+        done(incarnation);
+      });
+      this.wake();
+    });
   }
 
   /** Asks for a turn. Many calls before it make one. */

@@ -22,6 +22,7 @@
  * A member that the log no longer reaches pulls a snapshot (`snapshots/`), which takes the place of its log in one frame;
  * giving the machine the state of it is the part of whoever owns the machine.
  */
+export type { Verdict } from "./agreement.ts";
 export type { Forwarding } from "./forwarding.ts";
 export { GroupClock } from "./group-clock.ts";
 export { ReplicaHost, type ReplicaHostConfig } from "./host.ts";
@@ -34,7 +35,8 @@ export {
   type Self,
 } from "./peers/index.ts";
 export { Proposal, type ProposeReply } from "./proposal.ts";
-export { Replica, type ReplicaConfig } from "./replica.ts";
+export { Replica } from "./replica.ts";
+export type { ReplicaConfig, ReplicaPeers } from "./replica-config.ts";
 export {
   isPulled,
   type OpenSnapshot,

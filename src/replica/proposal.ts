@@ -1,5 +1,6 @@
 /** A command on its way through the group's log. */
-import type { HarmonyError } from "../base/index.ts";
+import { type ErrorCode, ERRORS, HarmonyError } from "../base/index.ts";
+import type { ProposeRefusal } from "../raft/index.ts";
 
 export type ProposeReply<Result> = (error: HarmonyError | null, result: Result | undefined) => void;
 
@@ -40,4 +41,43 @@ export class Proposal<Result> {
     this.reply = null;
     reply?.(error, result);
   }
+}
+
+/** What a leader refuses for good. After everything else that it may say the command is handed over once more. */
+export const FINAL_DECLINES: ReadonlyMap<string, ErrorCode> = new Map(
+  (
+    [
+      "DISK_FULL",
+      "TOO_MANY_REQUESTS",
+      "INVALID_ARGUMENT",
+      "MEMBER_NOT_FOUND",
+      "MEMBER_EXISTS",
+      "PEER_URL_EXISTS",
+      "MEMBER_NOT_LEARNER",
+      "TOO_MANY_LEARNERS",
+      "LEARNER_NOT_READY",
+      "MEMBERS_NOT_STARTED",
+      "CLUSTER_UNHEALTHY",
+      "STAYS_ALONE",
+    ] as const
+  ).map((code) => [code, code]),
+);
+
+/** A change of the configuration that Raft refuses so can be proposed in a moment. */
+export const PASSING_REFUSALS: ReadonlySet<ProposeRefusal> = new Set<ProposeRefusal>([
+  "no-leader",
+  "not-leader",
+  "uncommitted-full",
+  "transferring",
+  "conf-change-pending",
+  "already-joint",
+]);
+
+/** The same error, saying of the write that it may have happened, or that it certainly has not. */
+export function withDoubt(error: HarmonyError, maybeApplied: boolean): HarmonyError {
+  if (error.maybeApplied === maybeApplied) return error;
+  const { code, message } = error;
+  const { summary } = ERRORS[code];
+  const detail = message.startsWith(`${summary}: `) ? message.slice(summary.length + 2) : undefined;
+  return new HarmonyError(code, detail, { maybeApplied, cause: error.cause ?? error });
 }

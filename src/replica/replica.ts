@@ -11,7 +11,7 @@
  * - Messages that depend on a Ready leave only when it and all before it are persisted.
  * - From the moment in which a snapshot takes the place of the log until the machine has its state, nothing is applied.
  */
-import { assert, type ErrorCode, ERRORS, HarmonyError, verify } from "../base/index.ts";
+import { assert, type ErrorCode, HarmonyError, verify } from "../base/index.ts";
 import {
   changeConf,
   type ConfChangeV2,
@@ -25,18 +25,26 @@ import {
   type LogIndex,
   type Message,
   type NodeId,
-  type ProposeRefusal,
   type RawNode,
   type Ready,
   type RestoreResult,
 } from "../raft/index.ts";
 import type { GroupAppend, SnapshotRecord } from "../wal/index.ts";
-import type { Declined, Forward, Placed } from "../codec/index.ts";
-import type { Entropy } from "../env/index.ts";
+import type { Declined, Forward, Placed, QuarantineItem, StateHashItem } from "../codec/index.ts";
+import { Agreement } from "./agreement.ts";
+import { type Collected, mergeEntries } from "./collected.ts";
 import { batchSizeBytes, decodeBatch, encodeBatch } from "./batch.ts";
 import { ForeignProposal, ForwardedCommands, type Forwarding, placements } from "./forwarding.ts";
 import type { GroupClock } from "./group-clock.ts";
-import { Proposal, type ProposeReply } from "./proposal.ts";
+import {
+  FINAL_DECLINES,
+  PASSING_REFUSALS,
+  Proposal,
+  type ProposeReply,
+  withDoubt,
+} from "./proposal.ts";
+import { Reads } from "./reads.ts";
+import type { ReplicaConfig, ReplicaPeers } from "./replica-config.ts";
 import type { ApplyContext, StateMachine } from "./state-machine.ts";
 
 /**
@@ -55,8 +63,6 @@ const WAITING_BYTES_MAX: number = 64 * 1024 * 1024;
  */
 const APPLY_COMMANDS_PER_TURN = 1_000;
 const APPLY_BYTES_PER_TURN: number = 128 * 1024;
-/** A follower that hears nothing of a read from its leader for so long asks again. */
-const READ_RETRY_TICKS = 5;
 
 /** A snapshot that takes the place of log and state. */
 interface Restoring {
@@ -73,29 +79,6 @@ interface Proposed<Result> {
   readonly proposals: Proposal<Result>[];
   /** Which command of the entry each waits for; null: one for each, in order, as this member proposed it. */
   readonly positions: number[] | null;
-}
-
-interface ReadRound {
-  readonly context: number;
-  readonly waiting: readonly ((error: HarmonyError | null) => void)[];
-}
-
-export interface ReplicaConfig<Result> {
-  readonly group: GroupId;
-  readonly rawNode: RawNode;
-  readonly machine: StateMachine<Result>;
-  readonly clock: GroupClock;
-  /** HardState as it stands in VOTE and WAL, so that only changes of term and vote are written there. */
-  readonly hardState: HardState;
-  /** Asks the host for a turn. */
-  readonly wake: () => void;
-  /** The way to a leader that is another member. Absent for a lone voter: there is none. */
-  readonly peers?: { readonly forwarding: Forwarding; readonly entropy: Entropy } | undefined;
-  /**
-   * Why a leader does not propose a change of the configuration, or null: what depends on who is there now, while the
-   * machine refuses what depends on its state.
-   */
-  readonly judge?: ((change: ConfChangeV2) => ErrorCode | null) | undefined;
 }
 
 export class Replica<Result> {
@@ -118,14 +101,7 @@ export class Replica<Result> {
   /** By index: proposals in entries that are appended, here or at the leader, and not yet applied here. */
   readonly #proposed = new Map<LogIndex, Proposed<Result>>();
 
-  #readsWaiting: ((error: HarmonyError | null) => void)[] = [];
-  #readRounds: ReadRound[] = [];
-  #readsConfirmed: { readonly index: LogIndex; readonly round: ReadRound }[] = [];
-  #readContext = 0;
-  /** Whom the open rounds were asked of, and in which term: nobody else will answer them. */
-  #askedLeader = 0;
-  #askedTerm = 0;
-  #ticksSinceAsked = 0;
+  readonly #reads: Reads;
 
   /** Committed and durable here, not yet applied. */
   #toApply: Entry[] = [];
@@ -150,6 +126,10 @@ export class Replica<Result> {
   #hasFollowed = false;
   /** What callers threw out of their own answers. */
   #defects: unknown[] = [];
+  /** Why it takes no part now; null: it does. */
+  #quarantined: HarmonyError | null;
+  readonly #agreement: Agreement | null;
+  readonly #peers: ReplicaPeers | null;
 
   constructor(config: ReplicaConfig<Result>) {
     this.group = config.group;
@@ -157,6 +137,7 @@ export class Replica<Result> {
     this.clock = config.clock;
     this.#node = config.rawNode;
     this.#wake = config.wake;
+    this.#reads = new Reads(config.rawNode);
     this.#judge = config.judge ?? ((): null => null);
     const { peers } = config;
     this.#forwarding = peers?.forwarding ?? null;
@@ -166,6 +147,23 @@ export class Replica<Result> {
         : new ForwardedCommands(config.group, peers.forwarding, peers.entropy);
     this.#savedTerm = config.hardState.term;
     this.#savedVote = config.hardState.vote;
+    this.#quarantined = config.quarantined ?? null;
+    this.#peers = peers ?? null;
+    this.#agreement = this.#makeAgreement(config);
+  }
+
+  #makeAgreement({ rawNode, machine, peers, group }: ReplicaConfig<Result>): Agreement | null {
+    const { stateHash } = machine;
+    if (peers?.differ === undefined || stateHash === undefined) return null;
+    const agreement = new Agreement({
+      group,
+      self: rawNode.id,
+      confState: () => rawNode.confState,
+      tell: (member, item) => peers.forwarding.tell(member, item),
+      differ: peers.differ,
+    });
+    agreement.applied(machine.appliedIndex, stateHash);
+    return agreement;
   }
 
   /** What Raft says of itself: term, leader, commit, ... */
@@ -209,6 +207,61 @@ export class Replica<Result> {
     return this.#waitingBytes;
   }
 
+  /** Why it takes no part now, or null. Whatever is asked for meanwhile gets this error. */
+  get quarantined(): HarmonyError | null {
+    return this.#quarantined;
+  }
+
+  /** The last entry at which all members were found equal, and hashes of others that were compared with the own one. */
+  get agreement(): { readonly agreedIndex: LogIndex; readonly compared: number } | null {
+    return this.#agreement;
+  }
+
+  /** Term and vote as they were last given to VOTE. */
+  get savedVote(): { readonly term: number; readonly vote: number } {
+    return { term: this.#savedTerm, vote: this.#savedVote };
+  }
+
+  /**
+   * From now on the replica takes no part (`RawNode.quarantine`) and applies nothing. Everybody who waits is answered
+   * with `error`, which says what is known of his command.
+   */
+  quarantine(error: HarmonyError): void {
+    if (this.#stopped !== null || this.#quarantined !== null) return;
+    this.#quarantined = error;
+    this.#node.quarantine();
+    this.#toApply = [];
+    this.#toApplyAt = 0;
+    this.#answerAll(error);
+    this.#wake();
+  }
+
+  /** It was healed: what it holds now lacks nothing that it ever acknowledged. */
+  readmit(): void {
+    assert(this.#quarantined !== null, "who is readmitted was in quarantine");
+    this.#quarantined = null;
+    this.#node.readmit();
+    this.#wake();
+  }
+
+  /**
+   * Asks the leader up to where everything is committed by now. The answer may never come: then it is asked again. False
+   * when there is nobody to ask.
+   */
+  askReadIndex(done: (index: LogIndex) => void): boolean {
+    if (this.#stopped !== null || !this.#reads.askIndex(done)) return false;
+    this.#wake();
+    return true;
+  }
+
+  takeStateHash(from: NodeId, item: StateHashItem): void {
+    if (this.#stopped === null && this.#quarantined === null) this.#agreement?.take(from, item);
+  }
+
+  takeQuarantine(from: NodeId, item: QuarantineItem): void {
+    if (this.#stopped === null) this.#peers?.inQuarantine?.(from, item);
+  }
+
   /**
    * Hands a command to the group. `reply` comes when its entry is applied here, or with an error whose
    * `maybeApplied` says whether it may still be. During an election commands wait.
@@ -228,8 +281,9 @@ export class Replica<Result> {
 
   #enqueue(proposal: Proposal<Result>): void {
     const { length } = proposal.command;
-    if (this.#stopped !== null) {
-      proposal.settle(this.#stopped, undefined);
+    const refusal = this.#stopped ?? this.#quarantined;
+    if (refusal !== null) {
+      proposal.settle(refusal, undefined);
     } else if (this.#waitingBytes + length > WAITING_BYTES_MAX) {
       proposal.settle(new HarmonyError("TOO_MANY_REQUESTS"), undefined);
     } else {
@@ -340,6 +394,8 @@ export class Replica<Result> {
       "the machine has the state that the log names",
     );
     this.#restoring = null;
+    this.#agreement?.reset();
+    this.#remember();
     this.clock.observe(machine.clockMs);
     this.#node.advance(index);
     this.#wake();
@@ -356,12 +412,13 @@ export class Replica<Result> {
    * (architecture section 4).
    */
   readBarrier(done: (error: HarmonyError | null) => void): void {
-    if (this.#stopped !== null) {
-      done(this.#stopped);
+    const refusal = this.#stopped ?? this.#quarantined;
+    if (refusal !== null) {
+      done(refusal);
     } else if (this.#node.isLoneLeader && this.machine.appliedIndex >= this.#node.commit) {
       done(null);
     } else {
-      this.#readsWaiting.push(done);
+      this.#reads.add(done);
       this.#wake();
     }
   }
@@ -371,20 +428,7 @@ export class Replica<Result> {
    * its leader, one question at a time, and asks again when the question or the answer may have been lost.
    */
   packReads(): void {
-    const { role, leader, term, leadsForSure } = this.#node;
-    if (this.#readRounds.length > 0) {
-      const isLost = role !== "leader" && this.#ticksSinceAsked >= READ_RETRY_TICKS;
-      if (isLost || leader !== this.#askedLeader || term !== this.#askedTerm) this.#requeueReads();
-    }
-    if (this.#readsWaiting.length === 0) return;
-    if (role === "leader" ? !leadsForSure : this.#readRounds.length > 0) return;
-    const context = ++this.#readContext;
-    if (!this.#node.readIndex(context)) return;
-    this.#readRounds.push({ context, waiting: this.#readsWaiting });
-    this.#readsWaiting = [];
-    this.#askedLeader = leader;
-    this.#askedTerm = term;
-    this.#ticksSinceAsked = 0;
+    this.#reads.pack();
   }
 
   /** Hands what waits to the leader, if that is another member. Needs no disk here. */
@@ -625,6 +669,7 @@ export class Replica<Result> {
 
   /** Applies what is committed and durable, in order. True when some is left for the next turn. */
   apply(): boolean {
+    if (this.#quarantined !== null) return false;
     const couldPropose = this.#mayPropose;
     let commands = APPLY_COMMANDS_PER_TURN;
     let bytes = APPLY_BYTES_PER_TURN;
@@ -640,7 +685,7 @@ export class Replica<Result> {
       this.#toApplyAt = 0;
     }
     if (!couldPropose && this.#waiting.length > 0 && this.#mayPropose) this.#wake();
-    this.#answerReads();
+    for (const done of this.#reads.takeDone(this.machine.appliedIndex)) this.#call(done, null);
     return this.#toApply.length > 0 && this.#mayApply;
   }
 
@@ -657,9 +702,10 @@ export class Replica<Result> {
   }
 
   tick(): void {
-    this.#ticksSinceAsked++;
+    this.#reads.tick();
     this.#forwarded?.tick();
     this.#node.tick();
+    if (this.#quarantined === null) this.#agreement?.tick(this.#node.role === "leader");
   }
 
   /**
@@ -668,21 +714,21 @@ export class Replica<Result> {
    */
   stop(error: HarmonyError): void {
     if (this.#stopped !== null) return;
+    this.#stopped = withDoubt(error, false);
+    this.#answerAll(error);
+  }
+
+  #answerAll(error: HarmonyError): void {
     const certain = withDoubt(error, false);
-    this.#stopped = certain;
     const unknown = withDoubt(error, true);
     const proposed = [...this.#proposed.values()];
     const waiting = this.#waiting.concat(this.#confChanges);
-    const reads = this.#readsWaiting;
-    for (const { waiting: of } of this.#readRounds) reads.push(...of);
-    for (const { round } of this.#readsConfirmed) reads.push(...round.waiting);
+    const reads = this.#reads.takeAll();
     this.#proposed.clear();
     this.#waiting = [];
     this.#confChanges = [];
     this.#waitingBytes = 0;
-    this.#readsWaiting = [];
-    this.#readRounds = [];
-    this.#readsConfirmed = [];
+    this.#isBlocked = false;
     for (const { proposals } of proposed)
       for (const proposal of proposals) this.#settle(proposal, unknown);
     for (const proposal of this.#forwarded?.takeLost(null) ?? []) this.#settle(proposal, unknown);
@@ -710,17 +756,14 @@ export class Replica<Result> {
   }
 
   #take(ready: Ready): void {
-    for (const entry of ready.committedEntries) this.#toApply.push(entry);
+    // In quarantine what is handed out here is part of the snapshot that comes.
+    if (this.#quarantined === null)
+      for (const entry of ready.committedEntries) this.#toApply.push(entry);
     if (this.#isBlocked && ready.committedEntries.length > 0) {
       this.#isBlocked = false;
       this.#wake();
     }
-    for (const { context, index } of ready.readStates) {
-      const round = this.#readRounds.find((candidate) => candidate.context === context);
-      if (round === undefined) continue;
-      this.#readRounds = this.#readRounds.filter((candidate) => candidate !== round);
-      this.#readsConfirmed.push({ index, round });
-    }
+    this.#reads.take(ready.readStates);
   }
 
   /** With nothing on its way to the disk, Readys without records are durable as they are. */
@@ -776,8 +819,14 @@ export class Replica<Result> {
     return verdict === undefined ? NO_RESULTS : [verdict.result];
   }
 
+  #remember(): void {
+    const { appliedIndex, stateHash } = this.machine;
+    if (stateHash !== undefined) this.#agreement?.applied(appliedIndex, stateHash);
+  }
+
   /** Only now, when the entry is applied, its callers are let go: had apply thrown, `stop` would answer them. */
   #answer(entry: Entry, results: readonly Result[]): void {
+    this.#remember();
     const waiting = this.#proposed.get(entry.index);
     if (waiting === undefined) return;
     this.#proposed.delete(entry.index);
@@ -826,23 +875,6 @@ export class Replica<Result> {
     }
   }
 
-  #answerReads(): void {
-    if (this.#readsConfirmed.length === 0) return;
-    const applied = this.machine.appliedIndex;
-    const ready = this.#readsConfirmed.filter(({ index }) => index <= applied);
-    if (ready.length === 0) return;
-    this.#readsConfirmed = this.#readsConfirmed.filter(({ index }) => index > applied);
-    for (const { round } of ready) for (const done of round.waiting) this.#call(done, null);
-  }
-
-  /** Rounds that will not be answered: their reads begin again. */
-  #requeueReads(): void {
-    if (this.#readRounds.length === 0) return;
-    const lost = this.#readRounds;
-    this.#readRounds = [];
-    for (const round of lost) this.#readsWaiting.push(...round.waiting);
-  }
-
   invariants(): void {
     assert(this.#readyPersisted <= this.#readyTaken, "only a Ready that was taken is persisted");
     assert(this.#waitingBytes >= 0, "waiting bytes are counted both ways");
@@ -854,63 +886,5 @@ export class Replica<Result> {
   }
 }
 
-/** What the Readys of a turn ask the log to keep. */
-interface Collected {
-  entries: Entry[];
-  hardState: HardState | null;
-  readonly snapshot: SnapshotRecord | null;
-}
-
-/** What a leader refuses for good. After everything else that it may say the command is handed over once more. */
-const FINAL_DECLINES: ReadonlyMap<string, ErrorCode> = new Map(
-  (
-    [
-      "DISK_FULL",
-      "TOO_MANY_REQUESTS",
-      "INVALID_ARGUMENT",
-      "MEMBER_NOT_FOUND",
-      "MEMBER_EXISTS",
-      "PEER_URL_EXISTS",
-      "MEMBER_NOT_LEARNER",
-      "TOO_MANY_LEARNERS",
-      "LEARNER_NOT_READY",
-      "MEMBERS_NOT_STARTED",
-      "CLUSTER_UNHEALTHY",
-      "STAYS_ALONE",
-    ] as const
-  ).map((code) => [code, code]),
-);
-
-/** A change of the configuration that Raft refuses so can be proposed in a moment. */
-const PASSING_REFUSALS: ReadonlySet<ProposeRefusal> = new Set<ProposeRefusal>([
-  "no-leader",
-  "not-leader",
-  "uncommitted-full",
-  "transferring",
-  "conf-change-pending",
-  "already-joint",
-]);
-
 const NO_RESULTS: readonly never[] = Object.freeze([]);
 const NO_DEFECTS: readonly unknown[] = Object.freeze([]);
-
-/** The same error, saying of the write that it may have happened, or that it certainly has not. */
-function withDoubt(error: HarmonyError, maybeApplied: boolean): HarmonyError {
-  if (error.maybeApplied === maybeApplied) return error;
-  const { code, message } = error;
-  const { summary } = ERRORS[code];
-  const detail = message.startsWith(`${summary}: `) ? message.slice(summary.length + 2) : undefined;
-  return new HarmonyError(code, detail, { maybeApplied, cause: error.cause ?? error });
-}
-
-/** Entries of a later Ready replace those of an earlier one from their first index on. */
-function mergeEntries(earlier: Entry[], later: readonly Entry[]): Entry[] {
-  const first = later[0];
-  if (first === undefined) return earlier;
-  const kept =
-    earlier.length === 0 || (earlier[earlier.length - 1] as Entry).index < first.index
-      ? earlier
-      : earlier.filter((entry) => entry.index < first.index);
-  for (const entry of later) kept.push(entry);
-  return kept;
-}

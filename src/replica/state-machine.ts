@@ -25,6 +25,8 @@ export interface StateMachine<Result> {
   readonly appliedTerm: Term;
   /** The stamp of the last entry applied. */
   readonly clockMs: number;
+  /** A hash of the state, equal on all replicas that applied the same entries. Absent: replicas are not compared. */
+  readonly stateHash?: number;
   /**
    * Applies one entry: its commands in order, all or nothing with regard to checkpoints. One result for each
    * command, in order. `commands` are views into the log's memory: what is kept is copied. An entry without

@@ -2,7 +2,7 @@
  * What travels in a batch between two members (proto/harmonydb/peer.proto, Item): messages of the Raft core, commands
  * for the leader, and what became of them.
  */
-import type { GroupId, LogIndex, Message, NodeId, Term } from "../../raft/index.ts";
+import type { GroupId, Incarnation, LogIndex, Message, NodeId, Term } from "../../raft/index.ts";
 import { readRaftMessage, writeRaftMessage } from "./raft-messages.ts";
 import { Reader } from "./reader.ts";
 import { Writer } from "./writer.ts";
@@ -43,16 +43,38 @@ export interface Declined {
   readonly code: string;
 }
 
+/** The hash of a member's state machine when it had applied the entry. `asks` asks everybody for theirs. */
+export interface StateHashItem {
+  readonly kind: "stateHash";
+  readonly group: GroupId;
+  readonly index: LogIndex;
+  /** 32 bits. */
+  readonly hash: number;
+  readonly asks: boolean;
+}
+
+/** The sender's replica is in quarantine, in this life of it. Said again and again. */
+export interface QuarantineItem {
+  readonly kind: "quarantine";
+  readonly group: GroupId;
+  readonly incarnation: Incarnation;
+  /** Why, for whoever reads the log. */
+  readonly what: string;
+}
+
 export interface RaftItem {
   readonly kind: "raft";
   readonly group: GroupId;
   readonly message: Message;
 }
 
-export type PeerItem = RaftItem | Forward | Placed | Declined;
+export type PeerItem = RaftItem | Forward | Placed | Declined | StateHashItem | QuarantineItem;
 
 /** Also what a sender keeps to. */
 export const FORWARDED_COMMANDS_MAX = 16_384;
+
+/** The last one of the oneof `body`. */
+const FIELD_MAX = 7;
 
 const writer: Writer = new Writer();
 
@@ -91,6 +113,17 @@ export function encodePeerItem(item: PeerItem): Uint8Array {
       writer.counter(1, item.ticket);
       writer.embed(5, before);
       break;
+    case "stateHash":
+      writer.bool(3, item.asks);
+      writer.counter(2, item.hash);
+      writer.counter(1, item.index);
+      writer.embed(6, before);
+      break;
+    case "quarantine":
+      writer.string(2, item.what);
+      writer.counter(1, item.incarnation);
+      writer.embed(7, before);
+      break;
   }
   writer.counter(1, item.group);
   return writer.finish();
@@ -107,18 +140,28 @@ export function decodePeerItem(
   let body: Uint8Array | null = null;
   for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
     if (tag === 0x08) group = reader.count();
-    else if (tag === 0x12 || tag === 0x1a || tag === 0x22 || tag === 0x2a) {
+    else if ((tag & 7) === 2 && tag >= 0x12 && tag >>> 3 <= FIELD_MAX) {
       field = tag >>> 3;
       body = reader.bytes();
-    } else reader.skip(tag, 5);
+    } else reader.skip(tag, FIELD_MAX);
   }
   if (body === null) return null;
   if (field === 2) {
     const message = readRaftMessage(body, group, ends);
     return message === null ? null : { kind: "raft", group, message };
   }
-  if (field === 3) return decodeForward(body, group);
-  return field === 4 ? decodePlaced(body, group) : decodeDeclined(body, group);
+  switch (field) {
+    case 3:
+      return decodeForward(body, group);
+    case 4:
+      return decodePlaced(body, group);
+    case 5:
+      return decodeDeclined(body, group);
+    case 6:
+      return decodeStateHash(body, group);
+    default:
+      return decodeQuarantine(body, group);
+  }
 }
 
 function decodeForward(bytes: Uint8Array, group: GroupId): Forward {
@@ -182,4 +225,31 @@ function decodeDeclined(bytes: Uint8Array, group: GroupId): Declined {
     else reader.skip(tag, 3);
   }
   return { kind: "declined", group, ticket, count, code };
+}
+
+function decodeStateHash(bytes: Uint8Array, group: GroupId): StateHashItem {
+  const reader = new Reader(bytes);
+  let index = 0;
+  let hash = 0;
+  let asks = false;
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
+    if (tag === 0x08) index = reader.count();
+    else if (tag === 0x10) hash = reader.count();
+    else if (tag === 0x18) asks = reader.bool();
+    else reader.skip(tag, 3);
+  }
+  if (hash > 0xffff_ffff) reader.fail("a hash of more than 32 bits");
+  return { kind: "stateHash", group, index, hash, asks };
+}
+
+function decodeQuarantine(bytes: Uint8Array, group: GroupId): QuarantineItem {
+  const reader = new Reader(bytes);
+  let incarnation = 0;
+  let what = "";
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
+    if (tag === 0x08) incarnation = reader.count();
+    else if (tag === 0x12) what = reader.string();
+    else reader.skip(tag, 2);
+  }
+  return { kind: "quarantine", group, incarnation, what };
 }

@@ -138,6 +138,19 @@ const item: fc.Arbitrary<PeerItem> = fc.oneof(
     count,
     code: fc.string({ unit: "grapheme" }),
   }),
+  fc.record({
+    kind: fc.constant("stateHash" as const),
+    group: count,
+    index: count,
+    hash: fc.nat(0xffff_ffff),
+    asks: fc.boolean(),
+  }),
+  fc.record({
+    kind: fc.constant("quarantine" as const),
+    group: count,
+    incarnation: count,
+    what: fc.string({ unit: "grapheme" }),
+  }),
 );
 const id = fc.uint8Array({ minLength: 16, maxLength: 16 });
 const text = fc.string({ unit: "grapheme", minLength: 1 });

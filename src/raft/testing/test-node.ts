@@ -74,6 +74,8 @@ export class TestNode {
   disk: MemoryStorage = new MemoryStorage();
   hardState: HardState = EMPTY_HARD_STATE;
   incarnation = 1;
+  /** From the next start on. */
+  startsQuarantined = false;
   /** The state machine: entry i is applied[i - 1]. What lies above the checkpoint is lost in a crash. */
   readonly applied: Entry[] = [];
   checkpoint = 0;
@@ -119,6 +121,7 @@ export class TestNode {
       latestSnapshot: () => (this.hasSnapshots ? this.#snapshot() : null),
       group: 1,
       incarnation: this.incarnation,
+      quarantined: this.startsQuarantined,
       storage: this.disk,
       hardState: this.hardState,
       appliedIndex: this.checkpoint,

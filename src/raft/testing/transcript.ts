@@ -143,6 +143,19 @@ export class Transcript {
       case "incarnation":
         this.#node(command).incarnation = command.number("is", 1);
         return "";
+      // quarantine 2 [incarnation=2] [from=start], readmit 2
+      case "quarantine": {
+        const node = this.#node(command);
+        node.startsQuarantined = command.option("from") === "start";
+        if (node.startsQuarantined) return "";
+        node.node.quarantine();
+        node.incarnation++;
+        node.node.beginIncarnation(node.incarnation);
+        return "";
+      }
+      case "readmit":
+        this.#node(command).node.readmit();
+        return "";
       // status 1
       case "status":
         return describeStatus(this.#node(command).node.status());

@@ -7,7 +7,16 @@ import type { Env, Io } from "../../env/index.ts";
 import { runIoNow, SimEnv, SimNetwork, SimScheduler } from "../../env/sim/index.ts";
 import { type NodeId, RawNode } from "../../raft/index.ts";
 import { decideVote, VoteFile, type VoteState, Wal, type WalIdentity } from "../../wal/index.ts";
-import { GroupClock, Membership, Peers, type Proposal, Replica, ReplicaHost } from "../index.ts";
+import type { QuarantineItem } from "../../codec/index.ts";
+import {
+  GroupClock,
+  Membership,
+  Peers,
+  type Proposal,
+  Replica,
+  ReplicaHost,
+  type Verdict,
+} from "../index.ts";
 import { describeError, ListMachine } from "./lab.ts";
 
 const GROUP = 0;
@@ -37,6 +46,9 @@ export class ClusterMember {
   wal!: Wal;
   isUp = false;
   fatal: HarmonyError | null = null;
+  /** What it found of others and of itself, and what others said of themselves. */
+  readonly verdicts: Verdict[] = [];
+  readonly heardOf: { readonly from: NodeId; readonly item: QuarantineItem }[] = [];
   readonly #cluster: Cluster;
   readonly #walIds: Map<NodeId, Uint8Array> = new Map();
   #isMade = false;
@@ -207,6 +219,8 @@ export class ClusterMember {
           answer: (member, item) => this.peers.tellForSure(member, item),
         },
         entropy: env.entropy,
+        differ: (verdict) => this.verdicts.push(verdict),
+        inQuarantine: (from, item) => this.heardOf.push({ from, item }),
       },
     });
     this.host.add(this.replica, incarnation);

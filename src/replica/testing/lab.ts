@@ -3,7 +3,7 @@
  * that matters for the order of things is written into `trace`: what is appended, when it is durable, what is applied,
  * who is answered.
  */
-import { assert, type HarmonyError, text, utf8 } from "../../base/index.ts";
+import { assert, crc32c, hash32, type HarmonyError, text, utf8 } from "../../base/index.ts";
 import { type Env, type Io } from "../../env/index.ts";
 import { runIoNow, SimEnv, type SimEnvOptions } from "../../env/sim/index.ts";
 import {
@@ -59,6 +59,7 @@ export class ListMachine implements StateMachine<string> {
   appliedIndex: LogIndex = 0;
   appliedTerm = 0;
   clockMs = 0;
+  stateHash = 0;
   readonly #group: GroupId;
   readonly #trace: (line: string) => void;
 
@@ -77,6 +78,7 @@ export class ListMachine implements StateMachine<string> {
     this.appliedTerm = term;
     this.clockMs = clockMs;
     this.applied.push(...words);
+    this.stateHash = hash32(this.stateHash, index, crc32c(utf8(words.join())));
     return words.map((word) => `${word}@${index}`);
   }
 }

@@ -58,6 +58,10 @@ const EXPECTED: Readonly<Record<ErrorCode, readonly [number, string]>> = {
   ABORTED: [1, "etcdserver: request canceled"],
   CLOSED: [14, "etcdserver: server stopped"],
   STOPPED: [14, "etcdserver: server stopped"],
+  QUARANTINED: [
+    14,
+    "harmonydb: this member is in quarantine until it is healed by the others: ask another one",
+  ],
   CORRUPT: [15, "etcdserver: corrupt cluster"],
   UNREACHABLE: [14, "harmonydb: no member could be reached, or the connection broke"],
   UNSUPPORTED: [12, "harmonydb: this way of opening the database cannot do it"],

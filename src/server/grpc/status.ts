@@ -89,6 +89,8 @@ const STATUSES: Readonly<Record<ErrorCode, GrpcStatus>> = {
   ABORTED: etcd(GrpcCode.cancelled, "request canceled"),
   CLOSED: etcd(GrpcCode.unavailable, "server stopped"),
   STOPPED: etcd(GrpcCode.unavailable, "server stopped"),
+  // So that etcd's clients go to the next endpoint.
+  QUARANTINED: own(GrpcCode.unavailable, "QUARANTINED"),
   CORRUPT: etcd(GrpcCode.dataLoss, "corrupt cluster"),
   UNREACHABLE: own(GrpcCode.unavailable, "UNREACHABLE"),
   UNSUPPORTED: own(GrpcCode.unimplemented, "UNSUPPORTED"),

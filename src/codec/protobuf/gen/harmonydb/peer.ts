@@ -122,6 +122,8 @@ export interface Item {
   forward?: Forward | undefined;
   placed?: Placed | undefined;
   declined?: Declined | undefined;
+  state_hash?: StateHash | undefined;
+  quarantine?: Quarantine | undefined;
 }
 
 /** A message of the Raft core. Who sends it and to whom follows from the call that carries it. */
@@ -249,6 +251,22 @@ export interface Declined {
   count: bigint;
   /** Of the catalogue of errors. */
   code: string;
+}
+
+/** The hash of the sender's state machine when it had applied the entry `index`. */
+export interface StateHash {
+  index: bigint;
+  /** 32 bits of it. */
+  hash: bigint;
+  /** Whoever gets it tells all members his own. */
+  asks: boolean;
+}
+
+/** The sender's replica takes no part until it is healed. */
+export interface Quarantine {
+  incarnation: bigint;
+  /** Why. */
+  what: string;
 }
 
 function createBaseFrame(): Frame {
@@ -1159,7 +1177,15 @@ export const Batch: MessageFns<Batch> = {
 };
 
 function createBaseItem(): Item {
-  return { group: 0n, raft: undefined, forward: undefined, placed: undefined, declined: undefined };
+  return {
+    group: 0n,
+    raft: undefined,
+    forward: undefined,
+    placed: undefined,
+    declined: undefined,
+    state_hash: undefined,
+    quarantine: undefined,
+  };
 }
 
 export const Item: MessageFns<Item> = {
@@ -1181,6 +1207,12 @@ export const Item: MessageFns<Item> = {
     }
     if (message.declined !== undefined) {
       Declined.encode(message.declined, writer.uint32(42).fork()).join();
+    }
+    if (message.state_hash !== undefined) {
+      StateHash.encode(message.state_hash, writer.uint32(50).fork()).join();
+    }
+    if (message.quarantine !== undefined) {
+      Quarantine.encode(message.quarantine, writer.uint32(58).fork()).join();
     }
     return writer;
   },
@@ -1236,6 +1268,22 @@ export const Item: MessageFns<Item> = {
             }
 
             message.declined = Declined.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.state_hash = StateHash.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.quarantine = Quarantine.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -2712,6 +2760,140 @@ export const Declined: MessageFns<Declined> = {
             }
 
             message.code = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseStateHash(): StateHash {
+  return { index: 0n, hash: 0n, asks: false };
+}
+
+export const StateHash: MessageFns<StateHash> = {
+  encode(message: StateHash, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.index !== 0n) {
+      if (BigInt.asUintN(64, message.index) !== message.index) {
+        throw new globalThis.Error("value provided for field message.index of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.index);
+    }
+    if (message.hash !== 0n) {
+      if (BigInt.asUintN(64, message.hash) !== message.hash) {
+        throw new globalThis.Error("value provided for field message.hash of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.hash);
+    }
+    if (message.asks !== false) {
+      writer.uint32(24).bool(message.asks);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StateHash {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStateHash();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.index = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.hash = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.asks = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseQuarantine(): Quarantine {
+  return { incarnation: 0n, what: "" };
+}
+
+export const Quarantine: MessageFns<Quarantine> = {
+  encode(message: Quarantine, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.incarnation !== 0n) {
+      if (BigInt.asUintN(64, message.incarnation) !== message.incarnation) {
+        throw new globalThis.Error("value provided for field message.incarnation of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.incarnation);
+    }
+    if (message.what !== "") {
+      writer.uint32(18).string(message.what);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Quarantine {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQuarantine();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.incarnation = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.what = reader.string();
             continue;
           }
         }
