@@ -67,12 +67,15 @@ export interface Load {
   readonly p50Ms: number;
 }
 
+const LOAD_MS = 10 * 60_000;
+
 export function load(
   generator: string,
   endpoint: string,
   op: string,
   clients: number,
   total: number,
+  { keys, valueBytes }: { readonly keys?: number; readonly valueBytes?: number } = {},
 ): Promise<Load> {
   const args = [
     "-endpoints",
@@ -85,9 +88,11 @@ export function load(
     String(total),
     "-op",
     op,
+    ...(keys === undefined ? [] : ["-keys", String(keys)]),
+    ...(valueBytes === undefined ? [] : ["-val", String(valueBytes)]),
   ];
   return new Promise((resolve, reject) => {
-    execFile(generator, args, { timeout: 120_000 }, (error, stdout) => {
+    execFile(generator, args, { timeout: LOAD_MS }, (error, stdout) => {
       const match = /errs=(\d+) (\d+) ops\/s p50=([\d.]+)/.exec(stdout);
       if (error !== null) reject(error);
       else if (match === null || match[1] !== "0")

@@ -81,14 +81,15 @@ export class BenchNode {
     return (await this.call("KV/Put", request)) !== null;
   }
 
-  call(method: string, request: Uint8Array): Promise<Buffer | null> {
+  /** Null where it does not answer, or with an error. */
+  call(method: string, request: Uint8Array, timeoutMs = CALL_MS): Promise<Buffer | null> {
     return new Promise((resolve) => {
       this.#client.makeUnaryRequest(
-        `/etcdserverpb.${method}`,
+        method.startsWith("/") ? method : `/etcdserverpb.${method}`,
         (bytes: Uint8Array) => Buffer.from(bytes),
         (bytes: Buffer) => bytes,
         request,
-        { deadline: Date.now() + CALL_MS },
+        { deadline: Date.now() + timeoutMs },
         (error, answer) => resolve(error === null ? (answer as Buffer) : null),
       );
     });
@@ -120,7 +121,11 @@ export class ThreeNodes {
   }
 
   /** Null: there is no etcd on this machine. */
-  static async start(name: "ours" | "etcd", directory: string): Promise<ThreeNodes | null> {
+  static async start(
+    name: "ours" | "etcd",
+    directory: string,
+    more: readonly string[] = [],
+  ): Promise<ThreeNodes | null> {
     const dataDir = mkdtempSync(join(directory, `three-${name}-`));
     const members: { readonly name: string; readonly client: number; readonly peer: number }[] = [];
     for (let i = 1; i <= SIZE; i++)
@@ -135,6 +140,7 @@ export class ThreeNodes {
         ["--listen-peer-urls", urlOf(member.peer)],
         ["--initial-advertise-peer-urls", urlOf(member.peer)],
         ["--initial-cluster", initialCluster],
+        more,
       ].flat();
       return new BenchNode(member.client, name === "ours" ? ours(flags) : theirs(flags));
     });

@@ -161,7 +161,7 @@ export class Member {
     return etcd.MemberListResponse.decode(answer).members.map(({ name }) => name);
   }
 
-  /** `waits`: until the member listens, for as long as the call may take. */
+  /** A method of etcd's, or any by its whole path. `waits`: until the member listens, for as long as the call may take. */
   call(
     method: string,
     request: Uint8Array,
@@ -170,7 +170,7 @@ export class Member {
     const { waits = false, timeoutMs = CALL_MS } = options;
     return new Promise((resolve, reject) => {
       this.#client.makeUnaryRequest(
-        `/etcdserverpb.${method}`,
+        method.startsWith("/") ? method : `/etcdserverpb.${method}`,
         (bytes: Uint8Array) => Buffer.from(bytes),
         (bytes: Buffer) => bytes,
         request,

@@ -40,15 +40,25 @@ export class Recorder {
   readonly errors: string[] = [];
 
   /** One request, in the history of the whole store. `waits`: until the member listens. */
-  async request(
+  request(
     client: number,
     member: Member,
     input: KvInput,
     waits: boolean,
   ): Promise<Answer<KvOutput>> {
+    return this.requestAs(client, member, input, () => callKv(member, input, waits));
+  }
+
+  /** As `request`, for a request that means `input` to whoever reads keys, and says it in other words. */
+  async requestAs(
+    client: number,
+    member: Member,
+    input: KvInput,
+    call: () => Promise<KvOutput>,
+  ): Promise<Answer<KvOutput>> {
     const id = this.kv.invoke(client, input, nowUs());
     try {
-      const output = await callKv(member, input, waits);
+      const output = await call();
       this.kv.ok(id, output, nowUs());
       return { kind: "ok", output };
     } catch (error) {

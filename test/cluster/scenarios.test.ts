@@ -9,16 +9,21 @@ import { TestCluster } from "./cluster.ts";
 import { CLOCKS_MS, SCENARIOS, SHORT } from "./scenarios.ts";
 import { World } from "./world.ts";
 
-/** All scenarios are in the life of one cluster. */
+/** All scenarios with the same flags are in the life of one cluster. */
 const PROCESS_MS = 10 * 60_000;
 
-let world: World;
-beforeAll(async () => {
-  const cluster = await TestCluster.start({ clocksMs: CLOCKS_MS, processMs: PROCESS_MS });
-  world = new World(cluster, new Random(1));
-}, 60_000);
-afterAll(() => world.cluster.close());
+describe("a cluster under load keeps every promise when", { timeout: 180_000 }, () => {
+  for (const args of new Set(SCENARIOS.map((scenario) => scenario.args)))
+    describe(args === undefined ? "" : args.join(" "), () => {
+      let world: World;
+      beforeAll(async () => {
+        const flags = args === undefined ? {} : { args };
+        const shared = { clocksMs: CLOCKS_MS, processMs: PROCESS_MS };
+        world = new World(await TestCluster.start({ ...shared, ...flags }), new Random(1));
+      }, 60_000);
+      afterAll(() => world.cluster.close());
 
-describe("a cluster under load keeps every promise when", { timeout: 90_000 }, () => {
-  for (const scenario of SCENARIOS) it(scenario.name, () => scenario.play(world, SHORT));
+      for (const scenario of SCENARIOS)
+        if (scenario.args === args) it(scenario.name, () => scenario.play(world, SHORT));
+    });
 });

@@ -2,8 +2,11 @@
  * What a cluster of processes must withstand. Each scenario makes its trouble under load, in a cluster that is whole
  * before and after it, and is then judged (world.ts). `npm test` plays each once and short, the sweep longer and again.
  */
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { etcd } from "../../src/codec/messages/index.ts";
+import { expectAlive, writeMortal } from "./deadlines.ts";
 import type { Load } from "./load.ts";
 import type { Member } from "./member.ts";
 import type { World } from "./world.ts";
@@ -20,6 +23,17 @@ export interface Extent {
 }
 
 const HOUR_MS = 3_600_000;
+/** Nothing of the log stays for others. */
+const SMALL_LOG: readonly string[] = [
+  ["--wal-segment-bytes", "1MiB"],
+  ["--wal-retention-bytes", "0"],
+  ["--checkpoint-wal-bytes", "1MiB"],
+].flat();
+/** Many times such a log. */
+const LARGE_WRITES = 600;
+const LARGE_BYTES = 8_000;
+const INTERRUPTED_PERCENT = 30;
+const INTERRUPTED_MS_MAX = 1_500;
 /** Of the members' wall clocks, in every scenario: an hour apart. */
 export const CLOCKS_MS: readonly number[] = [0, HOUR_MS, -HOUR_MS];
 
@@ -28,12 +42,14 @@ export const SHORT: Extent = {
   times: 1,
   troubleMs: [1_000, 1_000],
   writesBehind: 1_500,
-  paceMs: 10,
+  paceMs: 20,
 };
 
 export interface Scenario {
   /** What holds. */
   readonly name: string;
+  /** Flags of all members; one without any may share a cluster with others. */
+  readonly args?: readonly string[];
   play(world: World, extent: Extent): Promise<void>;
 }
 
@@ -135,6 +151,16 @@ export const SCENARIOS: readonly Scenario[] = [
   { name: "the leader is killed", play: again(theLeader, kill) },
   { name: "a follower is killed", play: again(aFollower, kill) },
   {
+    name: "one leads whose clock is an hour away, and nothing ends before its time",
+    play: again(theLeader, async (world, leader, load) => {
+      const [other] = world.cluster.others(leader) as [Member];
+      const keys = await writeMortal(world, other);
+      await kill(world, leader, load);
+      await world.progress(load, world.cluster.members);
+      await expectAlive(world, keys);
+    }),
+  },
+  {
     name: "all are killed at once",
     play: (world, extent) =>
       underLoad(world, extent, async (load) => {
@@ -228,15 +254,42 @@ export const SCENARIOS: readonly Scenario[] = [
       await world.progress(load, cluster.members);
     }),
   },
+  {
+    name: "one that the log does not reach any more catches up by a snapshot",
+    args: SMALL_LOG,
+    play: again(aFollower, async (world, member, load) => {
+      const { cluster, random } = world;
+      await member.stop("SIGKILL");
+      await fill(world, await cluster.leader(cluster.others(member)), LARGE_WRITES, LARGE_BYTES);
+      await member.start();
+      if (random.percent(INTERRUPTED_PERCENT)) {
+        // It is killed on the way, wherever that is, and begins anew.
+        await delay(random.below(INTERRUPTED_MS_MAX));
+        await member.stop("SIGKILL");
+        await member.start();
+      }
+      await world.progress(load, cluster.members);
+      if (!(await hasInstalled(member))) throw new Error(`${member.name} took no snapshot`);
+    }),
+  },
 ];
 
+/** It has said so in this life, or holds a snapshot from the one before. */
+async function hasInstalled(member: Member): Promise<boolean> {
+  return (
+    member.log.includes("a snapshot has taken the place of the state") ||
+    (await readdir(join(member.dataDir, "snap"))).length > 0
+  );
+}
+
 /** So many writes, many at a time. */
-async function fill(world: World, member: Member, writes: number): Promise<void> {
+async function fill(world: World, member: Member, writes: number, valueBytes = 1): Promise<void> {
+  const tail = "x".repeat(valueBytes);
   let acknowledged = 0;
   const write = async (client: number): Promise<void> => {
     while (acknowledged < writes) {
       const key = `fill/${acknowledged % FILL_KEYS}`;
-      const input = { kind: "put", key, value: String(acknowledged) } as const;
+      const input = { kind: "put", key, value: `${acknowledged}${tail}` } as const;
       const { kind } = await world.recorder.request(FILL_CLIENT + client, member, input, true);
       if (kind === "ok") acknowledged++;
     }

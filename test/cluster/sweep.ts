@@ -36,7 +36,8 @@ for (const signal of ["SIGINT", "SIGTERM"] as const)
 
 async function play(scenario: Scenario, seed: number): Promise<string | null> {
   const startedMs = performance.now();
-  const cluster = await TestCluster.start({ clocksMs: CLOCKS_MS, processMs: PROCESS_MS });
+  const { args = [] } = scenario;
+  const cluster = await TestCluster.start({ clocksMs: CLOCKS_MS, processMs: PROCESS_MS, args });
   current = cluster;
   const world = new World(cluster, new Random(seed));
   let fault: string | null = null;
