@@ -40,12 +40,19 @@ export interface ServeOptions extends OpenOptions {
   readonly listenClientUrls?: readonly string[] | undefined;
   /** What other members tell of it. Default: where it listens. */
   readonly advertiseClientUrls?: readonly string[] | undefined;
-  /** Where other members call, in a cluster. Default: http://127.0.0.1:2380. */
+  /**
+   * Where other members call. In a cluster, by default: http://127.0.0.1:2380. A node that is alone listens only where
+   * this is given; others can come beside it then.
+   */
   readonly listenPeerUrls?: readonly string[] | undefined;
   /** As `initialCluster` has them. Default: where it listens. */
   readonly initialAdvertisePeerUrls?: readonly string[] | undefined;
   /** The first members, this one among them, the same on all of them. Absent: alone. */
   readonly initialCluster?: readonly InitialMember[] | undefined;
+  /** The cluster exists and this node was added to it: `initialCluster` are all its members, and the data comes from them. */
+  readonly join?: boolean | undefined;
+  /** As long as this member is a learner: become a voter as soon as it has caught up. */
+  readonly autoPromote?: boolean | undefined;
   /** Clusters that share a network are told apart by it. */
   readonly clusterToken?: string | undefined;
   /** How often a leader says that it is there. Default: 100 ms. */
@@ -72,6 +79,8 @@ const NAMES: Readonly<Record<keyof ServeOptions, true>> = {
   listenPeerUrls: true,
   initialAdvertisePeerUrls: true,
   initialCluster: true,
+  join: true,
+  autoPromote: true,
   clusterToken: true,
   heartbeatIntervalMs: true,
   shutdownTimeoutMs: true,
@@ -101,15 +110,18 @@ export async function serveOn(
     dataDir,
     listenClientUrls = CLIENT_URLS,
     advertiseClientUrls,
-    listenPeerUrls = PEER_URLS,
+    listenPeerUrls: givenPeerUrls,
     initialAdvertisePeerUrls,
     initialCluster = [],
+    join: isJoining = false,
+    autoPromote,
     clusterToken,
     heartbeatIntervalMs,
     shutdownTimeoutMs = SHUTDOWN_DEFAULT_MS,
     insecure,
     ...rest
   } = options;
+  const listenPeerUrls = givenPeerUrls ?? PEER_URLS;
   assertUrls("listenClientUrls", listenClientUrls, insecure);
   assertUrls("listenPeerUrls", listenPeerUrls, insecure);
   if (!(Number.isSafeInteger(shutdownTimeoutMs) && shutdownTimeoutMs >= 0))
@@ -120,7 +132,9 @@ export async function serveOn(
   const urls = await checkListenable(listenClientUrls);
   const isMember =
     initialCluster.length > 1 || (dataDir !== MEMORY && existsSync(join(dataDir, "MEMBERS")));
-  const links: PeerLinks | null = isMember ? await listenForPeers(listenPeerUrls, log) : null;
+  const mayGrow = givenPeerUrls !== undefined && dataDir !== MEMORY;
+  const links: PeerLinks | null =
+    isMember || mayGrow ? await listenForPeers(listenPeerUrls, log) : null;
   let node: Node | null = null;
   try {
     node = await startNode(links === null ? env : { ...env, links: through(links) }, {
@@ -128,6 +142,8 @@ export async function serveOn(
       clientUrls: advertiseClientUrls ?? urls,
       peerUrls: initialAdvertisePeerUrls ?? links?.addresses ?? listenPeerUrls,
       initialCluster,
+      join: isJoining,
+      autoPromote,
       clusterToken,
       heartbeatIntervalMs,
     });

@@ -234,7 +234,7 @@ describe("configuration", () => {
       /is not of the form/,
     );
     expect(problemsOf(() => resolve({ initialClusterState: "existing" }))[0]).toMatch(
-      /joining a cluster is not available/,
+      /--initial-cluster names the members that there are/,
     );
   });
 

@@ -24,9 +24,9 @@ export function initialMembers(config: ClusterConfig): readonly InitialMember[] 
 }
 
 export function checkCluster(config: ClusterConfig, problems: string[]): void {
-  if (config.initialClusterState === "existing") {
+  if (config.initialClusterState === "existing" && parse(config.initialCluster, []).length < 2) {
     problems.push(
-      "--initial-cluster-state existing: joining a cluster is not available in this version, whose clusters keep their first members",
+      "--initial-cluster-state existing: --initial-cluster names the members that there are, and this one: n1=http://host:port,n2=...",
     );
   }
   if (config.initialCluster === "") return;

@@ -322,7 +322,7 @@ export const OPTIONS: { readonly [K in keyof ServeConfig]: OptionSpec<ServeConfi
     flag: "initial-cluster-state",
     value: "state",
     group: CLUSTER,
-    help: "new; joining a cluster that exists is not available in this version",
+    help: "existing: this member was added to a cluster that exists, and begins with what that has; of meaning at the first start",
     fallback: "new",
     read: oneOf("new", "existing"),
   },

@@ -60,6 +60,8 @@ function isServeFlag(arg: string): boolean {
 }
 
 function refuseLater(args: readonly string[]): void {
+  // Commands of clients have words of their own.
+  if (CLIENT_WORDS.has(args[0] ?? "")) return;
   for (const arg of args) {
     const flag = /^--([a-z-]+)/.exec(arg)?.[1];
     if (flag !== undefined && isLaterOption(flag))

@@ -44,6 +44,7 @@ export async function serve({ config, origins, warnings }: ResolvedConfig): Prom
             dataDir: config.dataDir,
             name: config.name,
             initialCluster,
+            join: config.initialClusterState === "existing",
             clientUrls: advertisedUrls(config),
             peerUrls: withRealPorts(config.initialAdvertisePeerUrls, config, links),
             learnersMax: config.learnersMax,

@@ -98,6 +98,8 @@ export {
   encodeBatchFrame,
   encodePeerFrame,
   type Hello,
+  type JoinInfo,
+  type JoinMember,
   PEER_FRAME_BYTES_MAX,
   type PeerFrame,
   type PeerPurpose,

@@ -44,6 +44,7 @@ export class ClusterLinks {
     readonly snapshots: () => SnapshotSource;
     /** How fast they leave; 0 for no limit. */
     readonly snapshotRateBytes: number;
+    readonly appliedIndex: () => LogIndex;
     /** A member says that this node belongs to the cluster no more. */
     readonly removed: (by: string, detail: string) => void;
   }) {
@@ -74,6 +75,13 @@ export class ClusterLinks {
       self: this.#self,
       membership: this.#membership,
       snapshots: this.#snapshots,
+      joinInfo: () => ({
+        kind: "joinInfo",
+        clusterId,
+        tokenDigest: identity.tokenDigest,
+        appliedIndex: config.appliedIndex(),
+        members: roster.all,
+      }),
       deliver: (item, from) => host().deliver(item, from),
       lost: (member) => host().lost(member),
       linked: () => host().wake(),

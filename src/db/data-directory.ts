@@ -31,6 +31,7 @@ const OWN_NAMES: ReadonlySet<string> = new Set([
   "LOCK",
   "VERSION",
   "MEMBERS",
+  "JOINING",
   "MANIFEST",
   "VOTE",
   "wal",

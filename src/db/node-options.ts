@@ -16,6 +16,11 @@ export interface NodeOptions {
    * meaning at the first start; later it is only compared. Absent, or this one: alone.
    */
   readonly initialCluster?: readonly InitialMember[] | undefined;
+  /**
+   * The cluster exists, and this node was added to it: `initialCluster` are all its members, and at the first start the
+   * state comes from them.
+   */
+  readonly join?: boolean | undefined;
   /** How many members may be learners at a time; 1 by default. */
   readonly learnersMax?: number | undefined;
   /** As long as this member is a learner it asks to be promoted, which the leader does when it has caught up. */

@@ -162,6 +162,7 @@ function* startGroup(
           host: () => host,
           snapshots: () => local as LocalSnapshots,
           snapshotRateBytes: options.snapshotRateBytes ?? SNAPSHOT_RATE_DEFAULT_BYTES,
+          appliedIndex: () => machine.appliedIndex,
           removed: (by, detail) => removal.isToldBy(by, detail),
         });
   let local: LocalSnapshots | null = null;

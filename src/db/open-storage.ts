@@ -6,7 +6,7 @@ import { CorruptionError, HarmonyError, writeU64 } from "../base/index.ts";
 import { BTreeEngine, type Engine } from "../btree/index.ts";
 import { type Env, FileError, type Io, listDirectory } from "../env/index.ts";
 import type { MemberRecord } from "../mvcc/index.ts";
-import { type ConfState, type HardState, membersOf } from "../raft/index.ts";
+import { type ConfState, type HardState, membersOf, type NodeId } from "../raft/index.ts";
 import { SnapshotStore, takeOver } from "../snapshot/index.ts";
 import {
   decideVote,
@@ -31,6 +31,7 @@ import {
 } from "./data-directory.ts";
 import type { Durability } from "./database.ts";
 import { assertAlone } from "./durability.ts";
+import { join } from "./join.ts";
 import { MembersFile } from "./members-file.ts";
 import type { Closing } from "./node.ts";
 import { type NodeOptions, SEGMENT_DEFAULT_BYTES } from "./node-options.ts";
@@ -331,7 +332,13 @@ function* identify(
     members: isCluster ? initialCluster : undefined,
     clusterToken,
   });
-  const found = yield* readVersion(files, dataDir);
+  let found = yield* readVersion(files, dataDir);
+  if (found === null && options.join === true) {
+    // Before anything is made that would keep its ids.
+    assertAlone(durability, votersOf([wanted.memberId, 1]));
+    yield* join(env, options);
+    found = yield* readVersion(files, dataDir);
+  }
   if (found !== null) {
     if (clusterToken !== undefined && found.tokenDigest !== wanted.tokenDigest) {
       throw new HarmonyError(
@@ -339,7 +346,11 @@ function* identify(
         `${dataDir} was created with another cluster token: choose its own directory for each cluster`,
       );
     }
-    if (isCluster && (found.clusterId !== wanted.clusterId || found.memberId !== wanted.memberId)) {
+    const isCompared = isCluster && options.join !== true;
+    if (
+      isCompared &&
+      (found.clusterId !== wanted.clusterId || found.memberId !== wanted.memberId)
+    ) {
       throw new HarmonyError(
         "WRONG_CLUSTER",
         `${dataDir} was made by another member, or for other first members than ${initialCluster.map(({ name }) => name).join(", ")}: name those that it was made for, or choose another directory`,
@@ -388,7 +399,10 @@ export function assertLinked(env: Env, confState: ConfState): void {
 
 /** Before the first change of the configuration: everybody who was there at the first start votes. */
 function firstConfState(founders: readonly MemberRecord[]): ConfState {
-  const voters = founders.map(({ id }) => id);
+  return votersOf(founders.map(({ id }) => id));
+}
+
+function votersOf(voters: readonly NodeId[]): ConfState {
   return {
     voters: voters.toSorted((a, b) => a - b),
     votersOutgoing: [],

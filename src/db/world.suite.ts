@@ -72,21 +72,31 @@ export class World {
   }
 
   tryOpen(options: Partial<NodeOptions> = {}): Node | Error {
-    let outcome: { readonly error: unknown; readonly node: Node | undefined } | null = null;
-    const io = openNode(this.env, { dataDir: DATA, walSegmentBytes: 64 * 1024, ...options });
-    runIo(io, (error, node) => {
-      outcome = { error, node };
+    let outcome: Node | Error | null = null;
+    this.startOpen(options, (result) => {
+      outcome = result;
     });
     this.until(() => outcome !== null);
-    const { error, node } = outcome as unknown as { error: unknown; node: Node | undefined };
-    if (error !== null) return error as Error;
-    this.node = node as Node;
-    this.fatal = null;
-    this.node.onFatal((fatal) => {
-      assert(this.fatal === null, "a node stops once");
-      this.fatal = fatal;
+    return outcome as unknown as Node | Error;
+  }
+
+  /** Begins to open the node; `over` is called with it, or with what it refused with, unless its process ends before. */
+  startOpen(options: Partial<NodeOptions>, over: (result: Node | Error) => void): void {
+    const io = openNode(this.env, { dataDir: DATA, walSegmentBytes: 64 * 1024, ...options });
+    runIo(io, (error, opened) => {
+      if (error !== null) {
+        over(error as Error);
+        return;
+      }
+      const node = opened as Node;
+      this.node = node;
+      this.fatal = null;
+      node.onFatal((fatal) => {
+        assert(this.fatal === null, "a node stops once");
+        this.fatal = fatal;
+      });
+      over(node);
     });
-    return this.node;
   }
 
   /** Throws what the close threw. */

@@ -27,9 +27,11 @@ export type { Forwarding } from "./forwarding.ts";
 export { GroupClock } from "./group-clock.ts";
 export { ReplicaHost, type ReplicaHostConfig } from "./host.ts";
 export {
+  helloTo,
   judgeWelcome,
   type Member,
   Membership,
+  PeerCall,
   Peers,
   type PeerStatus,
   type Self,

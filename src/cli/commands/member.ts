@@ -240,10 +240,13 @@ function startOf(
   members: readonly etcd.Member[],
 ): string {
   const urls = added?.peerURLs ?? [];
-  const cluster = members
-    .flatMap((member) =>
-      member.peerURLs.map((url) => `${member.ID === added?.ID ? name : member.name}=${url}`),
-    )
+  const others = members.filter(({ ID }) => ID !== added?.ID);
+  const named = [
+    ...others.toSorted((a, b) => (a.name < b.name ? -1 : 1)),
+    { name, peerURLs: urls },
+  ];
+  const cluster = named
+    .flatMap((member) => member.peerURLs.map((url) => `${member.name}=${url}`))
     .join(",");
   return [
     "start it with its own data directory and client URLs, and:",

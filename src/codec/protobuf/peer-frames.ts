@@ -15,11 +15,11 @@ import {
 } from "./snapshot-frames.ts";
 import { Writer } from "./writer.ts";
 
-/** What a call is for: to speak, or to pull a snapshot. */
-export type PeerPurpose = "raft" | "snapshot";
+/** What a call is for: to speak, to pull a snapshot, or to ask about the cluster before joining it. */
+export type PeerPurpose = "raft" | "snapshot" | "join";
 
 /** The numbers of proto/harmonydb/peer.proto. */
-const PURPOSES: readonly PeerPurpose[] = ["raft", "snapshot"];
+const PURPOSES: readonly PeerPurpose[] = ["raft", "snapshot", "join"];
 
 /** The caller says who it is and whom it means to reach. */
 export interface Hello {
@@ -61,13 +61,33 @@ export interface Batch {
   readonly items: readonly Uint8Array[];
 }
 
-export type PeerFrame = Hello | Welcome | PeerRefusal | Batch | SnapshotFrame;
+/** What a node must know of a cluster that it was added to. */
+export interface JoinInfo {
+  readonly kind: "joinInfo";
+  readonly clusterId: number;
+  /** Of the token that the cluster was made with. */
+  readonly tokenDigest: string;
+  /** A snapshot that ends here or later holds these members. */
+  readonly appliedIndex: number;
+  readonly members: readonly JoinMember[];
+}
+
+export interface JoinMember {
+  readonly id: number;
+  /** Empty until it has started for the first time. */
+  readonly name: string;
+  readonly peerUrls: readonly string[];
+  readonly isLearner: boolean;
+}
+
+export type PeerFrame = Hello | Welcome | PeerRefusal | Batch | SnapshotFrame | JoinInfo;
 
 /** No message is larger: the largest entry, a batch begun before it, and room to spare. */
 export const PEER_FRAME_BYTES_MAX: number = 16 * 1024 * 1024;
 /** Also what a sender keeps to. */
 export const BATCH_ITEMS_MAX = 16_384;
 const URLS_MAX = 64;
+const JOIN_MEMBERS_MAX = 1024;
 const ID_BYTES = 16;
 
 const FIELD_CRC = 0x0d;
@@ -108,6 +128,20 @@ export function encodePeerFrame(message: Exclude<PeerFrame, Batch>): Uint8Array 
       writer.string(2, message.detail);
       writer.string(1, message.code);
       writer.embed(3, 0);
+      break;
+    case "joinInfo":
+      for (const member of message.members.toReversed()) {
+        const before = writer.size;
+        writer.bool(4, member.isLearner);
+        for (const url of member.peerUrls.toReversed()) writer.string(3, url);
+        writer.string(2, member.name);
+        writer.counter(1, member.id);
+        writer.embed(4, before);
+      }
+      writer.counter(3, message.appliedIndex);
+      writer.string(2, message.tokenDigest);
+      writer.counter(1, message.clusterId);
+      writer.embed(10, 0);
       break;
     case "ask":
     case "head":
@@ -190,7 +224,8 @@ function decodeBody(bytes: Uint8Array): PeerFrame {
     else if (tag === 0x1a) frame = decodeRefusal(reader.bytes());
     else if (tag === FIELD_BATCH) frame = decodeBatch(reader.bytes());
     else if (isSnapshotTag(tag)) frame = decodeSnapshotFrame(tag >>> 3, reader.bytes());
-    else reader.skip(tag, 9);
+    else if (tag === 0x52) frame = decodeJoinInfo(reader.bytes());
+    else reader.skip(tag, 10);
   }
   return frame ?? reader.fail("a frame of a kind that this version does not know");
 }
@@ -271,6 +306,40 @@ function decodeRefusal(bytes: Uint8Array): PeerRefusal {
     else reader.skip(tag, 2);
   }
   return { kind: "refusal", code, detail };
+}
+
+function decodeJoinInfo(bytes: Uint8Array): JoinInfo {
+  const reader = new Reader(bytes);
+  let clusterId = 0;
+  let tokenDigest = "";
+  let appliedIndex = 0;
+  const members: JoinMember[] = [];
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
+    if (tag === 0x08) clusterId = reader.count();
+    else if (tag === 0x12) tokenDigest = reader.string();
+    else if (tag === 0x18) appliedIndex = reader.count();
+    else if (tag === 0x22) {
+      if (members.length === JOIN_MEMBERS_MAX) reader.fail("too many members");
+      members.push(decodeJoinMember(reader.bytes()));
+    } else reader.skip(tag, 4);
+  }
+  return { kind: "joinInfo", clusterId, tokenDigest, appliedIndex, members };
+}
+
+function decodeJoinMember(bytes: Uint8Array): JoinMember {
+  const reader = new Reader(bytes);
+  let id = 0;
+  let name = "";
+  const peerUrls: string[] = [];
+  let isLearner = false;
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
+    if (tag === 0x08) id = reader.count();
+    else if (tag === 0x12) name = reader.string();
+    else if (tag === 0x1a) readUrl(reader, peerUrls);
+    else if (tag === 0x20) isLearner = reader.bool();
+    else reader.skip(tag, 4);
+  }
+  return { id, name, peerUrls, isLearner };
 }
 
 function decodeBatch(bytes: Uint8Array): Batch {

@@ -49,6 +49,16 @@ export function welcomeOf(self: Self, version: number): Welcome {
   return { kind: "welcome", version, bootId, walId, name, clientUrls };
 }
 
+/** The version to speak, or that there is none. */
+export function versionWith({ versionMin, versionMax }: Hello): number | PeerRefusal {
+  const version = Math.min(versionMax, PEER_VERSION_MAX);
+  if (version >= Math.max(versionMin, PEER_VERSION_MIN)) return version;
+  return refusal(
+    "WRONG_VERSION",
+    `this member speaks versions ${PEER_VERSION_MIN} to ${PEER_VERSION_MAX}, the caller ${versionMin} to ${versionMax}: upgrade the older one`,
+  );
+}
+
 /** The version to speak with the caller, or why it is refused. `liveBoot`: of the process that is connected under its id. */
 export function judgeHello(
   hello: Hello,
@@ -56,20 +66,15 @@ export function judgeHello(
   membership: Membership,
   liveBoot: Uint8Array | null,
 ): number | PeerRefusal {
-  const { from, to, versionMin, versionMax } = hello;
+  const { from, to } = hello;
   if (hello.clusterId !== self.clusterId) {
     return refusal(
       "WRONG_CLUSTER",
       `${idText(self.memberId)} is a member of cluster ${idText(self.clusterId)}, not of ${idText(hello.clusterId)}: compare --initial-cluster and --initial-cluster-token of both`,
     );
   }
-  const version = Math.min(versionMax, PEER_VERSION_MAX);
-  if (version < Math.max(versionMin, PEER_VERSION_MIN)) {
-    return refusal(
-      "WRONG_VERSION",
-      `this member speaks versions ${PEER_VERSION_MIN} to ${PEER_VERSION_MAX}, the caller ${versionMin} to ${versionMax}: upgrade the older one`,
-    );
-  }
+  const version = versionWith(hello);
+  if (typeof version !== "number") return version;
   if (to !== self.memberId) {
     return refusal(
       "WRONG_MEMBER",

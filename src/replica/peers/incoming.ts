@@ -9,13 +9,14 @@ import {
   decodePeerItem,
   encodePeerFrame,
   type Hello,
+  type JoinInfo,
   type PeerItem,
   type PeerRefusal,
 } from "../../codec/index.ts";
 import type { Env, Link, LinkEvents } from "../../env/index.ts";
 import type { NodeId } from "../../raft/index.ts";
 import type { Serving } from "../snapshots/serving.ts";
-import { judgeHello, refusal, welcomeOf } from "./handshake.ts";
+import { judgeHello, refusal, versionWith, welcomeOf } from "./handshake.ts";
 import { Liveness } from "./liveness.ts";
 import type { Membership, Self } from "./membership.ts";
 
@@ -25,6 +26,8 @@ export interface IncomingConfig {
   readonly membership: Membership;
   /** The process that is connected under this id, in either direction; null when none is. */
   readonly liveBoot: (from: NodeId) => Uint8Array | null;
+  /** For a node that wants to join; null: nothing is told here. */
+  readonly joinInfo: () => JoinInfo | null;
   /** The caller is taken: an older link of the same process is given up. */
   readonly taken: (incoming: Incoming) => void;
   readonly deliver: (item: PeerItem, from: NodeId) => void;
@@ -122,13 +125,22 @@ export class Incoming implements LinkEvents {
 
   #greet(hello: Hello): void {
     const { self, membership, liveBoot } = this.#config;
+    if (hello.purpose === "join") {
+      this.#tell(hello);
+      return;
+    }
     const verdict = judgeHello(hello, self, membership, liveBoot(hello.from));
     if (typeof verdict !== "number") {
       this.#refuse(hello, verdict);
       return;
     }
     this.#state = "meeting";
-    membership.meet(hello.from, hello.walId, (error) => {
+    // Who pulls a snapshot has no data yet, or none that counts: only who takes part is remembered by his directory.
+    const isPull = hello.purpose === "snapshot" && !membership.isMet(hello.from);
+    const meet: typeof membership.meet = isPull
+      ? (_id, _walId, done) => done(null)
+      : (id, walId, done) => membership.meet(id, walId, done);
+    meet(hello.from, hello.walId, (error) => {
       if (this.#state !== "meeting") return;
       // Two may have met while this one was written down.
       const live = liveBoot(hello.from);
@@ -153,6 +165,22 @@ export class Incoming implements LinkEvents {
       this.#serving = this.#config.serve(this.#link, hello);
       if (this.#serving === null) this.end("there are no snapshots here");
     }
+  }
+
+  /** A node that wants to join is told what it must know, whoever it is: it takes part when it has made its directory. */
+  #tell(hello: Hello): void {
+    const { self, joinInfo } = this.#config;
+    const version = versionWith(hello);
+    if (typeof version !== "number") {
+      this.#refuse(hello, version);
+      return;
+    }
+    const info = joinInfo();
+    if (info !== null) {
+      this.#link.send(encodePeerFrame(welcomeOf(self, version)));
+      this.#link.send(encodePeerFrame(info));
+    }
+    this.end("it has been told about the cluster");
   }
 
   #refuse(hello: Hello, why: PeerRefusal): void {

@@ -13,6 +13,7 @@
  *
  * Left out: encryption and proof of identity (the shell's part).
  */
-export { judgeWelcome } from "./handshake.ts";
+export { PeerCall } from "./call.ts";
+export { helloTo, judgeWelcome } from "./handshake.ts";
 export { type Member, Membership, type Self } from "./membership.ts";
 export { Peers, type PeerStatus } from "./peers.ts";

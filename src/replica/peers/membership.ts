@@ -71,6 +71,11 @@ export class Membership {
     return this.#removed.has(id);
   }
 
+  /** It has taken part, with a directory that is remembered. */
+  isMet(id: NodeId): boolean {
+    return this.#walIds.has(id);
+  }
+
   /** It was met before, with another directory. */
   hasOtherData(id: NodeId, walId: Uint8Array): boolean {
     const known = this.#walIds.get(id);

@@ -4,7 +4,12 @@
  * groups are one small write.
  */
 import { assert } from "../../base/index.ts";
-import { encodePeerItem, type PeerItem, type PeerRefusal } from "../../codec/index.ts";
+import {
+  encodePeerItem,
+  type JoinInfo,
+  type PeerItem,
+  type PeerRefusal,
+} from "../../codec/index.ts";
 import type { Env, Link, Links, LinkEvents, Timer } from "../../env/index.ts";
 import type { Message, NodeId } from "../../raft/index.ts";
 import type { SnapshotServer } from "../snapshots/server.ts";
@@ -23,6 +28,8 @@ export interface PeersConfig {
   readonly lost: (member: NodeId) => void;
   /** There is a way to this member again. */
   readonly linked: (member: NodeId) => void;
+  /** For a node that wants to join. Absent: nothing is told. */
+  readonly joinInfo?: (() => JoinInfo) | undefined;
   /** For members that pull snapshots from this one. Absent: there are none. */
   readonly snapshots?: SnapshotServer | undefined;
   /** A member says that this node does not belong to it, with a code that stays the same. */
@@ -188,6 +195,7 @@ export class Peers {
       self,
       membership,
       liveBoot: (from) => this.#liveBoot(from),
+      joinInfo: () => this.#config.joinInfo?.() ?? null,
       taken: (taken) => this.#taken(taken),
       deliver,
       serve: (of, hello) => snapshots?.serve(of, hello) ?? null,

@@ -113,6 +113,7 @@ export class Serving {
         return;
       case "hello":
       case "welcome":
+      case "joinInfo":
       case "head":
       case "chunk":
         this.end("it speaks out of turn");

@@ -43,7 +43,29 @@ export interface Body {
   head?: SnapshotHead | undefined;
   chunk?: SnapshotChunk | undefined;
   more?: SnapshotMore | undefined;
-  taken?: SnapshotTaken | undefined;
+  taken?:
+    | SnapshotTaken
+    | undefined;
+  /** On a call of a node that wants to join, after `welcome`; then the called one ends the call. */
+  join_info?: JoinInfo | undefined;
+}
+
+/** What a node must know of a cluster that it was added to. */
+export interface JoinInfo {
+  cluster_id: bigint;
+  /** Of the token that the cluster was made with. */
+  token_digest: string;
+  /** A snapshot that ends here or later holds these members. */
+  applied_index: bigint;
+  members: JoinMember[];
+}
+
+export interface JoinMember {
+  id: bigint;
+  /** Empty until it has started for the first time. */
+  name: string;
+  peer_urls: string[];
+  is_learner: boolean;
 }
 
 export interface Hello {
@@ -59,7 +81,7 @@ export interface Hello {
   version_max: number;
   name: string;
   client_urls: string[];
-  /** What the call is for: 0 to speak, 1 to pull a snapshot. */
+  /** What the call is for: 0 to speak, 1 to pull a snapshot, 2 to ask about the cluster before joining it. */
   purpose: number;
 }
 
@@ -337,6 +359,7 @@ function createBaseBody(): Body {
     chunk: undefined,
     more: undefined,
     taken: undefined,
+    join_info: undefined,
   };
 }
 
@@ -368,6 +391,9 @@ export const Body: MessageFns<Body> = {
     }
     if (message.taken !== undefined) {
       SnapshotTaken.encode(message.taken, writer.uint32(74).fork()).join();
+    }
+    if (message.join_info !== undefined) {
+      JoinInfo.encode(message.join_info, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -455,6 +481,181 @@ export const Body: MessageFns<Body> = {
             }
 
             message.taken = SnapshotTaken.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.join_info = JoinInfo.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJoinInfo(): JoinInfo {
+  return { cluster_id: 0n, token_digest: "", applied_index: 0n, members: [] };
+}
+
+export const JoinInfo: MessageFns<JoinInfo> = {
+  encode(message: JoinInfo, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.cluster_id !== 0n) {
+      if (BigInt.asUintN(64, message.cluster_id) !== message.cluster_id) {
+        throw new globalThis.Error("value provided for field message.cluster_id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.cluster_id);
+    }
+    if (message.token_digest !== "") {
+      writer.uint32(18).string(message.token_digest);
+    }
+    if (message.applied_index !== 0n) {
+      if (BigInt.asUintN(64, message.applied_index) !== message.applied_index) {
+        throw new globalThis.Error("value provided for field message.applied_index of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.applied_index);
+    }
+    for (const v of message.members) {
+      JoinMember.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JoinInfo {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJoinInfo();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.cluster_id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.token_digest = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.applied_index = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.members.push(JoinMember.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJoinMember(): JoinMember {
+  return { id: 0n, name: "", peer_urls: [], is_learner: false };
+}
+
+export const JoinMember: MessageFns<JoinMember> = {
+  encode(message: JoinMember, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    for (const v of message.peer_urls) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.is_learner !== false) {
+      writer.uint32(32).bool(message.is_learner);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JoinMember {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJoinMember();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.peer_urls.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.is_learner = reader.bool();
             continue;
           }
         }
