@@ -1,10 +1,17 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { AssertionError, HarmonyError, setVerifying, utf8 } from "../base/index.ts";
-import { MemoryStorage, type Message, MESSAGE_VERSION, RawNode } from "../raft/index.ts";
+import {
+  type ConfChangeSingle,
+  MemoryStorage,
+  type Message,
+  MESSAGE_VERSION,
+  RawNode,
+} from "../raft/index.ts";
 import type { SnapshotRecord } from "../wal/index.ts";
 import { encodeBatch } from "./batch.ts";
 import { GroupClock } from "./group-clock.ts";
 import { Replica } from "./replica.ts";
+import type { StateMachine } from "./state-machine.ts";
 import { Lab, ListMachine } from "./testing/lab.ts";
 
 beforeAll(() => setVerifying(true));
@@ -759,5 +766,41 @@ describe("on a log in the interval mode", () => {
     expect([machine.applied, lab.wal.isSynced]).toEqual([["word"], false]);
     lab.pass(1100);
     expect(lab.wal.isSynced).toBe(true);
+  });
+});
+
+describe("a change of the configuration", () => {
+  it("comes into force if the machine takes it, is answered with what that says, and is one entry", () => {
+    const lab = new Lab();
+    lab.open();
+    lab.campaign();
+    lab.pass();
+    const { replica, machine, rawNode } = lab.group(0);
+    const asked: string[] = [];
+    const applyConfChange: StateMachine<string>["applyConfChange"] = (context, { changes }) => {
+      machine.apply(context, []);
+      const [{ type }] = changes as [ConfChangeSingle];
+      asked.push(`${type} ${context.index}`);
+      return { isTaken: type === "updateNode", result: `${type} answered` };
+    };
+    Object.assign(machine, { applyConfChange });
+    const answers: string[] = [];
+    const propose = (type: ConfChangeSingle["type"], nodeId: number): void => {
+      const changes = [{ type, nodeId }];
+      const change = { transition: "auto" as const, changes, context: new Uint8Array(0) };
+      replica.proposeConfChange(change, (error, result) =>
+        answers.push(error === null ? String(result) : error.code),
+      );
+    };
+    // Two at a time: the second waits for the first.
+    propose("addLearnerNode", 2);
+    propose("updateNode", 1);
+    // What Raft itself does not take is refused before it is in the log.
+    propose("removeNode", 1);
+    lab.pass(200);
+    expect(answers).toEqual(["addLearnerNode answered", "updateNode answered", "INVALID_ARGUMENT"]);
+    expect(asked).toEqual(["addLearnerNode 2", "updateNode 3"]);
+    expect(rawNode.confState.learners).toEqual([]);
+    expect([lab.fatal, machine.appliedIndex]).toEqual([null, 3]);
   });
 });

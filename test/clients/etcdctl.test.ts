@@ -5,6 +5,8 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Bench, type ReadyLine } from "../process/harmonydb.ts";
+import { until } from "../cluster/cluster.ts";
+import { freePort } from "../cluster/proxy.ts";
 import { Etcdctl, lastLine } from "./etcdctl.ts";
 
 let bench: Bench;
@@ -413,6 +415,55 @@ describe("member and move-leader on a node that is alone", () => {
       "etcdserver: can only promote a learner member",
     );
     expect(await etcdctl.run("move-leader", id)).toContain("Leadership transferred from");
+  });
+});
+
+describe("member and move-leader with a second node", { timeout: 60_000 }, () => {
+  let other: Bench;
+  beforeAll(async () => {
+    bench = new Bench();
+    other = new Bench();
+    ready = await bench.serve("--name", "n1", "--listen-peer-urls", "http://127.0.0.1:0").ready();
+    etcdctl = new Etcdctl(ready.client[0] as string);
+  });
+  afterAll(async () => {
+    await bench.close();
+    await other.close();
+  });
+
+  it("a learner joins, is promoted, leads when it is asked to, and goes again", async () => {
+    await etcdctl.run("put", "k", "v");
+    const port = await freePort();
+    const peerUrl = `http://127.0.0.1:${port}`;
+    const added = await etcdctl.run("member", "add", "n2", `--peer-urls=${peerUrl}`, "--learner");
+    const [, id = ""] = /^Member +([0-9a-f]+) added/.exec(added) ?? [];
+    const [, cluster = ""] = /ETCD_INITIAL_CLUSTER="([^"]+)"/.exec(added) ?? [];
+    const { client } = await other
+      .serve(
+        "--name=n2",
+        "--initial-cluster-state=existing",
+        `--initial-cluster=${cluster}`,
+        `--listen-peer-urls=${peerUrl}`,
+      )
+      .ready();
+    const second = new Etcdctl(client[0] as string);
+    expect(await second.run("get", "k")).toBe(lines("k", "v"));
+    const promoted = await until("a promotion", async () => {
+      const { exit, out, err } = await etcdctl.try(["member", "promote", id]);
+      if (exit !== 0) throw new Error(err);
+      return out;
+    });
+    expect(promoted).toMatch(new RegExp(`^Member +${id} promoted in cluster`));
+    expect(await second.run("member", "list")).toContain(`${id}, started, n2, ${peerUrl}, `);
+    expect(await etcdctl.run("move-leader", id)).toMatch(/^Leadership transferred from/);
+    // Only who leads hands over, and now that is the other one.
+    expect(await etcdctl.fail("move-leader", id)).toContain("no leader endpoint given");
+    // It goes although it leads: the first one is alone again, and serves.
+    expect(await second.run("member", "remove", id)).toMatch(
+      new RegExp(`^Member +${id} removed from cluster`),
+    );
+    await until("a write of the first one", () => etcdctl.run("put", "k", "w"));
+    expect((await etcdctl.run("member", "list")).split("\n").length).toBe(2);
   });
 });
 

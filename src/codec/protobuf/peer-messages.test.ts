@@ -166,7 +166,22 @@ const alone = fc.oneof(
     versionMax: fc.nat(9),
     name: fc.string({ unit: "grapheme" }),
     clientUrls: fc.array(text, { maxLength: 3 }),
-    purpose: fc.constantFrom("raft" as const, "snapshot" as const),
+    purpose: fc.constantFrom("raft" as const, "snapshot" as const, "join" as const),
+  }),
+  fc.record({
+    kind: fc.constant("joinInfo" as const),
+    clusterId: count,
+    tokenDigest: text,
+    appliedIndex: count,
+    members: fc.array(
+      fc.record({
+        id: count,
+        name: fc.string({ unit: "grapheme" }),
+        peerUrls: fc.array(text, { maxLength: 3 }),
+        isLearner: fc.boolean(),
+      }),
+      { maxLength: 4 },
+    ),
   }),
   fc.record({
     kind: fc.constant("welcome" as const),

@@ -62,6 +62,10 @@ const noCorruption: Check = async (vitals) => {
   return alarms.includes("CORRUPT") ? "alarm CORRUPT" : null;
 };
 
+/** A learner may be far behind, and does not vote. */
+const nonLearner: Check = async (vitals) =>
+  vitals.database()?.status().isLearner === true ? "this member is a learner" : null;
+
 /** By path; etcd's names. */
 const CHECKS: Readonly<Record<string, ReadonlyMap<string, Check>>> = {
   "/livez": new Map([["serializable_read", serializableRead]]),
@@ -70,6 +74,7 @@ const CHECKS: Readonly<Record<string, ReadonlyMap<string, Check>>> = {
     ["data_corruption", noCorruption],
     ["serializable_read", serializableRead],
     ["linearizable_read", linearizableRead],
+    ["non_learner", nonLearner],
   ]),
 };
 

@@ -144,8 +144,16 @@ describe("the HTTP listener", () => {
   it("shows each check when asked, leaves out what is excluded, and asks for one alone", async () => {
     const { url, database } = await start();
     expect((await get(`${url}/readyz?verbose`)).body).toBe(
-      "[+]serving ok\n[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\nok\n",
+      "[+]serving ok\n[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\n[+]non_learner ok\nok\n",
     );
+    database.changes = { isLearner: true };
+    const learner = await get(`${url}/readyz`);
+    expect([learner.status, learner.body]).toEqual([
+      503,
+      expect.stringContaining("[-]non_learner failed: this member is a learner"),
+    ]);
+    expect((await get(`${url}/livez`)).status).toBe(200);
+    database.changes = {};
     database.onRange = (request, reply) =>
       request.serializable
         ? reply(null, { kind: "range", revision: 1, kvs: [], more: false, count: 0 })
