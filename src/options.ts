@@ -81,7 +81,8 @@ export function nodeParts(
   directory: string,
   options: OpenOptions,
 ): { readonly node: NodeOptions; readonly door: Pick<Host, "pinTimeoutMs" | "pinBytesMax"> } {
-  if (typeof directory !== "string" || directory === "") throw invalid("a directory is a path");
+  if (typeof directory !== "string" || directory === "" || directory.includes("\0"))
+    throw invalid("a directory is a path");
   const {
     log: _log,
     pinTimeoutMs = PIN_TIMEOUT_DEFAULT_MS,

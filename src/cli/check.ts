@@ -1,10 +1,12 @@
 /**
  * `harmonydb check`: each data file by itself, the log by itself, and that they agree: the log holds every entry after
- * the newest whole checkpoint, and no checkpoint or commit names an entry that the log never had.
+ * the newest whole checkpoint, and no checkpoint or commit names an entry that the log never had. Beside that MEMBERS, and
+ * every byte of the snapshots.
  */
-import type { Damage } from "../base/index.ts";
+import { type Damage, HarmonyError } from "../base/index.ts";
 import { checkDataFile, type DataFileReport } from "../btree/index.ts";
-import { type Files, type Io, listDirectory } from "../env/index.ts";
+import { inspectSnapshot, membersDamage } from "../db/index.ts";
+import { type Env, FileError, type Io, listDirectory } from "../env/index.ts";
 import { type InspectedRecord, inspectWal, type WalItem, type WalReport } from "../wal/index.ts";
 
 export interface CheckedFile {
@@ -23,7 +25,8 @@ export interface DirectoryReport {
 }
 
 /** Reads everything, changes nothing. Throws FileError, NEWER_FORMAT. */
-export function* checkDirectory(files: Files, dataDir: string): Io<DirectoryReport> {
+export function* checkDirectory(env: Env, dataDir: string): Io<DirectoryReport> {
+  const { files } = env;
   const spans = new LogSpans();
   const log = yield* inspectWal(files, dataDir, (item) => spans.take(item));
   const damage: Damage[] = [...log.damage];
@@ -32,6 +35,10 @@ export function* checkDirectory(files: Files, dataDir: string): Io<DirectoryRepo
     notes.push(`the log ends with ${log.tornBytes} bytes of a torn write, which a start cuts`);
   if (log.manifest !== "ok") notes.push(`the manifest is ${log.manifest}; a start rebuilds it`);
   if (log.votes !== "ok") notes.push("the vote file is unreadable; the log's copy counts");
+
+  const members = yield* membersDamage(env, dataDir);
+  if (members !== null) damage.push(members);
+  notes.push(...(yield* snapshotNotes(env, `${dataDir}/snap`)));
 
   const checked: CheckedFile[] = [];
   for (const name of yield* listDirectory(files, `${dataDir}/db`)) {
@@ -45,6 +52,34 @@ export function* checkDirectory(files: Files, dataDir: string): Io<DirectoryRepo
   if (checked.length === 0)
     damage.push({ file: `${dataDir}/db`, offset: 0, what: "no data file is here" });
   return { log, files: checked, damage, notes };
+}
+
+/** A start that needs none of them goes on all the same, so a bad one is a note. */
+function* snapshotNotes(env: Env, directory: string): Io<readonly string[]> {
+  const notes: string[] = [];
+  for (const group of yield* namesIn(env, directory)) {
+    for (const name of yield* namesIn(env, `${directory}/${group}`)) {
+      if (!name.endsWith(".snap")) continue;
+      try {
+        yield* inspectSnapshot(env, `${directory}/${group}/${name}`);
+      } catch (error) {
+        if (!(error instanceof HarmonyError) || error.code === "IO") throw error;
+        notes.push(`${error.message}; nothing can be restored from this snapshot`);
+      }
+    }
+  }
+  return notes;
+}
+
+/** Nothing where there is no directory of that name. */
+function* namesIn(env: Env, directory: string): Io<readonly string[]> {
+  try {
+    return yield* listDirectory(env.files, directory);
+  } catch (error) {
+    if (error instanceof FileError && (error.code === "ENOENT" || error.code === "ENOTDIR"))
+      return [];
+    throw error;
+  }
 }
 
 const META_PAGES_BYTES = 2 * 4096;

@@ -100,7 +100,7 @@ const STATS_HEAD = ["GROUP", "LAST", "COMMIT", "CHECKPOINT", "NEEDS THE LOG FROM
 /** `harmonydb check`: data files, log, and that they agree. */
 export function checkNode(dataDir: string, writeOut: WriteOut, streams: Streams): Promise<void> {
   return onStoppedNode(dataDir, async (env) => {
-    const report = await drive(checkDirectory(env.files, dataDir), streams);
+    const report = await drive(checkDirectory(env, dataDir), streams);
     if (writeOut === "json") streams.out(jsonLine(report));
     else streams.out(directoryText(report));
     refuseDamage(report.damage, dataDir, "the data");

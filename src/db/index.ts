@@ -29,6 +29,7 @@ export {
   lockDataDirectory,
   readVersion,
 } from "./data-directory.ts";
+export { membersDamage } from "./members-file.ts";
 export { metricFamilies, type MetricFamily } from "./node-metrics.ts";
 export { Node, type NodeStats, type RecoveryStats, stopNode } from "./node.ts";
 export type { NodeOptions } from "./node-options.ts";

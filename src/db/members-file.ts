@@ -5,7 +5,7 @@
  * for a disk that was wiped (fault-rules R13), whatever happens to this process. Who the members are now stands in the
  * replicated state.
  */
-import { CorruptionError, hex } from "../base/index.ts";
+import { CorruptionError, type Damage, hex } from "../base/index.ts";
 import { type Env, FileError, type Io, runIo } from "../env/index.ts";
 import type { NodeId } from "../raft/index.ts";
 import type { Member } from "../replica/index.ts";
@@ -109,6 +109,17 @@ export class MembersFile {
       } else this.#waiting = null;
       for (const done of told) done(error);
     });
+  }
+}
+
+/** What is wrong with MEMBERS where there is one. */
+export function* membersDamage(env: Env, directory: string): Io<Damage | null> {
+  try {
+    yield* MembersFile.read(env, directory);
+    return null;
+  } catch (error) {
+    if (error instanceof CorruptionError) return error.damage;
+    throw error;
   }
 }
 

@@ -27,7 +27,7 @@ describe("open", () => {
         options,
         "INVALID_ARGUMENT",
       ]);
-    for (const directory of ["", 5, null, undefined])
+    for (const directory of ["", "a\0b", 5, null, undefined])
       expect(await codeOf(() => open(directory as never))).toBe("INVALID_ARGUMENT");
   });
 

@@ -1,8 +1,8 @@
 /** The inspectors of a stopped directory, and what a node does about damage that they show. */
-import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Bench, TinyClient } from "./harmonydb.ts";
+import { Bench, type Ended, TinyClient } from "./harmonydb.ts";
 
 let bench: Bench;
 beforeEach(() => {
@@ -124,6 +124,24 @@ describe("inspectors", { timeout: 30_000 }, () => {
     const check = await bench.run("check", "--data-dir", bench.dataDir).ended;
     expect(check.exit).toBe(70);
     expect(check.out).toMatch(/^DAMAGE .*0\.hdb at offset 8192: /m);
+  });
+
+  it("find what is wrong with the list of members, and with a snapshot", async () => {
+    await stoppedNode();
+    const check = (): Promise<Ended> => bench.run("check", "--data-dir", bench.dataDir).ended;
+    const folder = join(bench.dataDir, "snap", "0");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "0000000000000001-0000000000000002.snap"), "no snapshot");
+    const noted = await check();
+    expect([noted.exit, noted.out]).toEqual([0, expect.stringMatching(/^note: .*\.snap/m)]);
+    const members = join(bench.dataDir, "MEMBERS");
+    writeFileSync(members, '{"format":1,"members":[],"checksum":"00000000"}\n');
+    const damaged = await check();
+    expect([damaged.exit, damaged.out]).toEqual([
+      70,
+      expect.stringContaining(`DAMAGE ${members} at offset 0: `),
+    ]);
+    expect((await bench.serve().ended).exit).toBe(70);
   });
 
   it("find a log that is older than the checkpoint beside it", async () => {
