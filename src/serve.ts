@@ -41,8 +41,8 @@ export interface ServeOptions extends OpenOptions {
   /** What other members tell of it. Default: where it listens. */
   readonly advertiseClientUrls?: readonly string[] | undefined;
   /**
-   * Where other members call. In a cluster, by default: http://127.0.0.1:2380. A node that is alone listens only where
-   * this is given; others can come beside it then.
+   * Where other members call. Default: http://127.0.0.1:2380 for a member of several; one that is alone listens if it is
+   * told where, and others can then come beside it.
    */
   readonly listenPeerUrls?: readonly string[] | undefined;
   /** As `initialCluster` has them. Default: where it listens. */
@@ -67,7 +67,7 @@ export interface ServeOptions extends OpenOptions {
 export interface ServedDB extends HarmonyDB {
   /** Where programs come in, with real ports: for `connect` and for clients of etcd. */
   readonly urls: readonly string[];
-  /** Where other members call; empty for a node that is alone. */
+  /** Where other members call; empty where it does not listen for any. */
   readonly peerUrls: readonly string[];
 }
 
@@ -132,7 +132,11 @@ export async function serveOn(
   const urls = await checkListenable(listenClientUrls);
   const isMember =
     initialCluster.length > 1 || (dataDir !== MEMORY && existsSync(join(dataDir, "MEMBERS")));
-  const mayGrow = givenPeerUrls !== undefined && dataDir !== MEMORY;
+  // Named, a node alone listens, too, so that others can come beside it; one that keeps less than all must stay alone.
+  const mayGrow =
+    givenPeerUrls !== undefined &&
+    nodeOptions.persistence !== "none" &&
+    (nodeOptions.fsyncIntervalMs ?? 0) === 0;
   const links: PeerLinks | null =
     isMember || mayGrow ? await listenForPeers(listenPeerUrls, log) : null;
   let node: Node | null = null;

@@ -17,7 +17,7 @@ import {
   type OptionSpec,
 } from "./options.ts";
 import type { Streams, WriteOut } from "./streams.ts";
-import { byteSize, closest, wholeNumber } from "./values.ts";
+import { byteSize, closest, duration, wholeNumber } from "./values.ts";
 import { VERSION } from "./version.ts";
 
 /** Words that etcdctl's users type and that this version leaves to etcdctl. */
@@ -191,9 +191,77 @@ Examples:
 
   program.addCommand(serve).addCommand(version).addCommand(config);
   for (const command of inspectors(inherit, streams, useDataDir)) program.addCommand(command);
+  program.addCommand(localCluster(inherit, streams, (exit) => (outcome.exit = exit)));
   addClientCommands(program, streams, (exit) => (outcome.exit = exit));
   return program;
 }
+
+/** Several nodes on this machine. */
+function localCluster(
+  inherit: (command: Command) => Command,
+  streams: Streams,
+  finish: (exit: number) => void,
+): Command {
+  const dataDir = (): Option =>
+    new Option("--data-dir <dir>", "directory of the cluster").default("./cluster");
+  const cluster = inherit(new Command("cluster")).description(
+    "Run a cluster on this machine, each node in a process of its own.",
+  );
+  const start = inherit(new Command("start"))
+    .description(
+      "Start the nodes and show how they are until Ctrl-C or SIGTERM, which stop all of them. A node that dies is started again. On the same directory the same cluster comes back.",
+    )
+    .argument("[serve options...]", "options of serve for every node, behind --")
+    .addOption(dataDir())
+    .option("--nodes <count>", "how many (default: 3, or as the directory has it)")
+    .option(
+      "--base-port <port>",
+      "n1 takes this port for clients and the next one for members, n2 the two after them, and so on (default: free ports)",
+    )
+    .addHelpText(
+      "after",
+      "\nLogs: <dir>/n1.log and so on.\n\nExamples:\n  harmonydb cluster start --nodes 3 --data-dir D\n  harmonydb cluster start --data-dir D --base-port 12379 -- --election-timeout 500ms",
+    );
+  start.action(
+    async (
+      serveArgs: readonly string[],
+      options: { dataDir: string; nodes?: string; basePort?: string },
+    ) => {
+      const { startCluster } = await import("./local/start.ts");
+      finish(
+        await startCluster(
+          {
+            dataDir: options.dataDir,
+            nodes: options.nodes === undefined ? null : flagValue("--nodes", NODES, options.nodes),
+            basePort:
+              options.basePort === undefined
+                ? null
+                : flagValue("--base-port", PORT, options.basePort),
+            serveArgs,
+          },
+          streams,
+        ),
+      );
+    },
+  );
+  const stop = inherit(new Command("stop"))
+    .description("Stop a cluster from elsewhere; answers when nothing of it runs any more.")
+    .addOption(dataDir())
+    .option("--timeout <duration>", "how long that may take", "30s")
+    .allowExcessArguments(false)
+    .addHelpText("after", "\nExample:\n  harmonydb cluster stop --data-dir D");
+  stop.action(async (options: { dataDir: string; timeout: string }) => {
+    const { stopCluster } = await import("./local/stop.ts");
+    finish(
+      await stopCluster(options.dataDir, flagValue("--timeout", TIMEOUT, options.timeout), streams),
+    );
+  });
+  return cluster.addCommand(start).addCommand(stop);
+}
+
+const NODES = wholeNumber({ min: 1, max: 9 });
+const PORT = wholeNumber({ min: 1024, max: 65_500 });
+const TIMEOUT = duration({ minMs: 1, maxMs: 3_600_000 });
 
 function inspectors(
   inherit: (command: Command) => Command,

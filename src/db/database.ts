@@ -69,6 +69,8 @@ export interface DatabaseStatus {
   readonly leader: bigint;
   readonly raftTerm: number;
   readonly raftIndex: number;
+  /** What this member knows to be committed. */
+  readonly raftCommitIndex: number;
   readonly raftAppliedIndex: number;
   readonly revision: number;
   readonly compactRevision: number;

@@ -283,6 +283,7 @@ export class KvDatabase implements Database {
       leader: BigInt(raft.leader),
       raftTerm: raft.term,
       raftIndex: raft.lastIndex,
+      raftCommitIndex: raft.commit,
       raftAppliedIndex: this.#machine.appliedIndex,
       revision: this.#machine.revision,
       compactRevision: this.#machine.compactRevision,

@@ -54,6 +54,10 @@ export class Run {
     });
   }
 
+  get out(): string {
+    return this.#out;
+  }
+
   get err(): string {
     return this.#err;
   }

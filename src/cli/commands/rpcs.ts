@@ -1,5 +1,5 @@
 /** The methods that the commands call. */
-import { etcd, native } from "../../codec/messages/index.ts";
+import { api, etcd, native } from "../../codec/messages/index.ts";
 import type { Codec, Rpc } from "./client.ts";
 
 function rpc<Request, Response>(
@@ -111,6 +111,11 @@ export const SNAPSHOT: Rpc<etcd.SnapshotRequest, etcd.SnapshotResponse> = rpc(
   "/etcdserverpb.Maintenance/Snapshot",
   etcd.SnapshotRequest,
   etcd.SnapshotResponse,
+);
+export const REPORT: Rpc<api.ReportRequest, api.ReportResponse> = rpc(
+  "/harmonydb.v1.Api/Report",
+  api.ReportRequest,
+  api.ReportResponse,
 );
 export const INCR: Rpc<native.IncrRequest, native.IncrResponse> = rpc(
   `${NATIVE}Incr`,

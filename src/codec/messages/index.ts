@@ -4,4 +4,5 @@
  */
 export * as etcd from "../protobuf/gen/etcdserverpb/rpc.ts";
 export * as kv from "../protobuf/gen/mvccpb/kv.ts";
+export * as api from "../protobuf/gen/harmonydb/api.ts";
 export * as native from "../protobuf/gen/harmonydb/native.ts";

@@ -289,6 +289,7 @@ function reportOf(
     durability: status.durability.mode,
     fsync_interval_ms: BigInt(status.durability.fsyncIntervalMs),
     alarms: [...status.alarms],
+    commit_index: BigInt(status.raftCommitIndex),
   };
 }
 

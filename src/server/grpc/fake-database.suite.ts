@@ -45,6 +45,7 @@ const STATUS: DatabaseStatus = {
   leader: 7n,
   raftTerm: 3,
   raftIndex: 40,
+  raftCommitIndex: 40,
   raftAppliedIndex: 39,
   revision: 5,
   compactRevision: 0,

@@ -168,6 +168,8 @@ export interface ReportResponse {
   durability: string;
   fsync_interval_ms: bigint;
   alarms: string[];
+  /** What it knows to be committed. */
+  commit_index: bigint;
 }
 
 export interface ChoreRequest {
@@ -1335,6 +1337,7 @@ function createBaseReportResponse(): ReportResponse {
     durability: "",
     fsync_interval_ms: 0n,
     alarms: [],
+    commit_index: 0n,
   };
 }
 
@@ -1426,6 +1429,12 @@ export const ReportResponse: MessageFns<ReportResponse> = {
     }
     for (const v of message.alarms) {
       writer.uint32(130).string(v!);
+    }
+    if (message.commit_index !== 0n) {
+      if (BigInt.asIntN(64, message.commit_index) !== message.commit_index) {
+        throw new globalThis.Error("value provided for field message.commit_index of type int64 too large");
+      }
+      writer.uint32(136).int64(message.commit_index);
     }
     return writer;
   },
@@ -1569,6 +1578,14 @@ export const ReportResponse: MessageFns<ReportResponse> = {
             }
 
             message.alarms.push(reader.string());
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.commit_index = reader.int64() as bigint;
             continue;
           }
         }
