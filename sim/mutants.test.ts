@@ -1,7 +1,8 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { type Mutant, MUTANTS, REVERTED } from "./mutants.ts";
+import type { Mutant } from "./mutant.ts";
+import { MUTANTS, REVERTED } from "./mutants.ts";
 import { plant } from "./plant.ts";
 
 /** `npm test` builds first, so this is the code that `npm run sim:mutations` changes. */
