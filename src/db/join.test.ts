@@ -167,6 +167,39 @@ describe("a node that joins", { timeout: 120_000 }, () => {
     expect(gone.fatal?.code).toBe("MEMBER_REMOVED");
   });
 
+  it("has taken the place or has not, when the leader ends in the middle of that, and the next change goes on", () => {
+    for (let afterMs = 0; afterMs <= 24; afterMs += 3) {
+      const cluster = new ClusterWorld();
+      cluster.start(...cluster.nodes);
+      const leader = cluster.leader();
+      cluster.pass(500);
+      const [old] = cluster.followers() as [World];
+      const { members: before } = leader.node.database.status();
+      const id = before.find(({ name }) => name === cluster.nameOf(old))?.id as bigint;
+      const by = change(leader, add("n4")).added?.id as bigint;
+      const fourth = cluster.world("n4", 44);
+      fourth.open(joining("n4", FOUR));
+      cluster.pass(4_000);
+      leader.ask((reply) =>
+        leader.node.database.changeMembers({ kind: "memberReplace", id, by }, {}, reply),
+      );
+      cluster.pass(afterMs);
+      cluster.kill(leader);
+      cluster.pass(8_000);
+      cluster.start(leader);
+      cluster.pass(8_000);
+      const after = self(leader).names;
+      const isDone = !after.includes(cluster.nameOf(old));
+      expect([afterMs, after.length]).toEqual([afterMs, isDone ? 3 : 4]);
+      // A joint configuration that nobody had left would refuse this.
+      change(leader, { kind: "memberUpdate", id: by, peerUrls: [url("n4")] });
+      leader.putNow("k", `${afterMs}`);
+      expect(fourth.get("k")).toBe(`${afterMs}`);
+      expect(self(fourth)).toEqual({ isLearner: !isDone, names: after });
+      expect(old.fatal?.code).toBe(isDone ? "MEMBER_REMOVED" : undefined);
+    }
+  });
+
   it("starts over when it is killed at any operation, and is whole in the end", () => {
     const cluster = new ClusterWorld();
     cluster.start(...cluster.nodes);

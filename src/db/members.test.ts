@@ -7,6 +7,7 @@ import type { MemberRecord } from "../mvcc/index.ts";
 import { encodeConfChange, decodeConfChange } from "../raft/index.ts";
 import { decodeCheckpointPayload, encodeCheckpointPayload } from "./checkpoint-payload.ts";
 import { ClusterWorld, NAMES, optionsOf, url } from "./cluster.suite.ts";
+import { encodeMemberNews } from "./command.ts";
 import type { MembersChanged } from "./database.ts";
 import { decodeMemberChange, encodeMemberChange, type MemberChange } from "./member-changes.ts";
 import type { MemberRequest, Refusal } from "./requests.ts";
@@ -375,6 +376,29 @@ describe("records of members", () => {
     );
     expect(again.members.all).toEqual(machine.members.all);
     expect([...again.members.removed]).toEqual([1]);
+  });
+
+  it("come into data that is older than they are by what each member says of itself", () => {
+    const machine = new KvStateMachine(new MemoryEngine(), null, HISTORY);
+    let index = 0;
+    const say = (id: number, name: string, peerUrls: readonly string[]): string => {
+      const [outcome] = machine.apply({ index: ++index, term: 1, clockMs: 0 }, [
+        encodeMemberNews({ id, name, peerUrls, clientUrls: ["http://c:1"] }),
+      ]);
+      return outcome?.kind === "error" ? outcome.code : "ok";
+    };
+    expect(say(1, "n1", ["http://a:1"])).toBe("ok");
+    expect(say(2, "n2", ["http://b:1"])).toBe("ok");
+    // Among others its URLs are what they were given, and its name its own.
+    expect(say(2, "n2", ["http://elsewhere:1"])).toBe("ok");
+    expect(say(2, "n1", ["http://b:1"])).toBe("MEMBER_NAME_EXISTS");
+    expect(machine.members.all.map(({ name, peerUrls }) => [name, ...peerUrls])).toEqual([
+      ["n1", "http://a:1"],
+      ["n2", "http://b:1"],
+    ]);
+    const context = { index: ++index, term: 1, clockMs: 0 };
+    machine.applyConfChange(context, encodeMemberChange({ kind: "memberRemove", id: 2 }));
+    expect(say(2, "n2", ["http://b:1"])).toBe("MEMBER_NOT_FOUND");
   });
 
   it("go by the same members as the configuration: what says two things is refused", () => {
