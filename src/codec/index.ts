@@ -42,6 +42,8 @@ export {
   decodeMemberListRequest,
   decodeMemberUpdateRequest,
   encodeMemberAddResponse,
+  decodeHashKvRequest,
+  encodeHashKvResponse,
   encodeMemberListResponse,
   encodeSnapshotResponse,
   encodeStatusResponse,

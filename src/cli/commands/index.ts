@@ -30,6 +30,13 @@ interface Spec {
   readonly run: (session: Session, args: readonly string[], flags: object) => Promise<unknown>;
 }
 
+function clusterOption(command: Command): Command {
+  return command.option(
+    "--cluster",
+    "all members of the cluster, as one of the endpoints knows them",
+  );
+}
+
 const GROUPS: readonly {
   readonly name: string;
   readonly summary: string;
@@ -158,14 +165,30 @@ const GROUPS: readonly {
       {
         name: "status",
         summary: "Version, size, leader and log position of each endpoint.",
-        examples: ["harmonydb endpoint status -w table"],
-        run: async (session) => (await import("./status.ts")).status(session),
+        examples: [
+          "harmonydb endpoint status -w table",
+          "harmonydb endpoint status --cluster            # of all members, whichever is asked",
+        ],
+        options: clusterOption,
+        run: async (session, _args, flags) => (await import("./status.ts")).status(session, flags),
       },
       {
         name: "health",
         summary: "Whether each endpoint answers a linearizable read. Exit 5 if one does not.",
-        examples: ["harmonydb endpoint health --endpoints 127.0.0.1:2379,127.0.0.1:3379"],
-        run: async (session) => (await import("./status.ts")).health(session),
+        examples: [
+          "harmonydb endpoint health --endpoints 127.0.0.1:2379,127.0.0.1:3379",
+          "harmonydb endpoint health --cluster",
+        ],
+        options: clusterOption,
+        run: async (session, _args, flags) => (await import("./status.ts")).health(session, flags),
+      },
+      {
+        name: "hashkv",
+        summary:
+          "A hash of the keys of one revision, of each endpoint: the newest that all have, if none is named. Exit 5 if they differ.",
+        examples: ["harmonydb endpoint hashkv --cluster", "harmonydb endpoint hashkv --rev 1000"],
+        options: (command) => clusterOption(command).option("--rev <revision>", "of this revision"),
+        run: async (session, _args, flags) => (await import("./status.ts")).hashKv(session, flags),
       },
     ],
   },
@@ -344,7 +367,7 @@ const SPECS: readonly Spec[] = [
     name: "status",
     summary: "Version, size, leader and log position of each endpoint (endpoint status).",
     examples: ["harmonydb status", "harmonydb status -w table"],
-    run: async (session) => (await import("./status.ts")).status(session),
+    run: async (session) => (await import("./status.ts")).status(session, {}),
   },
   {
     name: "checkpoint",

@@ -102,6 +102,11 @@ export const MEMBER_PROMOTE: Rpc<etcd.MemberPromoteRequest, etcd.MemberPromoteRe
   etcd.MemberPromoteRequest,
   etcd.MemberPromoteResponse,
 );
+export const HASH_KV: Rpc<etcd.HashKVRequest, etcd.HashKVResponse> = rpc(
+  "/etcdserverpb.Maintenance/HashKV",
+  etcd.HashKVRequest,
+  etcd.HashKVResponse,
+);
 export const ALARM: Rpc<etcd.AlarmRequest, etcd.AlarmResponse> = rpc(
   "/etcdserverpb.Maintenance/Alarm",
   etcd.AlarmRequest,

@@ -1,9 +1,10 @@
 /** status (endpoint status) and endpoint health: every endpoint is asked, and each answer stands on its own. */
 import { CommandError, Exit } from "../exit.ts";
 import { Client, RpcError } from "./client.ts";
+import { count, type Endpoint, parseEndpoint } from "./flags.ts";
 import { jsonText, table } from "./output.ts";
 import { rangeOf } from "./ranges.ts";
-import { ALARM, RANGE, STATUS } from "./rpcs.ts";
+import { ALARM, HASH_KV, MEMBER_LIST, RANGE, STATUS } from "./rpcs.ts";
 import { rangeRequest } from "./kv.ts";
 import type { Session } from "./session.ts";
 
@@ -21,11 +22,31 @@ const HEAD = [
   "ERRORS",
 ];
 
-export async function status(session: Session): Promise<void> {
+export interface EndpointFlags {
+  readonly cluster?: boolean;
+}
+
+/** The endpoints that were named, or those of all members that one of them knows of. */
+async function endpointsOf(session: Session, flags: EndpointFlags): Promise<readonly Endpoint[]> {
+  if (flags.cluster !== true) return session.endpoints;
+  const client = await session.client();
+  const { members } = await client.unary(MEMBER_LIST, { linearizable: false });
+  return members.map(({ name, ID, clientURLs: [url] }) => {
+    if (url !== undefined) return parseEndpoint(url);
+    throw new CommandError(
+      `${name === "" ? ID.toString(16) : name} has not said where its clients come in`,
+      Exit.unhealthy,
+      ["it was added and has not started yet, or is not reached by the one that was asked"],
+    );
+  });
+}
+
+export async function status(session: Session, flags: EndpointFlags): Promise<void> {
+  const endpoints = await endpointsOf(session, flags);
   const rows: string[][] = [];
   const documents: object[] = [];
   let failure: unknown = null;
-  for (const endpoint of session.endpoints) {
+  for (const endpoint of endpoints) {
     try {
       const client = await Client.open([endpoint], session.times);
       try {
@@ -61,17 +82,14 @@ export async function status(session: Session): Promise<void> {
   } else for (const row of rows) session.streams.out(`${row.join(", ")}\n`);
   if (failure !== null) {
     const exit = failure instanceof CommandError ? failure.exit : Exit.refused;
-    throw new CommandError(
-      `${rows.length} of ${session.endpoints.length} endpoints answered`,
-      exit,
-    );
+    throw new CommandError(`${rows.length} of ${endpoints.length} endpoints answered`, exit);
   }
 }
 
 /** As etcdctl: a linearizable read, and no alarm. */
-export async function health(session: Session): Promise<void> {
+export async function health(session: Session, flags: EndpointFlags): Promise<void> {
   const results: { endpoint: string; health: boolean; took: string; error: string }[] = [];
-  for (const endpoint of session.endpoints) {
+  for (const endpoint of await endpointsOf(session, flags)) {
     const began = process.hrtime.bigint();
     let error = "";
     try {
@@ -117,6 +135,49 @@ export async function health(session: Session): Promise<void> {
   const sick = results.filter(({ health: isHealthy }) => !isHealthy).length;
   if (sick > 0)
     throw new CommandError(`${sick} of ${results.length} endpoints are unhealthy`, Exit.unhealthy);
+}
+
+/**
+ * The hash of the keys of one revision, of every endpoint: where none is named, the newest that all of them have. Exit 5
+ * when they differ.
+ */
+export async function hashKv(
+  session: Session,
+  flags: EndpointFlags & { readonly rev?: string },
+): Promise<void> {
+  const endpoints = await endpointsOf(session, flags);
+  const clients: Client[] = [];
+  try {
+    for (const endpoint of endpoints) clients.push(await Client.open([endpoint], session.times));
+    let revision = count("--rev", flags.rev ?? "0");
+    if (revision === 0n) {
+      const newest = await Promise.all(
+        clients.map(async (client) => (await client.unary(STATUS, {})).header?.revision ?? 0n),
+      );
+      revision = newest.reduce((least, one) => (one < least ? one : least));
+    }
+    const answers = await Promise.all(
+      clients.map(async (client) => ({
+        Endpoint: client.endpoint.text,
+        HashKV: await client.unary(HASH_KV, { revision }),
+      })),
+    );
+    const rows = answers.map(({ Endpoint: endpoint, HashKV: { hash, hash_revision } }) => [
+      endpoint,
+      String(hash),
+      String(hash_revision),
+    ]);
+    if (session.form === "json") session.streams.out(`${jsonText(answers, session.hex)}\n`);
+    else if (session.form === "table")
+      session.streams.out(table(["ENDPOINT", "HASH", "HASH REVISION"], rows));
+    else for (const row of rows) session.streams.out(`${row.join(", ")}\n`);
+    if (new Set(answers.map(({ HashKV: { hash } }) => hash)).size > 1)
+      throw new CommandError(`the members differ at revision ${revision}`, Exit.unhealthy, [
+        "one of them is damaged: compare three or more to see which, and keep all directories",
+      ]);
+  } finally {
+    for (const client of clients) client.close();
+  }
 }
 
 function reasonOf(error: unknown): string {

@@ -40,6 +40,29 @@ export function checkEmptyRequest(message: Uint8Array): void {
   for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) reader.skip(tag, 0);
 }
 
+/** The revision whose keys are to be hashed; 0: the latest. */
+export function decodeHashKvRequest(message: Uint8Array): number {
+  const reader = new Reader(message);
+  let revision = 0;
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
+    if (tag === 0x08) revision = reader.counter();
+    else reader.skip(tag, 1);
+  }
+  return revision;
+}
+
+export function encodeHashKvResponse(
+  header: ResponseHeader,
+  answer: { readonly hash: number; readonly compactRevision: number; readonly revision: number },
+): Uint8Array {
+  const writer = responseWriter.begin();
+  writer.counter(4, answer.revision);
+  writer.counter(3, answer.compactRevision);
+  writer.counter(2, answer.hash);
+  writeHeader(writer, header);
+  return writer.finish();
+}
+
 /** Whether the list is to be read through the leader. */
 export function decodeMemberListRequest(message: Uint8Array): boolean {
   const reader = new Reader(message);

@@ -5,6 +5,7 @@ import { clusterService, maintenanceService, type Versions } from "./admin-servi
 import { ServiceContext } from "./answer.ts";
 import { apiService, type ApiSupport } from "./api-service.ts";
 import { guarded } from "./guard.ts";
+import { hashService } from "./hash-service.ts";
 import { HealthService } from "./health-service.ts";
 import { kvService } from "./kv-service.ts";
 import { leaseService } from "./lease-service.ts";
@@ -35,6 +36,7 @@ export function etcdMethods(
     ...leaseService(context),
     ...clusterService(context),
     ...maintenanceService(context, versions),
+    ...hashService(context),
     ...snapshotService(snapshots, versions.storage),
     ...nativeService(context, native),
     ...apiService(context, api),
