@@ -42,7 +42,7 @@ export class RemoteAdmin extends LinkedAdmin {
         mode: mode === "interval" || mode === "memory" ? mode : "sync",
         fsyncIntervalMs: Number(report.fsync_interval_ms),
       },
-      alarms: report.alarms.filter((alarm) => alarm === "NOSPACE"),
+      alarms: report.alarms.filter((alarm) => alarm === "NOSPACE" || alarm === "CORRUPT"),
     };
   }
 

@@ -32,6 +32,8 @@ const OWN_NAMES: ReadonlySet<string> = new Set([
   "VERSION",
   "MEMBERS",
   "JOINING",
+  "QUARANTINE",
+  "damaged",
   "MANIFEST",
   "VOTE",
   "wal",

@@ -55,6 +55,14 @@ export interface MembersChanged {
   readonly members: readonly MemberInfo[];
 }
 
+export type AlarmName = "NOSPACE" | "CORRUPT";
+
+/** An alarm and the member that it is about; 0 when nobody knows which. */
+export interface MemberAlarm {
+  readonly memberId: bigint;
+  readonly alarm: AlarmName;
+}
+
 export interface DatabaseStatus {
   readonly clusterId: bigint;
   readonly memberId: bigint;
@@ -78,7 +86,12 @@ export interface DatabaseStatus {
   readonly sizeInUseBytes: number;
   readonly quotaBytes: number;
   readonly durability: Durability;
-  readonly alarms: readonly "NOSPACE"[];
+  /** What is wrong with this member now. */
+  readonly alarms: readonly AlarmName[];
+  /** Of all members: raised and not cleared, or true of this one now. */
+  readonly raised: readonly MemberAlarm[];
+  /** Why this member takes no part, until the others have healed it; null: it does. */
+  readonly quarantine: string | null;
   /** Reasons for concern, in etcd's words where it has them: "etcdserver: no leader", alarms. */
   readonly errors: readonly string[];
 }
@@ -106,6 +119,8 @@ export interface Database {
   ): void;
   /** Hands the lead to a voter; only the member that leads does it. `error` null: that one leads now. */
   moveLeader(target: bigint, options: CallOptions, reply: Reply<undefined>): void;
+  /** Raises an alarm, for all members to see, or clears it. */
+  alarm(alarm: MemberAlarm, isRaised: boolean, options: CallOptions, reply: Reply<null>): void;
   /** For response headers; costs nothing. */
   readonly header: {
     readonly clusterId: bigint;

@@ -17,6 +17,7 @@ export type {
   Database,
   DatabaseStatus,
   Durability,
+  MemberAlarm,
   MemberInfo,
   MembersChanged,
   Reply,

@@ -289,7 +289,10 @@ export class Installer {
       const payload = decodeCheckpointPayload(newest.payload, path);
       const { appliedIndex, appliedTerm } = newest;
       engine.replace(next);
-      machine.restore({ payload: payload.machine, appliedIndex, appliedTerm });
+      machine.restore(
+        { payload: payload.machine, appliedIndex, appliedTerm },
+        replica.quarantined !== null,
+      );
       database.restored();
       replica.restored();
     } catch (error) {

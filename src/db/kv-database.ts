@@ -5,17 +5,19 @@
 import { HarmonyError } from "../base/index.ts";
 import type { Engine, Version } from "../btree/index.ts";
 import type { Env } from "../env/index.ts";
-import type { StoreCounts } from "../mvcc/index.ts";
+import { AlarmKind, type StoreCounts } from "../mvcc/index.ts";
 import type { MemberRecord } from "../mvcc/index.ts";
 import type { Replica } from "../replica/index.ts";
 import { type Call, Calls } from "./calls.ts";
-import { encodeCommand, encodeOnce, fingerprintOf } from "./command.ts";
+import { encodeAlarm, encodeCommand, encodeOnce, fingerprintOf } from "./command.ts";
 import type { Identity } from "./data-directory.ts";
 import type {
+  AlarmName,
   CallOptions,
   Database,
   DatabaseStatus,
   Durability,
+  MemberAlarm,
   MemberInfo,
   MembersChanged,
   Reply,
@@ -261,17 +263,20 @@ export class KvDatabase implements Database {
   }
 
   watch(request: WatchRequest, news: () => void): Watch {
-    return this.#watches.open(request, news);
+    return this.#watches.open(request, news, this.#replica.quarantined);
   }
 
   status(): DatabaseStatus {
-    const { identity, engine, isDiskFull, roster } = this.#config;
+    const { identity, engine, roster } = this.#config;
     const { raft } = this.#replica;
     const self = roster.get(identity.memberId);
     const errors: string[] = [];
     if (raft.leader === 0) errors.push("etcdserver: no leader");
-    const alarms: "NOSPACE"[] = isDiskFull() || this.#isOverQuota() ? ["NOSPACE"] : [];
-    for (const alarm of alarms) errors.push(`memberID:${identity.memberId} alarm:${alarm}`);
+    const { quarantined } = this.#replica;
+    const raised = this.#raised();
+    const alarms = [...new Set(raised.filter(this.#concernsUs).map(({ alarm }) => alarm))];
+    for (const { memberId, alarm } of raised) errors.push(`memberID:${memberId} alarm:${alarm}`);
+    if (quarantined !== null) errors.push(`harmonydb: ${quarantined.message}`);
     return {
       clusterId: this.clusterId,
       memberId: this.memberId,
@@ -293,8 +298,54 @@ export class KvDatabase implements Database {
       quotaBytes: this.#quotaBytes,
       durability: this.#config.durability,
       alarms,
+      raised,
+      quarantine: quarantined?.message ?? null,
       errors,
     };
+  }
+
+  /** What was raised by a command, and what holds here and now without one. */
+  #raised(): DatabaseStatus["raised"] {
+    const raised: MemberAlarm[] = this.#machine.alarms.map(({ kind, memberId }) => ({
+      memberId,
+      alarm: kind === AlarmKind.noSpace ? "NOSPACE" : "CORRUPT",
+    }));
+    const add = (alarm: AlarmName): void => {
+      const { memberId } = this;
+      if (!raised.some((of) => of.alarm === alarm && of.memberId === memberId))
+        raised.unshift({ memberId, alarm });
+    };
+    if (this.#replica.quarantined !== null) add("CORRUPT");
+    if (this.#config.isDiskFull() || this.#isOverQuota()) add("NOSPACE");
+    return raised;
+  }
+
+  /** A healed member is well, although its alarm stays; of whom nobody knows whose it is, all may be. */
+  readonly #concernsUs = ({ memberId, alarm }: MemberAlarm): boolean =>
+    alarm === "NOSPACE"
+      ? memberId === this.memberId || this.#isRaised(AlarmKind.noSpace)
+      : memberId === 0n || (memberId === this.memberId && this.#replica.quarantined !== null);
+
+  #isRaised(kind: AlarmKind): boolean {
+    return this.#machine.alarms.some((alarm) => alarm.kind === kind);
+  }
+
+  alarm(
+    { memberId, alarm }: MemberAlarm,
+    isRaised: boolean,
+    options: CallOptions,
+    reply: Reply<null>,
+  ): void {
+    if (this.#ended !== null) {
+      reply(this.#ended, null);
+      return;
+    }
+    const call = this.#calls.open(options, reply);
+    if (call.isSettled) return;
+    const kind = alarm === "NOSPACE" ? AlarmKind.noSpace : AlarmKind.corrupt;
+    const command = encodeAlarm({ kind, memberId }, isRaised);
+    const proposal = this.#replica.propose(command, true, (error) => call.settle(error, null));
+    call.withdraw = () => proposal.cancel();
   }
 
   changeMembers(
@@ -389,6 +440,11 @@ export class KvDatabase implements Database {
     this.compactionAdvanced();
   }
 
+  /** What is here is not to be trusted from now on: whoever watches it is to watch another member. */
+  quarantine(error: HarmonyError): void {
+    this.#watches.interrupt(error);
+  }
+
   /** Called when a slice of compaction has been done: those who wait for the end of it are answered. */
   compactionAdvanced(): void {
     if (this.#physical.length === 0 || this.#machine.isCompacting) return;
@@ -417,7 +473,7 @@ export class KvDatabase implements Database {
   }
 
   get #ended(): HarmonyError | null {
-    return this.#closed ?? this.#replica.stopped;
+    return this.#closed ?? this.#replica.stopped ?? this.#replica.quarantined;
   }
 
   /**
@@ -482,7 +538,8 @@ export class KvDatabase implements Database {
   #refusalOf(request: AnyWriteRequest): Refusal | null {
     const refused = validateWrite(request, this.#config.limits);
     if (refused !== null) return this.#refuse(refused);
-    if (takesSpace(request) && this.#isOverQuota()) return this.#refuse("NO_SPACE");
+    if (takesSpace(request) && (this.#isOverQuota() || this.#isRaised(AlarmKind.noSpace)))
+      return this.#refuse("NO_SPACE");
     return null;
   }
 

@@ -21,6 +21,7 @@ import { endRun } from "./durability.ts";
 import type { Installer, InstallStats } from "./installer.ts";
 import type { Introduction } from "./introduction.ts";
 import type { DatabaseActivity, KvDatabase } from "./kv-database.ts";
+import type { Quarantine, QuarantineStats } from "./quarantine.ts";
 import type { Outcome } from "./requests.ts";
 import type { SnapshotDone, SnapshotReader, Snapshots, SnapshotStats } from "./snapshots.ts";
 
@@ -96,6 +97,8 @@ export interface NodeParts {
   /** Null: alone. */
   readonly installer: Installer | null;
   readonly introduction: Introduction;
+  /** Null: nobody can be reached. */
+  readonly quarantine: Quarantine | null;
   readonly failure: Failure;
 }
 
@@ -186,6 +189,11 @@ export class Node {
     return this.#parts.installer?.stats ?? null;
   }
 
+  /** Whether this member takes part, and how often it did not; null: it is alone. */
+  get quarantineStats(): QuarantineStats | null {
+    return this.#parts.quarantine?.stats ?? null;
+  }
+
   /** Makes a snapshot of what is applied now, under `snap/`. */
   snapshot(done: SnapshotDone): void {
     this.#parts.snapshots.make(done);
@@ -239,11 +247,12 @@ export class Node {
 
   *#closeSteps(): Io<void> {
     const { host, chores, snapshots, wal, engine, votes, lock, env, failure, links } = this.#parts;
-    const { identity, dataDir, durability, installer, introduction } = this.#parts;
+    const { identity, dataDir, durability, installer, introduction, quarantine } = this.#parts;
     const failedBefore = failure.error;
     const closed = new HarmonyError("CLOSED");
     this.database.close(closed);
     installer?.stop();
+    quarantine?.stop();
     chores.stop();
     introduction.stop();
     snapshots.stop();

@@ -3,8 +3,8 @@
  * ready means that the first entry of the node's own term is applied, so everything that was ever acknowledged can be
  * read.
  */
-import type { HarmonyError } from "../base/index.ts";
-import { type DirectoryLock, type Env, FileError, type Io } from "../env/index.ts";
+import { CorruptionError, HarmonyError } from "../base/index.ts";
+import { type DirectoryLock, type Env, FileError, type Io, runIo } from "../env/index.ts";
 import { MemoryFiles } from "../env/sim/index.ts";
 import { type ConfState, type NodeId, RawNode } from "../raft/index.ts";
 import { GroupClock, Replica, ReplicaHost } from "../replica/index.ts";
@@ -37,9 +37,12 @@ import {
   WAL_RETENTION_DEFAULT_BYTES,
 } from "./node-options.ts";
 import { Installer } from "./installer.ts";
-import { assertLinked, GROUP, openStorage, type Storage } from "./open-storage.ts";
+import { type OpenedStorage, openStorage } from "./open-damaged.ts";
+import { assertLinked, GROUP } from "./open-storage.ts";
 import { judgeChange } from "./reconfiguration.ts";
 import { assertBelongs, Removal } from "./removal.ts";
+import { Quarantine } from "./quarantine.ts";
+import { writeQuarantine } from "./quarantine-file.ts";
 import type { Outcome } from "./requests.ts";
 import { Roster } from "./roster.ts";
 import { LocalSnapshots } from "./snapshot-source.ts";
@@ -105,7 +108,7 @@ function* startGroup(
   options: NodeOptions,
   durability: Durability,
   lock: DirectoryLock,
-  storage: Storage,
+  storage: OpenedStorage,
   startedAtMs: number,
 ): Io<Node> {
   const { dataDir } = options;
@@ -117,6 +120,7 @@ function* startGroup(
     group: GROUP,
     id: identity.memberId,
     incarnation,
+    quarantined: storage.quarantine !== null,
     storage: wal.groupLog(GROUP),
     hardState,
     confState,
@@ -168,20 +172,35 @@ function* startGroup(
   let local: LocalSnapshots | null = null;
   let installer: Installer | null = null;
   let database: KvDatabase | null = null;
+  let quarantine: Quarantine | null = null;
   const onFatal = (error: HarmonyError): void => {
     if (failure.error !== null) return;
     failure.error = error;
     host.stop(error);
     installer?.stop();
+    quarantine?.stop();
     links?.end();
     database?.close(replica.stopped ?? error);
-    for (const listener of failure.listeners.splice(0)) {
-      try {
-        listener(error);
-      } catch (thrown) {
-        env.log("error", "node", "a listener of the node's end threw", { error: String(thrown) });
+    const tell = (): void => {
+      for (const listener of failure.listeners.splice(0)) {
+        try {
+          listener(error);
+        } catch (thrown) {
+          env.log("error", "node", "a listener of the node's end threw", { error: String(thrown) });
+        }
       }
-    }
+    };
+    // Of what was damaged the next start is to be healed, also where it would come upon it late.
+    if (isForOthers(error)) runIo(writeQuarantine(env.files, dataDir, error.message), tell);
+    else tell();
+  };
+  const isForOthers = (error: HarmonyError): boolean =>
+    error instanceof CorruptionError && links !== null && roster.all.length > 1;
+  /** Damage that a member comes upon while it reads its data file does not end it: the others have what it lacks. */
+  const onTrouble = (error: HarmonyError): void => {
+    if (isForOthers(error) && quarantine !== null && failure.error === null)
+      quarantine.enter(error.message);
+    else onFatal(error);
   };
   // Also a write that nobody waits for: a mark, a segment that is being prepared, the manifest.
   wal.onFailed = onFatal;
@@ -213,8 +232,18 @@ function* startGroup(
     machine,
     clock,
     hardState,
+    quarantined:
+      storage.quarantine === null ? undefined : new HarmonyError("QUARANTINED", storage.quarantine),
     wake: () => host.wake(),
-    peers: links === null ? undefined : { forwarding: links.forwarding, entropy: env.entropy },
+    peers:
+      links === null
+        ? undefined
+        : {
+            forwarding: links.forwarding,
+            entropy: env.entropy,
+            differ: (verdict) => quarantine?.differ(verdict),
+            inQuarantine: (member, item) => quarantine?.heard(member, item),
+          },
     judge: (change) =>
       judgeChange(
         {
@@ -236,6 +265,8 @@ function* startGroup(
   // change with what it applies, and nobody campaigns before that.
   const isLone = (): boolean => isLoneVoter(rawNode.confState, memberId);
   const isRecovered = (): boolean => {
+    // In quarantine nothing is applied: what is to be known comes with a snapshot.
+    if (replica.quarantined !== null) return true;
     if (machine.appliedIndex < hardState.commit) return false;
     if (!isLone()) return true;
     if (rawNode.role === "leader")
@@ -263,7 +294,7 @@ function* startGroup(
   assertBelongs(roster, dataDir);
   assertAlone(durability, rawNode.confState);
   assertLinked(env, rawNode.confState);
-  if (isLone()) {
+  if (isLone() && replica.quarantined === null) {
     // No running member kept time, so the group's clock goes on from the wall clock, never backwards.
     clock.adoptWallClock();
     const found = storage.unsynced;
@@ -288,7 +319,7 @@ function* startGroup(
     recentBytes: options.watchMemoryBytes,
     isDiskFull: () => wal.space === "full",
     wake: () => host.wake(),
-    onFatal,
+    onFatal: onTrouble,
   });
   const chores = new Chores({
     env,
@@ -305,7 +336,7 @@ function* startGroup(
       const bytes = options.walRetentionBytes ?? WAL_RETENTION_DEFAULT_BYTES;
       return links.isServingSnapshots ? Math.max(2 * bytes, KEEP_WHILE_PULLED_BYTES) : bytes;
     },
-    onFatal,
+    onFatal: onTrouble,
   });
   // Without persistence a snapshot is memory, too.
   const keep = durability.mode === "memory" ? 1 : (options.snapshotsKept ?? SNAPSHOTS_KEPT_DEFAULT);
@@ -339,6 +370,19 @@ function* startGroup(
       snapshots,
       onFatal,
     });
+  if (links !== null)
+    quarantine = new Quarantine({
+      env,
+      dataDir,
+      host,
+      replica,
+      database,
+      others: () => roster.all.map(({ id }) => id).filter((id) => id !== memberId),
+      tell: (member, item) => links.forwarding.tell(member, item),
+      fetch: (from, index) => installer?.announced(from, index),
+      begun: storage.quarantine === null ? null : { what: storage.quarantine, incarnation },
+      onFatal,
+    });
   const introduction = new Introduction({
     env,
     replica,
@@ -352,6 +396,7 @@ function* startGroup(
   links?.start();
   chores.start();
   introduction.start();
+  quarantine?.start();
   const recovery: RecoveryStats = {
     snapshotLoaded: snapshotIndex > 0,
     snapshotEntries: storage.snapshotEntries,
@@ -381,6 +426,7 @@ function* startGroup(
     links,
     installer,
     introduction,
+    quarantine,
     failure,
   };
   return new Node(parts, database, recovery, storage.log);

@@ -63,32 +63,29 @@ export interface Storage {
   readonly snapshotEntries: number;
 }
 
+/** Whose directory it is, and what else is known before the log is opened. */
+export type Identified = ReturnType<typeof identify> extends Io<infer T> ? T : never;
+
 /**
  * Opens everything in a locked directory, or makes it at the first start. What is open is noted in `opened`, so that
- * the caller can close it should the start fail.
+ * the caller can close it should the start fail. `isEmptied`: what was damaged is put aside, and of a member nothing is
+ * left but its ids and its votes: it begins with nothing, in quarantine.
  */
-export function* openStorage(
+export function* openFound(
   env: Env,
   options: NodeOptions,
   durability: Durability,
   opened: Closing[],
+  { identity, members, founders, isNew, unsynced }: Identified,
+  isEmptied: boolean,
 ): Io<Storage> {
   const { dataDir } = options;
-  const { identity, members, founders, isNew, unsynced } = yield* identify(
-    env,
-    options,
-    durability,
-  );
   const walOptions = {
     directory: dataDir,
     segmentSizeBytes: options.walSegmentBytes ?? SEGMENT_DEFAULT_BYTES,
     fsyncIntervalMs: durability.fsyncIntervalMs,
   };
-  const walIdentity = {
-    clusterId: idBytes(identity.clusterId),
-    memberId: identity.memberId,
-    walId: identity.walId,
-  };
+  const walIdentity = walIdentityOf(identity);
   const dataFile = `${dataDir}/db/${GROUP}.hdb`;
   // The order of a first start: the log, the votes, the data file. `createLog` relies on it.
   let wal: Wal | null = null;
@@ -103,9 +100,16 @@ export function* openStorage(
     wal = created;
     votes = yield* VoteFile.create(env, walOptions, walIdentity);
     opened.push(closeVotes);
+  } else if (isEmptied) {
+    const created = yield* Wal.create(env, walOptions, walIdentity);
+    opened.push(() => created.close());
+    wal = created;
+    votes = yield* VoteFile.open(env, walOptions, walIdentity);
+    opened.push(closeVotes);
   }
+  const isFresh = isNew || isEmptied;
   const snapshots = yield* orMissing(SnapshotStore.open(env, dataDir));
-  let data = yield* openTrees(env, dataFile, identity, isNew);
+  let data = yield* openTrees(env, dataFile, identity, isFresh);
   let isDataOpen = true;
   opened.push(function* () {
     if (isDataOpen) yield* data.engine.close();
@@ -143,7 +147,7 @@ export function* openStorage(
     newest === null || newest.payload.length === 0
       ? null
       : decodeCheckpointPayload(newest.payload, dataFile);
-  if (!isNew && payload === null) {
+  if (!isFresh && payload === null) {
     // The settings came with the very first checkpoint: without it the log would be replayed under today's flags.
     throw new CorruptionError({
       file: dataFile,
@@ -168,7 +172,7 @@ export function* openStorage(
   assertAlone(durability, confState);
   assertLinked(env, confState);
   const start = startOf(engine);
-  if (isNew) {
+  if (isFresh) {
     // The settings of a new database are data from its first moment: a later start with other flags must not replay
     // its entries under other rules. VERSION is written last: with it the directory counts as one.
     yield* engine.checkpoint({
@@ -177,6 +181,8 @@ export function* openStorage(
       walLsn: wal.durableLsn,
       payload: encodeCheckpointPayload({ incarnation: 1, confState, machine: machine.payload() }),
     });
+  }
+  if (isNew) {
     if (founders.length > 1) yield* members.write();
     yield* writeVersion(env.files, dataDir, identity);
   }
@@ -311,7 +317,15 @@ function* createLog(
   return wal;
 }
 
-function* identify(
+export function walIdentityOf(identity: Identity): WalIdentity {
+  return {
+    clusterId: idBytes(identity.clusterId),
+    memberId: identity.memberId,
+    walId: identity.walId,
+  };
+}
+
+export function* identify(
   env: Env,
   options: NodeOptions,
   durability: Durability,

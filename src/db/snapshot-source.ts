@@ -47,6 +47,10 @@ export class LocalSnapshots implements SnapshotSource {
       done(new HarmonyError("INVALID_ARGUMENT", `there is no group ${want.group}`), null);
       return;
     }
+    if (replica.quarantined !== null) {
+      done(replica.quarantined, null);
+      return;
+    }
     const { latest } = snapshots;
     const isEnough =
       latest !== null && latest.meta.index >= indexAtLeast && this.#isFor(latest, member);

@@ -183,16 +183,16 @@ export class KvStateMachine implements StateMachine<Outcome> {
 
   /**
    * The trees of the engine are others now: those of a snapshot, in whose state this machine goes on. Who listens is told
-   * of no change that brought it about, and looks for himself.
+   * of no change that brought it about, and looks for himself. `isHealed`: the state before was not to be trusted.
    */
-  restore(checkpoint: MachineCheckpoint): void {
+  restore(checkpoint: MachineCheckpoint, isHealed: boolean): void {
     assert(checkpoint.appliedIndex > this.#appliedIndex, "a snapshot takes nothing back");
     assert(checkpoint.appliedTerm >= this.#appliedTerm, "terms do not go back");
     const { revision, clockMs } = this.#store;
     this.#countsBefore = this.counts;
     this.#store = new Store(this.#engine, checkpoint.payload, this.settings);
     assert(
-      this.#store.revision >= revision && this.#store.clockMs >= clockMs,
+      isHealed || (this.#store.revision >= revision && this.#store.clockMs >= clockMs),
       "neither revision nor clock go back with a snapshot",
     );
     this.#store.listen(this.#listener);

@@ -8,6 +8,9 @@ import { ALARM, HASH_KV, MEMBER_LIST, RANGE, STATUS } from "./rpcs.ts";
 import { rangeRequest } from "./kv.ts";
 import type { Session } from "./session.ts";
 
+/** By etcd's number. */
+const CORRUPT = 2;
+
 const HEAD = [
   "ENDPOINT",
   "ID",
@@ -100,7 +103,8 @@ export async function health(session: Session, flags: EndpointFlags): Promise<vo
           ...rangeOf("health", undefined, {}),
         });
         const { alarms } = await client.unary(ALARM, { action: 0, memberID: 0n, alarm: 0 });
-        if (alarms.length > 0) error = "an alarm is raised: the database has no space left";
+        if (alarms.length > 0)
+          error = `an alarm is raised: ${alarms.some(({ alarm }) => alarm === CORRUPT) ? "the state of a member was damaged, or members differ" : "the database has no space left"}`;
       } finally {
         client.close();
       }

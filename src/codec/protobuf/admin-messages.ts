@@ -175,12 +175,20 @@ export function encodeStatusResponse(header: ResponseHeader, status: WireStatus)
   return writer.finish();
 }
 
-const ALARM_NUMBERS: Readonly<Record<"NOSPACE", number>> = { NOSPACE: 1 };
+const ALARM_NUMBERS: Readonly<Record<WireAlarm["alarm"], number>> = {
+  NOSPACE: 1,
+  CORRUPT: 2,
+};
+
+export interface WireAlarm {
+  readonly memberId: bigint;
+  readonly alarm: "NOSPACE" | "CORRUPT";
+}
 
 /** An AlarmResponse without a header, as etcd sends it. */
-export function encodeAlarms(memberId: bigint, alarms: readonly "NOSPACE"[]): Uint8Array {
+export function encodeAlarms(alarms: readonly WireAlarm[]): Uint8Array {
   const writer = responseWriter.begin();
-  for (const alarm of alarms.toReversed()) {
+  for (const { memberId, alarm } of alarms.toReversed()) {
     const before = writer.size;
     writer.counter(2, ALARM_NUMBERS[alarm]);
     writer.int64(1, memberId);

@@ -87,8 +87,11 @@ export interface DatabaseReport {
   readonly quotaBytes: number;
   /** When a write is acknowledged. */
   readonly durability: Durability;
-  /** NOSPACE: the quota is reached or the disk is full; only what gives room back is taken. */
-  readonly alarms: readonly "NOSPACE"[];
+  /**
+   * NOSPACE: the quota is reached or the disk is full; only what gives room back is taken. CORRUPT: this member is in
+   * quarantine until the others have healed it, or members differ and nobody knows who is right.
+   */
+  readonly alarms: readonly ("NOSPACE" | "CORRUPT")[];
 }
 
 /** Settings that live in the data. Undefined leaves one as it is. */

@@ -97,9 +97,10 @@ export class WatchHub {
    * From now on `news` is called, in a turn of its own, when there is something to take: once, until it is taken.
    * What is wrong with the request is told in the same way. Copies the keys.
    */
-  open(request: WatchRequest, news: () => void): Watch {
+  open(request: WatchRequest, news: () => void, refused: HarmonyError | null = null): Watch {
     const { key, rangeEnd, prevKv, noPut, noDelete } = request;
-    if (this.#closed === null && this.#watchers.size === 0) this.#listen();
+    const ended = this.#closed ?? refused;
+    if (ended === null && this.#watchers.size === 0) this.#listen();
     const keys: Keys = {
       key: key.slice(),
       isSingle: rangeEnd.length === 0,
@@ -111,7 +112,7 @@ export class WatchHub {
     interest.count++;
     this.#watchers.add(watcher);
     const { compactRevision } = this;
-    if (this.#closed !== null) this.#end(watcher, { kind: "failed", error: this.#closed });
+    if (ended !== null) this.#end(watcher, { kind: "failed", error: ended });
     // A bound of a range is a key with one byte appended at most; what is longer is nobody's key.
     else if (key.length > KEY_LENGTH_MAX || rangeEnd.length > KEY_LENGTH_MAX + 1)
       this.#end(watcher, { kind: "failed", error: new HarmonyError("KEY_TOO_LARGE") });
@@ -122,6 +123,11 @@ export class WatchHub {
       this.#tell(watcher);
     }
     return watcher;
+  }
+
+  /** Everybody who watches now is told so: what is here is not to be trusted. */
+  interrupt(error: HarmonyError): void {
+    for (const watcher of this.#watchers) this.#end(watcher, { kind: "failed", error });
   }
 
   /** Everybody who watches is told so, and nobody is taken any more. */

@@ -15,9 +15,12 @@ import {
 import type { MemberRequest, MembersChanged, RangeResponse, Refusal } from "../../db/index.ts";
 import type { ServiceContext } from "./answer.ts";
 import type { Method } from "./method.ts";
-import { statusOf, unimplemented } from "./status.ts";
+import { statusOf } from "./status.ts";
 
 const ALARM_GET = 0;
+const ALARM_DEACTIVATE = 2;
+/** By etcd's number. */
+const ALARMS: readonly ("NOSPACE" | "CORRUPT" | undefined)[] = [undefined, "NOSPACE", "CORRUPT"];
 
 /** Compared by a linearizable read that only wants to know that there is a leader and how far it is. */
 const NO_KEY = Uint8Array.of(0);
@@ -129,12 +132,26 @@ export function maintenanceService(context: ServiceContext, versions: Versions):
     {
       kind: "unary",
       path: "/etcdserverpb.Maintenance/Alarm",
-      handle: (request, _call, reply) => {
-        const { action } = decodeAlarmRequest(request);
-        const { alarms, memberId } = database.status();
-        // Alarms end with their reason, so there is nothing to clear. An empty list is an empty message, as etcd's.
-        if (action === ALARM_GET) reply(null, encodeAlarms(memberId, alarms));
-        else reply(unimplemented("raising and clearing alarms"), EMPTY_BYTES);
+      handle: (request, call, reply) => {
+        const { action, memberId, alarm: number } = decodeAlarmRequest(request);
+        const { raised } = database.status();
+        const alarm = ALARMS[number];
+        // An empty list is an empty message, as etcd's.
+        if (action === ALARM_GET) {
+          const wanted = raised.filter((of) => alarm === undefined || of.alarm === alarm);
+          reply(null, encodeAlarms(wanted));
+        } else if (alarm === undefined || action > ALARM_DEACTIVATE) reply(null, EMPTY_BYTES);
+        else {
+          const isRaised = action !== ALARM_DEACTIVATE;
+          const wasRaised = raised.some((of) => of.alarm === alarm && of.memberId === memberId);
+          const answer = encodeAlarms(isRaised || wasRaised ? [{ memberId, alarm }] : []);
+          database.alarm({ memberId, alarm }, isRaised, call, (error) => {
+            reply(
+              error === null ? null : statusOf(error.code),
+              error === null ? answer : EMPTY_BYTES,
+            );
+          });
+        }
       },
     },
   ];

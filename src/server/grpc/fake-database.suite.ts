@@ -1,6 +1,7 @@
 /** A database for tests of the door alone: each method answers what the test says, and remembers what it was asked. */
 import { HarmonyError } from "../../base/index.ts";
 import type {
+  MemberAlarm,
   CallOptions,
   Database,
   DatabaseStatus,
@@ -54,6 +55,8 @@ const STATUS: DatabaseStatus = {
   quotaBytes: 2_147_483_648,
   durability: { mode: "sync", fsyncIntervalMs: 0 },
   alarms: [],
+  raised: [],
+  quarantine: null,
   errors: [],
 };
 
@@ -135,6 +138,14 @@ export class FakeDatabase implements Database {
     const watch = new FakeWatch(request, news);
     this.watches.push(watch);
     return watch;
+  }
+
+  /** Alarms that were raised (true) or cleared. */
+  readonly alarmsSet: [MemberAlarm, boolean][] = [];
+
+  alarm(alarm: MemberAlarm, isRaised: boolean, _options: CallOptions, reply: Reply<null>): void {
+    this.alarmsSet.push([alarm, isRaised]);
+    reply(null, null);
   }
 
   status(): DatabaseStatus {

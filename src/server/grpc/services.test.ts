@@ -547,17 +547,42 @@ describe("Cluster, Maintenance, health", () => {
     });
   });
 
-  it("Alarm lists what is wrong, without a header, and raises nothing", () => {
+  it("Alarm lists what is raised, without a header, raises and clears", () => {
     expect(ask("/etcdserverpb.Maintenance/Alarm")).toEqual({ status: null, response: NONE });
     const status = database.status();
-    database.status = () => ({ ...status, alarms: ["NOSPACE"] });
+    const raised = [
+      { memberId: status.memberId, alarm: "NOSPACE" as const },
+      { memberId: 2n ** 64n - 1n, alarm: "CORRUPT" as const },
+    ];
+    database.status = () => ({ ...status, raised });
     expect(pb.AlarmResponse.decode(ask("/etcdserverpb.Maintenance/Alarm").response)).toEqual({
       header: undefined,
-      alarms: [{ memberID: status.memberId, alarm: 1 }],
+      alarms: [
+        { memberID: status.memberId, alarm: 1 },
+        { memberID: 2n ** 64n - 1n, alarm: 2 },
+      ],
     });
-    expect(
-      ask("/etcdserverpb.Maintenance/Alarm", Uint8Array.of(0x08, 1, 0x18, 1)).status?.code,
-    ).toBe(12);
+    const alarm = (action: number, memberID: bigint, kind: number): unknown => {
+      const request = pb.AlarmRequest.encode({
+        action: action as pb.AlarmRequest["action"],
+        memberID,
+        alarm: kind as pb.AlarmRequest["alarm"],
+      }).finish();
+      const { status: failed, response } = ask("/etcdserverpb.Maintenance/Alarm", request);
+      expect(failed).toBeNull();
+      return pb.AlarmResponse.decode(response).alarms;
+    };
+    expect(alarm(0, 0n, 2)).toEqual([{ memberID: 2n ** 64n - 1n, alarm: 2 }]);
+    expect(alarm(1, 7n, 1)).toEqual([{ memberID: 7n, alarm: 1 }]);
+    expect(alarm(2, 2n ** 64n - 1n, 2)).toEqual([{ memberID: 2n ** 64n - 1n, alarm: 2 }]);
+    // Nobody has raised it: etcd says nothing, too. Nor is there an alarm of no kind.
+    expect(alarm(2, 9n, 2)).toEqual([]);
+    expect(alarm(1, 9n, 0)).toEqual([]);
+    expect(database.alarmsSet).toEqual([
+      [{ memberId: 7n, alarm: "NOSPACE" }, true],
+      [{ memberId: 2n ** 64n - 1n, alarm: "CORRUPT" }, false],
+      [{ memberId: 9n, alarm: "CORRUPT" }, false],
+    ]);
   });
 
   it("health: SERVING for the server and each service, NOT_FOUND or SERVICE_UNKNOWN for others", () => {

@@ -58,8 +58,9 @@ const linearizableRead: Check = async (vitals) => {
 };
 
 const noCorruption: Check = async (vitals) => {
-  const alarms: readonly string[] = vitals.database()?.status().alarms ?? [];
-  return alarms.includes("CORRUPT") ? "alarm CORRUPT" : null;
+  const status = vitals.database()?.status();
+  if (status?.quarantine != null) return status.quarantine;
+  return status?.alarms.includes("CORRUPT") === true ? "alarm CORRUPT" : null;
 };
 
 /** A learner may be far behind, and does not vote. */

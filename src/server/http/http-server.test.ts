@@ -41,7 +41,7 @@ const FAMILIES: readonly MetricFamily[] = [
 ];
 
 class ChangingDatabase extends FakeDatabase {
-  changes: Partial<DatabaseStatus> & { readonly alarms?: readonly never[] } = {};
+  changes: Partial<DatabaseStatus> = {};
   override status(): DatabaseStatus {
     return { ...super.status(), ...this.changes };
   }
@@ -111,9 +111,17 @@ describe("the HTTP listener", () => {
 
   it("says why a node is not healthy", async () => {
     const { url, database } = await start();
-    database.changes = { alarms: ["NOSPACE"] as unknown as readonly never[] };
+    database.changes = { alarms: ["NOSPACE"] };
     expect((await get(`${url}/health`)).body).toBe('{"health":"false","reason":"ALARM NOSPACE"}');
     expect((await get(`${url}/health?exclude=NOSPACE`)).status).toBe(200);
+    database.changes = { alarms: ["CORRUPT"], quarantine: "this member is in quarantine" };
+    expect((await get(`${url}/health`)).body).toBe('{"health":"false","reason":"ALARM CORRUPT"}');
+    const ready = await get(`${url}/readyz`);
+    expect(ready.status).toBe(503);
+    expect(ready.body).toContain("[-]data_corruption failed: this member is in quarantine");
+    expect((await get(`${url}/metrics`)).body).toContain("harmonydb_quarantined 1\n");
+    database.changes = { alarms: ["CORRUPT"] };
+    expect((await get(`${url}/readyz/data_corruption`)).body).toContain("alarm CORRUPT");
     database.changes = { leader: 0n };
     expect((await get(`${url}/health`)).body).toBe('{"health":"false","reason":"RAFT NO LEADER"}');
     expect((await get(`${url}/health?serializable=true`)).status).toBe(200);

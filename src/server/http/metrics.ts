@@ -119,13 +119,18 @@ export class Metrics {
     out.gauge("harmonydb_store_bytes", "Size of the data file.", status.sizeBytes);
     out.gauge("harmonydb_store_bytes_in_use", "What of it holds data.", status.sizeInUseBytes);
     out.gauge("harmonydb_store_quota_bytes", "The quota; 0 is none.", status.quotaBytes);
+    out.gauge(
+      "harmonydb_quarantined",
+      "1 while this member takes no part, until the others have healed it.",
+      status.quarantine === null ? 0 : 1,
+    );
     out.series(
       "harmonydb_alarms",
-      "1 for each alarm that is raised.",
+      "1 for each alarm that is true of this member.",
       "gauge",
       ["NOSPACE", "CORRUPT"].map((alarm) => [
         { alarm },
-        (status.alarms as readonly string[]).includes(alarm) ? 1 : 0,
+        status.alarms.some((of) => of === alarm) ? 1 : 0,
       ]),
     );
   }

@@ -1,0 +1,264 @@
+/** A member whose state is wrong or damaged: found, kept away from everybody, and healed by the others. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { type HarmonyError, setVerifying, utf8 } from "../base/index.ts";
+import { BTreeEngine } from "../btree/index.ts";
+import {
+  closeFile,
+  fileSize,
+  type Io,
+  openFile,
+  readFile,
+  syncFile,
+  writeFile,
+} from "../env/index.ts";
+import { runIoNow } from "../env/sim/index.ts";
+import { ClusterWorld, optionsOf } from "./cluster.suite.ts";
+import { DATA, outcomeOf, rangeRequest, TREE, type World } from "./world.suite.ts";
+
+beforeAll(() => setVerifying(true));
+afterAll(() => setVerifying(false));
+
+const TIMEOUT = { timeout: 120_000 };
+/** The tree of current versions. */
+const KEYS = 0;
+
+/** Changes a value in the data file of a node that is down, as a page with a checksum that fits. */
+function forge(world: World, walId: Uint8Array, key: string): void {
+  const { files } = world.env;
+  runIoNow(
+    world.machine,
+    (function* (): Io<void> {
+      const { engine } = yield* BTreeEngine.open(files, TREE, { fileId: walId, create: "no" });
+      const tree = engine.tree(KEYS);
+      const record = (tree.get(utf8(key)) as Uint8Array).slice();
+      record[record.length - 1] = (record[record.length - 1] as number) ^ 1;
+      tree.put(utf8(key), record);
+      const { newest } = engine.checkpoints;
+      if (newest === null) throw new Error("there is a checkpoint");
+      yield* engine.checkpoint(newest);
+      yield* engine.close();
+    })(),
+  );
+}
+
+const incr = (world: World): void => {
+  const answer = world.write({ kind: "append", key: utf8("log"), value: utf8("x") } as Parameters<
+    World["write"]
+  >[0]);
+  expect(outcomeOf(world.now(answer))).toBe("ok");
+};
+
+const stats = (world: World): ReturnType<() => World["node"]["quarantineStats"]> =>
+  world.node.quarantineStats;
+
+describe("a member whose state differs", TIMEOUT, () => {
+  let cluster: ClusterWorld;
+
+  beforeEach(() => {
+    cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+    cluster.leader();
+    incr(cluster.leader());
+    for (let i = 0; i < 20; i++) cluster.leader().putNow(`k${i}`, `${i}`);
+    cluster.pass(2_000);
+  }, 60_000);
+
+  const corrupt = (world: World): void => {
+    const { walId } = world.node.identity;
+    let isDone = false;
+    world.node.checkpoint(() => (isDone = true));
+    world.until(() => isDone);
+    cluster.close(world);
+    forge(world, walId, "log");
+    cluster.start(world);
+    cluster.leader();
+    cluster.pass(3_000);
+  };
+
+  const expectWhole = (): void => {
+    cluster.leader().putNow("after", "all");
+    cluster.pass(3_000);
+    const [first, ...others] = cluster.nodes.map(({ node }) => node.database.describe());
+    for (const other of others) expect(other).toEqual(first);
+    for (const { node } of cluster.nodes)
+      expect(node.database.applied).toEqual(cluster.nodes[0]?.node.database.applied);
+  };
+
+  it("is found by its hash, alarmed, answers nothing, is healed, and keeps its alarm until it is cleared", () => {
+    const [wrong] = cluster.followers() as [World];
+    corrupt(wrong);
+    // What differs shows when something is made of it.
+    incr(cluster.leader());
+    wrong.until(() => wrong.node.database.status().quarantine !== null);
+    const { alarms, quarantine } = wrong.node.database.status();
+    expect(alarms).toEqual(["CORRUPT"]);
+    expect(quarantine).toMatch(/differs from that of a majority/);
+    for (const isSerializable of [true, false])
+      expect(outcomeOf(wrong.range(rangeRequest("log", isSerializable)))).toBe(
+        "QUARANTINED maybe=false",
+      );
+    expect(outcomeOf(wrong.put("k", "v"))).toBe("QUARANTINED maybe=false");
+    cluster.leader().putNow("meanwhile", "served");
+    cluster.pass(8_000);
+    expect(stats(wrong)).toEqual({ reason: null, entered: 1, healed: 1 });
+    expect(wrong.get("meanwhile")).toBe("served");
+    expect(wrong.get("log")).toBe("xx");
+    expectWhole();
+    const { memberId } = wrong.node.database;
+    for (const { node } of cluster.nodes) {
+      const status = node.database.status();
+      expect(status.raised).toEqual([{ memberId, alarm: "CORRUPT" }]);
+      expect(status.alarms).toEqual([]);
+      expect(status.errors).toEqual([`memberID:${memberId} alarm:CORRUPT`]);
+    }
+    const leader = cluster.leader();
+    leader.now(
+      leader.ask((reply) =>
+        leader.node.database.alarm({ memberId, alarm: "CORRUPT" }, false, {}, reply),
+      ),
+    );
+    cluster.pass(1_000);
+    for (const { node } of cluster.nodes) expect(node.database.status().raised).toEqual([]);
+    // Another restart knows nothing of it any more.
+    cluster.kill(wrong);
+    cluster.start(wrong);
+    cluster.pass(2_000);
+    expect(wrong.get("log")).toBe("xx");
+    expect(stats(wrong)).toEqual({ reason: null, entered: 0, healed: 0 });
+  });
+});
+
+/** Flips bytes of a file of a node that is down, every so many of them from an offset on. */
+function damage(world: World, path: string, from: number, every: number): void {
+  const { files } = world.env;
+  runIoNow(
+    world.machine,
+    (function* (): Io<void> {
+      const file = yield* openFile(files, path, { access: "readwrite" });
+      const bytes = new Uint8Array(yield* fileSize(file));
+      yield* readFile(file, 0, bytes);
+      for (let at = from; at < bytes.length; at += every)
+        if (bytes[at] !== 0) bytes[at] = (bytes[at] as number) ^ 0x55;
+      yield* writeFile(file, 0, bytes);
+      yield* syncFile(file);
+      yield* closeFile(file);
+    })(),
+  );
+}
+
+describe("a member that starts with damage", TIMEOUT, () => {
+  let cluster: ClusterWorld;
+
+  beforeEach(() => {
+    cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+    cluster.leader();
+    for (let i = 0; i < 30; i++) cluster.leader().putNow(`k${i}`, `${i}`);
+    cluster.pass(3_000);
+  }, 60_000);
+
+  const damageLog = (world: World): void => {
+    const [first = ""] = cluster.list(world, `${DATA}/wal`);
+    damage(world, `${DATA}/wal/${first}`, 1_000, 64);
+  };
+  const damageData = (world: World): void => damage(world, TREE, 16, 8);
+
+  const expectHealed = (world: World): void => {
+    cluster.pass(8_000);
+    expect(stats(world)).toMatchObject({ reason: null, healed: 1 });
+    cluster.leader().putNow("after", "all");
+    cluster.pass(3_000);
+    expect(world.get("k7")).toBe("7");
+    const [one, ...others] = cluster.nodes.map(({ node }) => node.database.describe());
+    for (const other of others) expect(other).toEqual(one);
+    for (const { node } of cluster.nodes)
+      expect(node.database.applied).toEqual(cluster.nodes[0]?.node.database.applied);
+    expect(cluster.list(world, DATA)).not.toContain("QUARANTINE");
+    expect(cluster.list(world, `${DATA}/damaged`)).toEqual([]);
+  };
+
+  it.each([
+    ["its log", [damageLog]],
+    ["its data file", [damageData]],
+    ["both", [damageLog, damageData]],
+  ])("in %s puts it aside, takes no part, and is healed by the others", (_what, damages) => {
+    const [sick] = cluster.followers() as [World];
+    const { memberId } = sick.node.database;
+    cluster.close(sick);
+    for (const harm of damages) harm(sick);
+    cluster.start(sick);
+    expect(sick.node.database.status().quarantine).toMatch(/at offset/);
+    expect(cluster.list(sick, `${DATA}/damaged`).length).toBeGreaterThan(1);
+    expect(outcomeOf(sick.range(rangeRequest("k7", true)))).toBe("QUARANTINED maybe=false");
+    expectHealed(sick);
+    expect(cluster.leader().node.database.status().raised).toEqual([
+      { memberId, alarm: "CORRUPT" },
+    ]);
+  });
+
+  it("comes back in quarantine when it is killed before it is healed, and when its power fails", () => {
+    const [sick] = cluster.followers() as [World];
+    cluster.close(sick);
+    damageLog(sick);
+    cluster.isolate(sick, true);
+    cluster.start(sick);
+    cluster.pass(3_000);
+    cluster.kill(sick);
+    cluster.start(sick);
+    expect(sick.node.database.status().quarantine).toMatch(/at offset/);
+    sick.losePower("lose-all");
+    cluster.kill(sick);
+    cluster.start(sick);
+    cluster.isolate(sick, false);
+    expectHealed(sick);
+  });
+
+  it("is not healed by a minority: two of three damaged serve nothing, and lose nothing of what is aside", () => {
+    const [one, two] = cluster.followers() as [World, World];
+    for (const sick of [one, two]) {
+      cluster.close(sick);
+      damageData(sick);
+    }
+    for (const sick of [one, two]) cluster.start(sick);
+    cluster.pass(20_000);
+    for (const sick of [one, two]) {
+      expect(stats(sick)).toMatchObject({ healed: 0 });
+      expect(sick.node.database.status().quarantine).not.toBeNull();
+      expect(cluster.list(sick, `${DATA}/damaged`).length).toBeGreaterThan(1);
+    }
+    const [well] = cluster.nodes.filter((world) => world !== one && world !== two) as [World];
+    expect(well.node.database.status().leader).toBe(0n);
+    const late = well.put("k", "v", { timeoutMs: 500 });
+    cluster.pass(600);
+    expect(outcomeOf(late)).toMatch(/^TIMEOUT/);
+  });
+
+  it("refuses when its votes are gone as well: they are what nobody can give back", () => {
+    const [sick] = cluster.followers() as [World];
+    cluster.close(sick);
+    damageLog(sick);
+    damage(sick, `${DATA}/VOTE`, 0, 16);
+    const refused = sick.tryOpen(optionsOf(cluster.nameOf(sick))) as HarmonyError;
+    expect(refused.code).toBe("CORRUPT");
+    sick.kill();
+    expect(cluster.list(sick, DATA)).not.toContain("QUARANTINE");
+  });
+});
+
+describe("a node alone", TIMEOUT, () => {
+  it("refuses damage with file and offset, and puts nothing aside", () => {
+    const cluster = new ClusterWorld();
+    const [node] = cluster.nodes as [World];
+    node.open({ name: "n1", peerUrls: ["http://n1:2380"] });
+    for (let i = 0; i < 30; i++) node.putNow(`k${i}`, `${i}`);
+    node.close();
+    damage(node, TREE, 16, 8);
+    const refused = node.tryOpen({ name: "n1", peerUrls: ["http://n1:2380"] }) as HarmonyError;
+    expect([refused.code, refused.message]).toEqual([
+      "CORRUPT",
+      expect.stringMatching(/0\.hdb at offset/),
+    ]);
+    node.kill();
+    expect(cluster.list(node, DATA)).not.toContain("damaged");
+  });
+});
