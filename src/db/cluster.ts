@@ -59,7 +59,7 @@ export class ClusterLinks {
     this.#file = file;
     this.#membership = new Membership({
       members: roster.all,
-      removed: roster.removed,
+      removed: new Set(roster.removed),
       walIds: file.walIds,
       remember: file.remember,
     });
@@ -142,15 +142,16 @@ export class ClusterLinks {
     this.#peers.flush();
   }
 
-  /** The members have changed. */
-  follow(): void {
-    const { all, removed } = this.#roster;
+  /** The members have changed. Whose removal is not in `removed`, because it is not durable here, is kept for so long. */
+  follow(removed: ReadonlySet<NodeId>): void {
+    const { all } = this.#roster;
     this.#file.become(all);
     // Who has no URL yet is reached by nobody; it calls once it has one.
-    this.#membership.become(
-      all.filter(({ peerUrls }) => peerUrls.length > 0),
-      removed,
+    const present = all.filter(({ peerUrls }) => peerUrls.length > 0);
+    const leaving = this.#membership.members.filter(
+      ({ id }) => !removed.has(id) && !present.some((member) => member.id === id),
     );
+    this.#membership.become([...present, ...leaving], removed);
     this.#peers.follow();
   }
 

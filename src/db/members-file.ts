@@ -26,6 +26,8 @@ interface FileMember {
 export class MembersFile {
   readonly walIds: Map<NodeId, Uint8Array>;
   #members: readonly Member[];
+  /** How this member learned that it was removed; null while it belongs. */
+  #removal: string | null = null;
   readonly #env: Env;
   readonly #directory: string;
   /** Who waits for what is not written yet; null while nothing is being written. */
@@ -47,6 +49,16 @@ export class MembersFile {
     return this.#members;
   }
 
+  get removal(): string | null {
+    return this.#removal;
+  }
+
+  /** This member was removed, and the others know it for good: the directory opens no more. */
+  *markRemoved(how: string): Io<void> {
+    this.#removal = how;
+    yield* this.write();
+  }
+
   /** What the file says of members from its next writing on. */
   become(members: readonly Member[]): void {
     this.#members = members;
@@ -58,6 +70,7 @@ export class MembersFile {
     const content = yield* readSmallFile(env.files, path, BYTES_MAX);
     if (content === null) return null;
     const parsed = parse(content);
+    const removal = removalIn(content);
     if (parsed === null) {
       throw new CorruptionError({
         file: path,
@@ -68,7 +81,9 @@ export class MembersFile {
     const walIds = new Map<NodeId, Uint8Array>();
     for (const { id, walId } of parsed) if (walId !== undefined) walIds.set(id, bytesOf(walId));
     const members = parsed.map(({ id, name, peerUrls }) => ({ id, name, peerUrls }));
-    return new MembersFile(env, directory, members, walIds);
+    const file = new MembersFile(env, directory, members, walIds);
+    file.#removal = removal;
+    return file;
   }
 
   *write(): Io<void> {
@@ -78,7 +93,8 @@ export class MembersFile {
         const walId = this.walIds.get(id);
         return { id, name, peerUrls, ...(walId === undefined ? {} : { walId: hex(walId) }) };
       });
-    const json = JSON.stringify({ format: FORMAT, members });
+    const removal = this.#removal === null ? {} : { removal: this.#removal };
+    const json = JSON.stringify({ format: FORMAT, members, ...removal });
     yield* replaceFile(this.#env.files, this.#directory, "MEMBERS", seal(json));
   }
 
@@ -134,6 +150,17 @@ function parse(content: string): readonly FileMember[] | null {
   const { format, members } = parsed;
   if (format !== FORMAT || !Array.isArray(members)) return null;
   return members.every(isFileMember) ? members : null;
+}
+
+/** Of a file that `parse` reads. */
+function removalIn(content: string): string | null {
+  if (!unseal(content).isSealed) return null;
+  try {
+    const { removal } = JSON.parse(content) as { readonly removal?: unknown };
+    return typeof removal === "string" ? removal : null;
+  } catch {
+    return null;
+  }
 }
 
 function isFileMember(value: unknown): value is FileMember {

@@ -147,12 +147,8 @@ function* startGroup(
     known: [...storage.members.members, { id: memberId, name, peerUrls }],
     self: memberId,
   });
-  assertBelongs(roster, dataDir);
-  const removal = new Removal(
-    env,
-    (done) => chores.checkpoint(done),
-    (error) => onFatal(error),
-  );
+  assertBelongs(storage.members, dataDir);
+  const removal = new Removal(env, storage.members, (error) => onFatal(error));
   const links: ClusterLinks | null =
     env.links === undefined
       ? null
@@ -169,6 +165,28 @@ function* startGroup(
           appliedIndex: () => machine.appliedIndex,
           removed: (by, detail) => removal.isToldBy(by, detail),
         });
+  /** Members whose removal is durable here. */
+  let settled: ReadonlySet<NodeId> = new Set(roster.removed);
+  let isSettling = false;
+  let isStarted = false;
+  roster.takeNews();
+  const settleRemovals = (): void => {
+    const removed = new Set(roster.removed);
+    if (links === null || !isStarted || isSettling || removed.size === settled.size) return;
+    // Who leaves by a joint configuration has a vote until that is left.
+    if (rawNode.confState.votersOutgoing.length > 0) return;
+    isSettling = true;
+    // Until then this node may need the vote of who was removed, should it forget that the removal is committed.
+    chores.checkpoint((error) => {
+      isSettling = false;
+      if (failure.error !== null || replica.stopped !== null) return;
+      if (error === null) {
+        settled = removed;
+        links.follow(settled);
+      }
+      env.timers.after(error === null ? 0 : SECONDS_MS, settleRemovals);
+    });
+  };
   let local: LocalSnapshots | null = null;
   let installer: Installer | null = null;
   let database: KvDatabase | null = null;
@@ -218,9 +236,9 @@ function* startGroup(
     afterTurn: () => {
       links?.flush();
       if (roster.takeNews()) {
-        links?.follow();
-        // At a start it is refused instead.
-        if (roster.isSelfRemoved && database !== null) removal.isApplied();
+        links?.follow(settled);
+        settleRemovals();
+        if (roster.isSelfRemoved) removal.isApplied();
       }
       waiting.ready?.();
     },
@@ -291,7 +309,6 @@ function* startGroup(
     };
   };
   const walEntriesReplayed = replica.commandsApplied;
-  assertBelongs(roster, dataDir);
   assertAlone(durability, rawNode.confState);
   assertLinked(env, rawNode.confState);
   if (isLone() && replica.quarantined === null) {
@@ -397,6 +414,8 @@ function* startGroup(
   chores.start();
   introduction.start();
   quarantine?.start();
+  isStarted = true;
+  settleRemovals();
   const recovery: RecoveryStats = {
     snapshotLoaded: snapshotIndex > 0,
     snapshotEntries: storage.snapshotEntries,
