@@ -74,6 +74,7 @@ describe("the packed package", () => {
     expect(Object.keys(manifest.exports)).toEqual([
       ".",
       ...SUBPATHS.map((name) => `./${name}`),
+      "./testing",
       "./package.json",
     ]);
   });

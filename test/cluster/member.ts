@@ -148,6 +148,13 @@ export class Member {
     return response.status;
   }
 
+  /** HashKV at the latest revision here, and that revision. */
+  async hashKv(): Promise<string> {
+    const answer = await this.call("Maintenance/HashKV", NOTHING);
+    const { hash, compact_revision, header } = etcd.HashKVResponse.decode(answer);
+    return `${hash} compacted ${compact_revision} at ${header?.revision}`;
+  }
+
   /** A figure of `/metrics`, by its whole name. */
   async metric(name: string): Promise<number> {
     const response = await fetch(`${this.#metricsUrl}/metrics`);

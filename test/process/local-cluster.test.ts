@@ -82,7 +82,7 @@ describe("a local cluster", { timeout: 150_000 }, () => {
     };
     const named = (lines: readonly string[]): string =>
       lines
-        .map((line) => /^[\d.]+:\d+/.exec(line)?.[0])
+        .map((line) => /^[\d.]+:\d+/.exec(line)?.[0] ?? "")
         .toSorted()
         .join();
     const all = endpoints.split(",").toSorted().join();
