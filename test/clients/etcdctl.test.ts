@@ -3,6 +3,7 @@
  * etcd-client (3.4); run by `npm run test:clients`.
  */
 import { join } from "node:path";
+import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Bench, type ReadyLine } from "../process/harmonydb.ts";
 import { until } from "../cluster/cluster.ts";
@@ -295,6 +296,33 @@ describe("endpoint and member", () => {
       { endpoint: etcdctl.endpoint, health: true },
     ]);
     expect(await etcdctl.run("alarm", "list")).toBe("");
+  });
+
+  it("alarm list shows what is raised, and alarm disarm clears it", async () => {
+    const client = new Client(
+      (ready.client[0] as string).replace("http://", ""),
+      credentials.createInsecure(),
+    );
+    // etcdctl itself raises none: activate (1) for member 7 CORRUPT (2), for member 7 NOSPACE (1).
+    for (const kind of [2, 1])
+      await new Promise<void>((resolve, reject) => {
+        client.makeUnaryRequest(
+          "/etcdserverpb.Maintenance/Alarm",
+          (bytes: Uint8Array) => Buffer.from(bytes),
+          (bytes: Buffer) => bytes,
+          Uint8Array.of(0x08, 1, 0x10, 7, 0x18, kind),
+          (error: ServiceError | null) => (error === null ? resolve() : reject(error)),
+        );
+      });
+    client.close();
+    const raised = "memberID:7 alarm:NOSPACE \nmemberID:7 alarm:CORRUPT \n";
+    expect(await etcdctl.run("alarm", "list")).toBe(raised);
+    expect(lastLine(await etcdctl.try(["put", "no", "room"]))).toBe(
+      "Error: etcdserver: mvcc: database space exceeded",
+    );
+    expect(await etcdctl.run("alarm", "disarm")).toBe(raised);
+    expect(await etcdctl.run("alarm", "list")).toBe("");
+    expect(await etcdctl.run("put", "room", "again")).toBe("OK\n");
   });
 
   it("takes whole URLs as endpoints, which this etcdctl then sends as the authority", async () => {
