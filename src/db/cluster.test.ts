@@ -153,6 +153,25 @@ describe("three nodes", { timeout: 60_000 }, () => {
     expect(writes.map(outcomeOf).filter((outcome) => outcome !== "ok")).toEqual([]);
   });
 
+  it("keep their leader when the ways from it are narrow and full", () => {
+    const leader = cluster.leader();
+    const { raftTerm } = leader.node.database.status();
+    for (const other of cluster.followers())
+      cluster.network.setWeather(url(cluster.nameOf(leader)), url(cluster.nameOf(other)), {
+        bytesPerMs: 250,
+      });
+    // Eight seconds of what the way takes, and several election timeouts.
+    const large = "x".repeat(64 * 1024);
+    const patient = { timeoutMs: 30_000 };
+    const writes = Array.from({ length: 32 }, (_, i) => leader.put(`k${i}`, large, patient));
+    cluster.pass(20_000);
+    expect(writes.map(outcomeOf).filter((outcome) => outcome !== "ok")).toEqual([]);
+    for (const { node } of cluster.nodes) {
+      const status = node.database.status();
+      expect([status.raftTerm, status.leader]).toEqual([raftTerm, leader.node.database.memberId]);
+    }
+  });
+
   it("bring a node up to date that was away for long, from the log that the others keep for it", () => {
     cluster.leader();
     const [away] = cluster.followers() as [World];

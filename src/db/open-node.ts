@@ -128,7 +128,8 @@ function* startGroup(
     electionTicks: Math.max(2, Math.round(electionMs / tickMs)),
     heartbeatTicks: 1,
     seed: env.entropy.u32(),
-    maxEntriesBytesPerMessage: 1024 * 1024,
+    // As much as an entry holds: a heartbeat waits behind one of them on a narrow way.
+    maxEntriesBytesPerMessage: 128 * 1024,
     maxInflightMessages: 256,
     maxInflightBytes: CLUSTER_INFLIGHT_BYTES,
     maxUncommittedBytes: 64 * 1024 * 1024,

@@ -35,7 +35,7 @@ export interface Forwarding {
 }
 
 /** Of one message: it shares a frame with heartbeats. */
-const FORWARD_BYTES_MAX: number = 1024 * 1024;
+const FORWARD_BYTES_MAX: number = 128 * 1024;
 
 /** A command that another member was asked to do, and asked this one for. */
 export class ForeignProposal<Result> extends Proposal<Result> {

@@ -9,9 +9,12 @@ import type {
 } from "../../sim/linearizability/kv-model.ts";
 import { type Member, NOTHING } from "./member.ts";
 
+/** Of a client that waits for its member to be there again, however busy the machine is. */
+const PATIENT_MS = 60_000;
+
 export async function callKv(member: Member, input: KvInput, waits: boolean): Promise<KvOutput> {
   const call = (method: string, request: Uint8Array): Promise<Buffer> =>
-    member.call(`KV/${method}`, request, { waits });
+    member.call(`KV/${method}`, request, waits ? { waits, timeoutMs: PATIENT_MS } : {});
   switch (input.kind) {
     case "get":
     case "stale-get": {

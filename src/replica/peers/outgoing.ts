@@ -25,7 +25,7 @@ const PAUSE_MAX_MS = 2000;
 /** Between two calls to a member that refuses: somebody has to do something before it is worth more. */
 const PAUSE_REFUSED_MS = 5000;
 /** Handed to the link before it is asked to wait: more would only wait elsewhere, where nothing overtakes it. */
-const LINK_BYTES_MAX: number = 2 * 1024 * 1024;
+const LINK_BYTES_MAX: number = 64 * 1024;
 
 export interface OutgoingConfig {
   readonly env: Env;
@@ -43,7 +43,7 @@ export interface OutgoingConfig {
 
 /**
  * Invariants: at most one link; items are taken only while it is open, and go out in the order in which they were
- * taken; after `lost` nothing of before is sent again.
+ * taken, those that overtake first; after `lost` nothing of before is sent again.
  */
 export class Outgoing {
   #member: Member;
@@ -111,9 +111,12 @@ export class Outgoing {
     }
   }
 
-  /** False when it was not taken: no link, or no room. It will never be sent then. */
-  send(item: Uint8Array): boolean {
-    if (this.#state === "open" && this.#queue.push(item)) return true;
+  /**
+   * False when it was not taken: no link, or no room. It will never be sent then. One that overtakes leaves before all that
+   * waits and does not.
+   */
+  send(item: Uint8Array, overtakes: boolean): boolean {
+    if (this.#state === "open" && this.#queue.push(item, overtakes)) return true;
     this.#dropped++;
     return false;
   }

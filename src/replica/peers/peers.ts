@@ -130,13 +130,14 @@ export class Peers {
   send(message: Message): void {
     const { group, to } = message;
     const outgoing = this.#outgoing.get(to);
-    if (outgoing?.isOpen === true) outgoing.send(encodePeerItem({ kind: "raft", group, message }));
+    if (outgoing?.isOpen === true)
+      outgoing.send(encodePeerItem({ kind: "raft", group, message }), overtakes(message));
   }
 
   /** False: it was not taken and never leaves. True: it arrives, unless `lost` is called for the member. */
   tell(to: NodeId, item: PeerItem): boolean {
     const outgoing = this.#outgoing.get(to);
-    return outgoing?.isOpen === true && outgoing.send(encodePeerItem(item));
+    return outgoing?.isOpen === true && outgoing.send(encodePeerItem(item), false);
   }
 
   /** As `tell`, for what its receiver waits for: without room for it the link is given up, which tells him as well. */
@@ -235,4 +236,12 @@ export class Peers {
     }
     return this.#outgoing.get(from)?.boot ?? null;
   }
+}
+
+/**
+ * Small, and needs no order with what carries entries: a heartbeat names only what its receiver has acknowledged. On a way
+ * that is full it would otherwise come so late that the leader is given up.
+ */
+function overtakes({ type }: Message): boolean {
+  return type !== "append" && type !== "snapshot";
 }

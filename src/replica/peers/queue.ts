@@ -1,26 +1,62 @@
 /**
  * What waits to leave for one member: encoded, bounded by count and bytes. When the way is slow Raft's messages are
- * dropped rather than kept, since Raft asks again and an old one is worth nothing; the small ones that keep a leader
- * in place have room of their own, so that a full queue of entries does not cost an election (fault-rules N5).
+ * dropped rather than kept, since Raft asks again and an old one is worth nothing. What keeps a leader in place overtakes
+ * what carries entries, and has room of its own, so that a way that is full does not cost an election (fault-rules N5).
  */
 import { assert } from "../../base/index.ts";
 import { BATCH_ITEMS_MAX, encodeBatchFrame } from "../../codec/index.ts";
 
 const ITEMS_MAX = 4_096;
 const BYTES_MAX: number = 32 * 1024 * 1024;
-/** A heartbeat, a vote, an answer. */
+/** Of the items in order: the answers to commands, for which there is more room. */
 const SMALL_BYTES = 128;
 /** Items of a frame end when they have this much, so that a heartbeat does not wait behind more. */
-const BATCH_BYTES: number = 1024 * 1024;
+const BATCH_BYTES: number = 128 * 1024;
 
-/** Invariant: at most 2 * ITEMS_MAX items; at most BYTES_MAX bytes, small items aside, or one item alone. */
-export class SendQueue {
+/** Items in the order in which they came. */
+class Lane {
   #items: Uint8Array[] = [];
   #head = 0;
-  #bytes = 0;
 
   get length(): number {
     return this.#items.length - this.#head;
+  }
+
+  push(item: Uint8Array): void {
+    this.#items.push(item);
+  }
+
+  /** Moves items into a frame that has `bytes` already, as long as it has room; one goes into an empty frame in any case. */
+  fill(frame: Uint8Array[], bytes: number): number {
+    let filled = bytes;
+    while (this.#head < this.#items.length && frame.length < BATCH_ITEMS_MAX) {
+      const item = this.#items[this.#head] as Uint8Array;
+      if (frame.length > 0 && filled + item.length > BATCH_BYTES) break;
+      filled += item.length;
+      frame.push(item);
+      this.#head++;
+    }
+    if (this.#head === this.#items.length) this.clear();
+    return filled;
+  }
+
+  clear(): void {
+    this.#items = [];
+    this.#head = 0;
+  }
+}
+
+/**
+ * Invariants: at most ITEMS_MAX items that overtake and 2 * ITEMS_MAX others; at most BYTES_MAX bytes of the others, small
+ * ones aside, or one of them alone. Items of either kind leave in their order.
+ */
+export class SendQueue {
+  readonly #overtaking = new Lane();
+  readonly #inOrder = new Lane();
+  #bytes = 0;
+
+  get length(): number {
+    return this.#overtaking.length + this.#inOrder.length;
   }
 
   get bytes(): number {
@@ -28,14 +64,9 @@ export class SendQueue {
   }
 
   /** False when there is no room. */
-  push(item: Uint8Array): boolean {
-    const { length } = this;
-    if (length > 0) {
-      const isSmall = item.length <= SMALL_BYTES;
-      if (length >= (isSmall ? 2 * ITEMS_MAX : ITEMS_MAX)) return false;
-      if (!isSmall && this.#bytes + item.length > BYTES_MAX) return false;
-    }
-    this.#items.push(item);
+  push(item: Uint8Array, overtakes: boolean): boolean {
+    if (overtakes ? this.#overtaking.length >= ITEMS_MAX : !this.#hasRoom(item)) return false;
+    (overtakes ? this.#overtaking : this.#inOrder).push(item);
     this.#bytes += item.length;
     return true;
   }
@@ -43,28 +74,24 @@ export class SendQueue {
   /** The next frame, or null when nothing waits. */
   takeFrame(): Uint8Array | null {
     if (this.length === 0) return null;
-    let bytes = 0;
-    let end = this.#head;
-    while (end < this.#items.length && end - this.#head < BATCH_ITEMS_MAX) {
-      const { length } = this.#items[end] as Uint8Array;
-      if (bytes > 0 && bytes + length > BATCH_BYTES) break;
-      bytes += length;
-      end++;
-    }
-    const frame = encodeBatchFrame(this.#items.slice(this.#head, end));
+    const items: Uint8Array[] = [];
+    const bytes = this.#inOrder.fill(items, this.#overtaking.fill(items, 0));
     this.#bytes -= bytes;
-    this.#head = end;
-    if (this.#head === this.#items.length) {
-      this.#items = [];
-      this.#head = 0;
-    }
     assert(this.#bytes >= 0, "queued bytes are counted both ways");
-    return frame;
+    return encodeBatchFrame(items);
   }
 
   clear(): void {
-    this.#items = [];
-    this.#head = 0;
+    this.#overtaking.clear();
+    this.#inOrder.clear();
     this.#bytes = 0;
+  }
+
+  #hasRoom(item: Uint8Array): boolean {
+    const { length } = this.#inOrder;
+    if (length === 0) return true;
+    const isSmall = item.length <= SMALL_BYTES;
+    if (length >= (isSmall ? 2 * ITEMS_MAX : ITEMS_MAX)) return false;
+    return isSmall || this.#bytes + item.length <= BYTES_MAX;
   }
 }
