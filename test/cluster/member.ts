@@ -164,8 +164,21 @@ export class Member {
   }
 
   async memberNames(): Promise<readonly string[]> {
-    const answer = await this.call("Cluster/MemberList", NOTHING);
-    return etcd.MemberListResponse.decode(answer).members.map(({ name }) => name);
+    return (await this.memberList()).map(({ name }) => name);
+  }
+
+  async memberList(): Promise<readonly etcd.Member[]> {
+    return etcd.MemberListResponse.decode(await this.call("Cluster/MemberList", NOTHING)).members;
+  }
+
+  async removeMember(id: bigint): Promise<void> {
+    const request = etcd.MemberRemoveRequest.encode({ ID: id });
+    await this.call("Cluster/MemberRemove", request.finish());
+  }
+
+  async addMember(peerUrl: string): Promise<void> {
+    const request = etcd.MemberAddRequest.encode({ peerURLs: [peerUrl], isLearner: false });
+    await this.call("Cluster/MemberAdd", request.finish());
   }
 
   /** A method of etcd's, or any by its whole path. `waits`: until the member listens, for as long as the call may take. */

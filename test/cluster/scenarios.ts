@@ -2,10 +2,11 @@
  * What a cluster of processes must withstand. Each scenario makes its trouble under load, in a cluster that is whole
  * before and after it, and is then judged (world.ts). `npm test` plays each once and short, the sweep longer and again.
  */
-import { readdir } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { etcd } from "../../src/codec/messages/index.ts";
+import { until } from "./cluster.ts";
 import { expectAlive, writeMortal } from "./deadlines.ts";
 import type { Load } from "./load.ts";
 import type { Member } from "./member.ts";
@@ -251,6 +252,30 @@ export const SCENARIOS: readonly Scenario[] = [
       await member.stop("SIGKILL");
       await fill(world, await cluster.leader(cluster.others(member)), writesBehind);
       await member.start();
+      await world.progress(load, cluster.members);
+    }),
+  },
+  {
+    name: "one that has lost its disk is replaced",
+    play: again(aFollower, async (world, member, load) => {
+      const { cluster } = world;
+      await member.stop("SIGKILL");
+      await rm(member.dataDir, { recursive: true });
+      const leader = await cluster.leader(cluster.others(member));
+      const of = (await leader.memberList()).find(({ name }) => name === member.name);
+      if (of === undefined) throw new Error(`${member.name} is no member`);
+      // Both may have happened although their answers were lost: what counts is who the members are.
+      await until("its removal", async () => {
+        const isThere = (await leader.memberList()).some(({ ID }) => ID === of.ID);
+        if (isThere) await leader.removeMember(of.ID);
+        return isThere ? null : true;
+      });
+      await until("its successor", async () => {
+        const isThere = (await leader.memberList()).length === cluster.members.length;
+        if (!isThere) await leader.addMember(of.peerURLs[0] as string);
+        return isThere ? true : null;
+      });
+      await member.start("--initial-cluster-state", "existing");
       await world.progress(load, cluster.members);
     }),
   },
