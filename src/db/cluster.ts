@@ -1,7 +1,7 @@
 /** What a node needs besides itself to be one of several: its links, and the way of commands to the leader. */
-import { assert } from "../base/index.ts";
+import { assert, HarmonyError } from "../base/index.ts";
 import type { PeerRefusal } from "../codec/index.ts";
-import type { Env } from "../env/index.ts";
+import { type Env, type Io, runIo } from "../env/index.ts";
 import type { GroupId, LogIndex, Message, NodeId } from "../raft/index.ts";
 import {
   type Forwarding,
@@ -18,8 +18,12 @@ import {
   type SnapshotSource,
 } from "../replica/index.ts";
 import type { Identity } from "./data-directory.ts";
+import { askOne } from "./join.ts";
 import type { MembersFile } from "./members-file.ts";
 import type { Roster } from "./roster.ts";
+
+/** Between two rounds of asking who the members are. */
+const ASK_PAUSE_MS = 1_000;
 
 /** Absent for a node that nobody can reach and that reaches nobody: it stays alone. */
 export class ClusterLinks {
@@ -31,6 +35,10 @@ export class ClusterLinks {
   readonly #peers: Peers;
   readonly #roster: Roster;
   readonly #file: MembersFile;
+  #removed: ReadonlySet<NodeId>;
+  #isAsking = false;
+  #askAtMs = 0;
+  #isEnded = false;
 
   constructor(config: {
     readonly env: Env;
@@ -57,9 +65,10 @@ export class ClusterLinks {
     this.#self = { clusterId, memberId, walId, bootId, name, clientUrls };
     this.#roster = roster;
     this.#file = file;
+    this.#removed = new Set(roster.removed);
     this.#membership = new Membership({
       members: roster.all,
-      removed: new Set(roster.removed),
+      removed: this.#removed,
       walIds: file.walIds,
       remember: file.remember,
     });
@@ -75,6 +84,7 @@ export class ClusterLinks {
       self: this.#self,
       membership: this.#membership,
       snapshots: this.#snapshots,
+      strange: () => this.#askAround(),
       joinInfo: () => ({
         kind: "joinInfo",
         clusterId,
@@ -151,8 +161,49 @@ export class ClusterLinks {
     const leaving = this.#membership.members.filter(
       ({ id }) => !removed.has(id) && !present.some((member) => member.id === id),
     );
+    this.#removed = removed;
     this.#membership.become([...present, ...leaving], removed);
     this.#peers.follow();
+  }
+
+  /**
+   * This node may have been away while others came, and the leader may be one of them: nobody whom it does not know could
+   * bring it up to date. So it asks those that it knows, and talks to whom they know until its own state says more.
+   */
+  #askAround(): void {
+    const { clock } = this.#env;
+    if (this.#isAsking || clock.monotonicMs() < this.#askAtMs) return;
+    this.#isAsking = true;
+    runIo(this.#ask(), (error) => {
+      this.#isAsking = false;
+      this.#askAtMs = clock.monotonicMs() + ASK_PAUSE_MS;
+      if (error !== null)
+        this.#env.log("warn", "peer", "nobody says who the members are", {
+          error: error instanceof Error ? error.message : "unknown",
+        });
+    });
+  }
+
+  *#ask(): Io<void> {
+    const { links } = this.#env;
+    assert(links !== undefined, "a member of a cluster has links");
+    const { clusterId, memberId } = this.#self;
+    for (const { id, peerUrls } of this.#membership.members) {
+      const [url] = peerUrls;
+      if (id === memberId || url === undefined) continue;
+      const info = yield* askOne(this.#env, links, url, this.#self);
+      if (info instanceof HarmonyError || info.clusterId !== clusterId || this.#isEnded) continue;
+      const membership = this.#membership;
+      const news = info.members.filter(
+        (member) =>
+          membership.of(member.id) === undefined &&
+          !this.#roster.removed.has(member.id) &&
+          member.peerUrls.length > 0,
+      );
+      if (news.length === 0) continue;
+      membership.become([...membership.members, ...news], this.#removed);
+      this.#peers.follow();
+    }
   }
 
   isLinked(member: NodeId): boolean {
@@ -164,6 +215,7 @@ export class ClusterLinks {
   }
 
   end(): void {
+    this.#isEnded = true;
     this.#snapshots.end();
     this.#peers.end();
   }

@@ -135,7 +135,13 @@ function* ask(env: Env, links: Links, options: NodeOptions): Io<Found> {
   throw new HarmonyError("UNREACHABLE", `nobody to join: ${reasons.join("; ")}`);
 }
 
-function* askOne(env: Env, links: Links, url: string, self: Self): Io<JoinInfo | HarmonyError> {
+/** What the node at this URL says of its cluster, or why it says nothing. */
+export function* askOne(
+  env: Env,
+  links: Links,
+  url: string,
+  self: Self,
+): Io<JoinInfo | HarmonyError> {
   const hello = { ...helloTo(self, 0), purpose: "join" as const };
   const call = new PeerCall({ env, links, url, hello, judge: () => null });
   const timer = env.timers.after(ASK_MS, () =>

@@ -14,7 +14,8 @@ beforeAll(() => setVerifying(true));
 afterAll(() => setVerifying(false));
 
 const STEPS = 60;
-const SEEDS = Array.from({ length: 20 }, (_, i) => i + 1);
+/** In the last two a member was away while the leader and others came that it does not know. */
+const SEEDS = [...Array.from({ length: 20 }, (_, i) => i + 1), 63, 93];
 /** More than elections, joins and what is refused take. */
 const CALM_MS = 40_000;
 

@@ -28,6 +28,8 @@ export interface IncomingConfig {
   readonly liveBoot: (from: NodeId) => Uint8Array | null;
   /** For a node that wants to join; null: nothing is told here. */
   readonly joinInfo: () => JoinInfo | null;
+  /** A node of this cluster was refused that is no member as far as is known here. */
+  readonly strange: () => void;
   /** The caller is taken: an older link of the same process is given up. */
   readonly taken: (incoming: Incoming) => void;
   readonly deliver: (item: PeerItem, from: NodeId) => void;
@@ -192,6 +194,7 @@ export class Incoming implements LinkEvents {
     });
     this.#link.send(encodePeerFrame(why));
     this.end(code);
+    if (code === "UNKNOWN_MEMBER") this.#config.strange();
   }
 
   #over(why: string): void {

@@ -30,6 +30,8 @@ export interface PeersConfig {
   readonly linked: (member: NodeId) => void;
   /** For a node that wants to join. Absent: nothing is told. */
   readonly joinInfo?: (() => JoinInfo) | undefined;
+  /** A node of this cluster calls that is no member as far as is known here: perhaps this one is behind. */
+  readonly strange?: (() => void) | undefined;
   /** For members that pull snapshots from this one. Absent: there are none. */
   readonly snapshots?: SnapshotServer | undefined;
   /** A member says that this node does not belong to it, with a code that stays the same. */
@@ -197,6 +199,7 @@ export class Peers {
       membership,
       liveBoot: (from) => this.#liveBoot(from),
       joinInfo: () => this.#config.joinInfo?.() ?? null,
+      strange: () => this.#config.strange?.(),
       taken: (taken) => this.#taken(taken),
       deliver,
       serve: (of, hello) => snapshots?.serve(of, hello) ?? null,
