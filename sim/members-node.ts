@@ -41,6 +41,8 @@ export interface MemberSurroundings {
   opened(member: Member): void;
   /** A member that was stopped in order has said that it is done. */
   stopped(member: Member): void;
+  /** Somebody has asked for its removal. */
+  mayBeRemoved(member: Member): boolean;
 }
 
 export function nameOf(number: number): string {
@@ -73,6 +75,7 @@ export class Member {
   #endMode: End = "kill";
   #faults: InjectedFault[] = [];
   #isFull = false;
+  #isRemoved = false;
   /** In this life the disk was full at some time. */
   #wasFull = false;
 
@@ -119,6 +122,11 @@ export class Member {
     return this.#body.isPaused;
   }
 
+  /** It knows that it was removed, and never runs again. */
+  get isRemoved(): boolean {
+    return this.#isRemoved;
+  }
+
   get isFull(): boolean {
     return this.#isFull;
   }
@@ -137,7 +145,7 @@ export class Member {
   }
 
   start(): void {
-    if (this.#state !== "down") return;
+    if (this.#state !== "down" || this.#isRemoved) return;
     this.#state = "opening";
     const life = ++this.#life;
     this.#world.note(`n${this.number} starts`, life);
@@ -174,10 +182,22 @@ export class Member {
 
   #refused(error: unknown): void {
     const isKnown = error instanceof FileError || error instanceof HarmonyError;
+    if (this.#learnsRemoval(error)) {
+      this.#die();
+      return;
+    }
     if (!isKnown) this.#world.failed(error);
     else if (!this.#hasFault)
       this.#world.failed(new Violation("a directory opens again after a crash", `${error.stack}`));
     this.#die();
+  }
+
+  #learnsRemoval(error: unknown): boolean {
+    if (!(error instanceof HarmonyError) || error.code !== "MEMBER_REMOVED") return false;
+    if (!this.#world.mayBeRemoved(this)) return false;
+    this.#isRemoved = true;
+    this.#world.mark(MEMBERS_MARKS.removedLearns);
+    return true;
   }
 
   /** In order: it hands over, finishes what is on its way, and says when it is done. */
@@ -285,6 +305,10 @@ export class Member {
 
   #fatal(life: number, error: HarmonyError): void {
     if (life !== this.#life || !this.machine.running) return;
+    if (this.#learnsRemoval(error)) {
+      this.#die();
+      return;
+    }
     const cause = error.cause instanceof Error ? error.cause : error;
     if (!this.#hasFault || !(cause instanceof HarmonyError || cause instanceof FileError))
       this.#world.failed(

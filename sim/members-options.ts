@@ -30,6 +30,10 @@ export type MembersFaults = {
   readonly clockJumps: boolean;
   /** Calls that give up early. */
   readonly impatience: boolean;
+  /** Members are removed, and learners come and go. */
+  readonly changes: boolean;
+  /** Somebody is told to lead. */
+  readonly handOvers: boolean;
 };
 
 export type MembersOptions = {
@@ -73,6 +77,8 @@ const NO_FAULTS: MembersFaults = {
   pauses: false,
   clockJumps: false,
   impatience: false,
+  changes: false,
+  handOvers: false,
 };
 const FAULT_NAMES = Object.keys(NO_FAULTS) as (keyof MembersFaults)[];
 

@@ -2,6 +2,7 @@
 import { hash32, Random } from "../src/base/index.ts";
 import type { CrashMode, WayWeather } from "../src/env/sim/index.ts";
 import type { KvInput } from "./linearizability/kv-model.ts";
+import type { Change } from "./members-changes.ts";
 import { COUNTER, LOCK } from "./members-history.ts";
 import type { End } from "./members-node.ts";
 import { isCalm, type MembersOptions } from "./members-options.ts";
@@ -55,6 +56,8 @@ export type MembersStep = { readonly ms: number } & (
     }
   | { readonly do: "full"; readonly member: number; readonly spareBytes: number }
   | { readonly do: "room"; readonly member: number }
+  | { readonly do: "change"; readonly member: number; readonly change: Change }
+  | { readonly do: "handOver"; readonly member: number; readonly to: number }
   /** Faults end, and everything must work again. */
   | { readonly do: "heal" }
 );
@@ -71,6 +74,8 @@ export interface Sight {
   /** Who takes itself for the leader, of whatever term. */
   readonly believers: readonly number[];
   seen(key: string): string | null;
+  /** Removals that were asked for. */
+  readonly removals: number;
 }
 
 const STREAM_STEPS = 62;
@@ -249,6 +254,8 @@ export class StepSource {
     if (faults.breaks) kinds.push("break");
     if (faults.pauses) kinds.push("pause");
     if (faults.clockJumps) kinds.push("skew");
+    if (faults.changes) kinds.push("change");
+    if (faults.handOvers) kinds.push("handOver");
     if (kinds.length === 0) return { do: "run", ms: this.#anyMs() };
     const ms = this.#shortMs();
     const kind = random.pick(kinds);
@@ -307,6 +314,10 @@ export class StepSource {
           skewMs: random.pick([-3_600_000, -20_000, -300, 0, 900, 30_000, 3_600_000]),
           ms,
         };
+      case "change":
+        return { do: kind, member: random.pick(this.#members), change: this.#change(sight), ms };
+      case "handOver":
+        return { do: kind, member, to: random.pick(this.#members), ms };
       case "mend":
       case "run":
       case "start":
@@ -314,6 +325,15 @@ export class StepSource {
       case "heal":
         return { do: "mend", ms: this.#anyMs() };
     }
+  }
+
+  /** As many may be removed as leave a majority of those that were there. */
+  #change(sight: Sight): Change {
+    const random = this.#random;
+    const { nodes } = this.#options;
+    const mayRemove = sight.removals < (nodes - 1) >> 1;
+    if (mayRemove && random.percent(40)) return { kind: "remove", target: this.#someMember(sight) };
+    return { kind: random.percent(60) ? "addLearner" : "removeLearner" };
   }
 
   /** Rather one that leads. */

@@ -22,6 +22,9 @@ const IMPOSSIBLE_REFUSALS: ReadonlySet<string> = new Set([
   "CORRUPT",
 ]);
 
+/** Whoever has been removed is known as such, or not any more. */
+const REMOVAL_REFUSALS: ReadonlySet<string> = new Set(["REMOVED_MEMBER", "UNKNOWN_MEMBER"]);
+
 /** What others rely on of one member, over its lives. */
 export interface Promised {
   term: Term;
@@ -37,6 +40,8 @@ export interface WireSurroundings {
   mark(name: MembersMark): void;
   /** A message that promises something has left this member. */
   promised(member: NodeId): void;
+  /** Removals that were asked for. */
+  readonly removals: number;
 }
 
 export class WireOracle {
@@ -90,8 +95,9 @@ export class WireOracle {
 
   /** A process of before may not be given up yet, and a snapshot may not be there, or find no room. */
   #refused(code: string, detail: string): void {
+    const mayBeRemoved = this.#world.removals > 0 && REMOVAL_REFUSALS.has(code);
     check(
-      !IMPOSSIBLE_REFUSALS.has(code),
+      mayBeRemoved || !IMPOSSIBLE_REFUSALS.has(code),
       "members that are what they seem do not refuse each other",
       () => `${code}: ${detail}`,
     );

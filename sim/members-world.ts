@@ -12,6 +12,7 @@ import { hash32 } from "../src/base/index.ts";
 import type { WatchEvent } from "../src/db/index.ts";
 import { CLEAR_WAY, SimNetwork, SimScheduler } from "../src/env/sim/index.ts";
 import type { NodeId } from "../src/raft/index.ts";
+import { type ChangesSurroundings, MemberChanges } from "./members-changes.ts";
 import { type ClientSurroundings, MemberClients } from "./members-clients.ts";
 import { type DurableState, durableStateOf, judgePromise } from "./members-disk.ts";
 import { type History, historyOf, judgeHistory } from "./members-history.ts";
@@ -54,7 +55,13 @@ export const MEMBERS_WORLD: World<MembersOptions, MembersStep> = {
 };
 
 class Cluster
-  implements Play<MembersStep>, MemberSurroundings, ClientSurroundings, WireSurroundings, Sight
+  implements
+    Play<MembersStep>,
+    MemberSurroundings,
+    ClientSurroundings,
+    ChangesSurroundings,
+    WireSurroundings,
+    Sight
 {
   readonly options: MembersOptions;
   readonly scheduler: SimScheduler;
@@ -69,6 +76,10 @@ class Cluster
   /** By the ids that members have given themselves. */
   readonly #byId = new Map<NodeId, Member>();
   readonly #clients: MemberClients;
+  readonly #changes: MemberChanges;
+  /** Who votes, by number, as whoever came furthest says, and who did before that. */
+  #voters: readonly number[];
+  #votersBefore: readonly number[];
   /** Of every life of every member, by which. */
   readonly #watches = new Map<string, MemberWatch>();
   #thrown: unknown = null;
@@ -94,6 +105,9 @@ class Cluster
     this.#wire = new WireOracle(this);
     this.#source = new StepSource(seed, options);
     this.#clients = new MemberClients(this);
+    this.#changes = new MemberChanges(this);
+    this.#voters = Array.from({ length: options.nodes }, (_, i) => i + 1);
+    this.#votersBefore = this.#voters;
     for (let number = 1; number <= options.nodes; number++)
       this.#members.push(new Member(this, number, hash32(seed, 100, number)));
     for (const member of this.#members) member.start();
@@ -152,6 +166,14 @@ class Cluster
     if (node === null) return false;
     const { leader, memberId } = node.database.status();
     return leader === memberId;
+  }
+
+  get removals(): number {
+    return this.#changes.removals;
+  }
+
+  mayBeRemoved(member: Member): boolean {
+    return this.#changes.mayBeRemoved(member);
   }
 
   seen(key: string): string | null {
@@ -257,6 +279,17 @@ class Cluster
       case "room":
         this.member(step.member).room();
         return;
+      case "change": {
+        const { change } = step;
+        const target = change.kind === "remove" ? this.member(change.target) : null;
+        this.member(step.member).input((node) => this.#changes.ask(node, change, target));
+        return;
+      }
+      case "handOver":
+        this.member(step.member).input((node) =>
+          this.#changes.handOver(node, this.member(step.to)),
+        );
+        return;
       case "heal":
         this.#heal();
         return;
@@ -305,7 +338,9 @@ class Cluster
       if (applied === null) continue;
       const { index, stateHash } = applied;
       this.note(`n${member.number} has applied`, index, stateHash);
-      if (this.#states.applied(member.number, index, stateHash)) this.#committed(index);
+      if (!this.#states.applied(member.number, index, stateHash)) continue;
+      if (this.options.faults.changes) this.#noteVoters(member);
+      this.#committed(index);
     }
     if (this.#dying.length === 0) return;
     for (const member of this.#dying.splice(0)) this.#end(member);
@@ -379,24 +414,43 @@ class Cluster
     if (before?.member === number && newest.term > before.term) this.mark(MEMBERS_MARKS.handedOver);
   }
 
+  #noteVoters({ node }: Member): void {
+    const members = node?.database.status().members ?? [];
+    const voters = members
+      .filter(({ isLearner }) => !isLearner)
+      .map(({ id }) => this.#byId.get(Number(id))?.number ?? 0)
+      .toSorted((a, b) => a - b);
+    if (voters.join() === this.#voters.join()) return;
+    this.note("other voters", voters.length, voters);
+    this.#votersBefore = this.#voters;
+    this.#voters = voters;
+  }
+
   /** Committed means durable in a quorum's disk bytes. */
   #committed(index: number): void {
     if (!this.#isLook(this.#looks++, COMMITS_LOOKED_UP, COMMITS_PER_LOOK)) return;
     this.mark(MEMBERS_MARKS.durable);
-    const copies = new Map<number, number>();
-    let kept = 0;
-    for (const member of this.#members) {
-      const disk = this.#durable(member);
-      const term = disk?.termAt(index) ?? null;
-      // What a checkpoint covers may be gone from the log.
-      if (disk !== null && term === null && disk.appliedIndex >= index) kept++;
-      if (term !== null) copies.set(term, (copies.get(term) ?? 0) + 1);
-    }
-    const most = kept + Math.max(0, ...copies.values());
+    const disks = this.#members.map((member) => this.#durable(member));
+    const copiesAmong = (voters: readonly number[]): number => {
+      const copies = new Map<number, number>();
+      let kept = 0;
+      for (const voter of voters) {
+        const disk = disks[voter - 1] ?? null;
+        const term = disk?.termAt(index) ?? null;
+        // What a checkpoint covers may be gone from the log.
+        if (disk !== null && term === null && disk.appliedIndex >= index) kept++;
+        if (term !== null) copies.set(term, (copies.get(term) ?? 0) + 1);
+      }
+      return kept + Math.max(0, ...copies.values());
+    };
+    // The entry that changes the voters is committed by those before it.
+    const isDurable = [this.#voters, this.#votersBefore].some(
+      (voters) => copiesAmong(voters) > voters.length / 2,
+    );
     check(
-      most > this.options.nodes / 2,
+      isDurable,
       "what is committed is durable on a quorum's disks",
-      () => `${index} has ${most} durable copies`,
+      () => `${index} has ${copiesAmong(this.#voters)} durable copies among ${this.#voters.join()}`,
     );
   }
 
@@ -431,12 +485,12 @@ class Cluster
     }
     this.#settle();
     this.#runUntil("after all faults every member is up", () =>
-      this.#members.every(({ state }) => state === "up"),
+      this.#members.every(({ state, isRemoved }) => state === "up" || isRemoved),
     );
     this.#writeEverywhere();
     this.#runUntil("every client is answered or has given up", () => this.#clients.busy === 0);
     this.#runUntil("after all faults every member has applied everything", () => {
-      const places = this.#members.map(({ node }) => node?.database.applied.index ?? -1);
+      const places = this.#present.map(({ node }) => node?.database.applied.index ?? -1);
       return places.every((place) => place === this.#states.newest);
     });
     if (away.length > 0) this.mark(MEMBERS_MARKS.caughtUp);
@@ -459,13 +513,29 @@ class Cluster
     );
   }
 
+  /** Whoever belongs to the cluster, as far as anybody knows. */
+  get #present(): readonly Member[] {
+    let newest: Member | null = null;
+    let place = -1;
+    for (const member of this.#members) {
+      const index = member.node?.database.applied.index ?? -1;
+      if (index <= place) continue;
+      newest = member;
+      place = index;
+    }
+    const present = newest?.node?.database.status().members ?? [];
+    const ids = new Set(present.map(({ id }) => Number(id)));
+    return this.#members.filter(({ identity }) => identity !== null && ids.has(identity.memberId));
+  }
+
   /** Each member takes a write and a read that sees it. */
   #writeEverywhere(): void {
     let id = 1_000_000;
     const done = new Set<number>();
     const asked = new Map<number, number>();
     this.#runUntil("after all faults every member takes writes", () => {
-      for (const { number } of this.#members) {
+      const present = this.#present;
+      for (const { number } of present) {
         if (done.has(number) || this.#clients.isBusy(-number)) continue;
         const before = this.#clients.all.find(({ request }) => request.id === asked.get(number));
         if (before?.outcome === "ok") {
@@ -477,12 +547,12 @@ class Cluster
         const ask = { kind: "kv", input } as const;
         this.#clients.send({ id, client: -number, member: number, timeoutMs: null, ask });
       }
-      return done.size === this.#members.length;
+      return present.length > 0 && present.every(({ number }) => done.has(number));
     });
   }
 
   #judgeClients(): void {
-    const [first, ...others] = this.#members.map((member) => this.#everything(member));
+    const [first, ...others] = this.#present.map((member) => this.#everything(member));
     const events = first as readonly WatchEvent[];
     for (const other of others) {
       const found = difference(other, events);
@@ -492,7 +562,7 @@ class Cluster
     const isExact =
       !this.options.faults.clockJumps && this.options.clockRates.every((rate) => rate === 1000);
     const news = judgeHistory(this.#clients.all, history, isExact ? this.#wallStartMs : null);
-    const live = new Set(this.#members.map(lifeOf));
+    const live = new Set(this.#present.map(lifeOf));
     for (const [name, watch] of this.#watches) watch.judge(history, live.has(name));
     this.#marks.hit(MEMBERS_MARKS.lockEnded, news.locksEnded);
     this.#marks.hit(MEMBERS_MARKS.fenced, news.locksTakenAfter);

@@ -225,8 +225,8 @@ export const CLUSTER_MUTANTS: readonly Mutant[] = [
     name: "a-snapshot-has-the-payload-of-the-state-before",
     layer: "db",
     file: "db/installer.js",
-    find: "machine.restore({ payload: payload.machine, appliedIndex, appliedTerm });",
-    replace: "machine.restore({ payload: machine.payload(), appliedIndex, appliedTerm });",
+    find: "machine.restore({ payload: payload.machine, appliedIndex, appliedTerm },",
+    replace: "machine.restore({ payload: machine.payload(), appliedIndex, appliedTerm },",
     why: "trees of a snapshot with the revision and the clock of what they replace",
   },
   {
