@@ -318,9 +318,9 @@ const IDLE_WAIT_MS = 4_000;
 const CLOSE_WAIT_MS = 30_000;
 
 /** What a hand-over may take: after it the others find a leader by themselves. */
-const HAND_OVER_MS = 1_000;
+const HAND_OVER_MS = 3_000;
 /** Nothing handed over for so long: the others have heard who leads now. */
-const LAST_COMMAND_MS = 100;
+const LAST_COMMAND_MS = 250;
 
 /**
  * A leader that goes lets another lead first: otherwise everybody waits for an election timeout (fault-rules O10). Who has
