@@ -163,7 +163,13 @@ class HistoryJudge {
       const none = { outcome: "unknown", output: undefined, returnedAt: Infinity } as const;
       operations.push({ id, process: 0, input, invokedAt: 0, ...none });
     }
-    const verdict = checkRevisionOrder(operations);
+    const changes = new Map(
+      [...this.#history].map(([revision, of]) => [
+        revision,
+        new Map(of.map(({ key, value }) => [key, value])),
+      ]),
+    );
+    const verdict = checkRevisionOrder(operations, { changes });
     check(verdict.kind === "linearizable", "what clients saw is linearizable", () =>
       show(verdict).slice(0, 3000),
     );

@@ -279,4 +279,35 @@ describe("the check by revisions", () => {
       "answer.results[0]: null",
     );
   });
+
+  it("needs no search for what somebody has read of every revision", () => {
+    const keys = Array.from({ length: 16 }, (_, i) => `k${i}`);
+    const happened = keys.slice(8);
+    // Which of the sixteen happened is told by nobody but a read at the end, and only of those that did not.
+    const unknown = keys.map((key, i) => open<KvInput, KvOutput>(i, put(`of ${key}`, key), 0));
+    const absent: KvInput = {
+      kind: "txn",
+      compare: [],
+      success: keys.slice(0, 8).map((key) => ({ kind: "get", key })),
+      failure: [],
+    };
+    const operations = history<KvInput, KvOutput>(
+      ...unknown,
+      ok(20, put("x"), gave(2 + happened.length, null), 1, 2),
+      ok(21, absent, gave(2 + happened.length, ...keys.slice(0, 8).map(() => null)), 3, 4),
+    );
+    expect(checkRevisionOrder(operations).kind).toBe("undecided");
+    const changesOf = (written: readonly string[]): Map<number, Map<string, string>> =>
+      new Map([
+        ...written.map((key, i) => [2 + i, new Map([[key, `of ${key}`]])] as const),
+        [2 + written.length, new Map([["a", "x"]])] as const,
+      ]);
+    const changes = changesOf(happened.toReversed());
+    expect(checkRevisionOrder(operations, { changes }).kind).toBe("linearizable");
+    // What somebody has read of a revision and nobody asked for is no history of one machine.
+    changes.set(3, new Map([["a", "y"]]));
+    expect(checkRevisionOrder(operations, { changes }).kind).toBe("not-linearizable");
+    const other = changesOf(keys.slice(0, 8));
+    expect(checkRevisionOrder(operations, { changes: other }).kind).toBe("not-linearizable");
+  });
 });

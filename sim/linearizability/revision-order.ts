@@ -19,6 +19,7 @@ import { Replay } from "./revision-replay.ts";
 import {
   BrokenRule,
   type KvOperation,
+  type RevisionChanges,
   type RevisionRule,
   timelineOf,
 } from "./revision-timeline.ts";
@@ -26,6 +27,11 @@ import {
 export interface RevisionOptions {
   /** The store when the history began. */
   readonly initial?: KvState;
+  /**
+   * What each revision did to which key, where somebody has read that: its new value, or null where it was deleted. Then
+   * nearly nothing is left to be searched for. It must be complete.
+   */
+  readonly changes?: RevisionChanges;
   /** Changes that may be replayed, repetitions included. */
   readonly stepsMax?: number;
 }
@@ -47,7 +53,7 @@ export function checkRevisionOrder(
   const stepsMax = options.stepsMax ?? STEPS_PER_OPERATION_MAX * (history.length + 1);
   try {
     const timeline = timelineOf(history, options.initial ?? KV_EMPTY);
-    const { steps, stuck } = new Replay(timeline, stepsMax).run();
+    const { steps, stuck } = new Replay(timeline, stepsMax, options.changes ?? null).run();
     if (stuck === null) return { kind: "linearizable", steps };
     const explanation = `undecided after ${steps} steps, with the furthest contradiction ${stuck}`;
     return { kind: "undecided", explanation };

@@ -8,6 +8,8 @@
  * one; and when only one operation of the history puts that value there, it made this
  * revision and no other. What is left is bounded by a number of steps.
  *
+ * Where somebody has read what each revision did (`RevisionOptions.changes`), an operation must have done just that.
+ *
  * Of suspects that ask for the same the one that began first is blamed first: it fits wherever the others do.
  */
 import { difference } from "../violation.ts";
@@ -15,6 +17,7 @@ import { applyKv, carriedOut, type KvChanges, type KvRecord } from "./kv-model.t
 import {
   BrokenRule,
   type KvOperation,
+  type RevisionChanges,
   showOperation,
   type Suspect,
   type Timeline,
@@ -29,6 +32,8 @@ interface Choice {
 export class Replay {
   readonly #timeline: Timeline;
   readonly #stepsMax: number;
+  /** What every revision did; null: nobody knows. */
+  readonly #known: RevisionChanges | null;
   #steps = 0;
   /** The store at the revision that the replay has reached. */
   readonly #state: { revision: number; readonly records: Map<string, KvRecord> };
@@ -45,10 +50,11 @@ export class Replay {
   /** The contradiction at the highest revision that was reached. */
   #furthest: { readonly revision: number; readonly broken: BrokenRule } | null = null;
 
-  constructor(timeline: Timeline, stepsMax: number) {
+  constructor(timeline: Timeline, stepsMax: number, known: RevisionChanges | null) {
     const { initial, writers, suspects, revisionMax } = timeline;
     this.#timeline = timeline;
     this.#stepsMax = stepsMax;
+    this.#known = known;
     this.#state = { revision: initial.revision, records: new Map(initial.records) };
     this.#isBlamed = suspects.map(() => false);
     const gaps = revisionMax - initial.revision - writers.size;
@@ -128,6 +134,7 @@ export class Replay {
     for (const [key, record] of this.#seen.get(revision) ?? []) {
       if (difference(changes.get(key), record) !== null) isAsSeen = false;
     }
+    if (this.#known !== null && !isTheSame(changes, this.#known.get(revision))) isAsSeen = false;
     if (!isAsSeen) {
       const detail = `this cannot have made revision ${revision}\n${showOperation(operation)}`;
       return new BrokenRule("every revision is made by an operation", detail);
@@ -230,4 +237,15 @@ export class Replay {
       }
     }
   }
+}
+
+/** Keys that were not there before and are not there afterwards were not changed. */
+function isTheSame(
+  changes: KvChanges,
+  known: ReadonlyMap<string, string | null> | undefined,
+): boolean {
+  if (changes.size !== (known?.size ?? 0)) return false;
+  for (const [key, record] of changes)
+    if (known?.has(key) !== true || known.get(key) !== (record?.value ?? null)) return false;
+  return true;
 }

@@ -16,6 +16,9 @@ import {
 
 export type KvOperation = Operation<KvInput, KvOutput>;
 
+/** By revision: what it did to each key that it changed. */
+export type RevisionChanges = ReadonlyMap<number, ReadonlyMap<string, string | null>>;
+
 export type RevisionRule =
   | "a revision is given once"
   | "revisions follow real time"
