@@ -187,7 +187,8 @@ export class MemberClients {
         check(
           answer.fence > pending.floor,
           "fencing tokens only grow",
-          () => `${ask.key}: ${answer.fence} for ${owner} although ${pending.floor} was told before`,
+          () =>
+            `${ask.key}: ${answer.fence} for ${owner} although ${pending.floor} was told before`,
         );
       fences.set(answer.fence, owner);
     }

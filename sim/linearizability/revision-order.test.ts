@@ -284,7 +284,7 @@ describe("the check by revisions", () => {
     const keys = Array.from({ length: 16 }, (_, i) => `k${i}`);
     const happened = keys.slice(8);
     // Which of the sixteen happened is told by nobody but a read at the end, and only of those that did not.
-    const unknown = keys.map((key, i) => open<KvInput, KvOutput>(i, put(`of ${key}`, key), 0));
+    const unknown = keys.map((key, i) => open<KvInput>(i, put(`of ${key}`, key), 0));
     const absent: KvInput = {
       kind: "txn",
       compare: [],
