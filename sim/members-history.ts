@@ -157,9 +157,12 @@ class HistoryJudge {
         add(told, input, { revision, succeeded: true, results });
       }
     }
-    for (const [key, value] of this.#unclaimed()) {
+    for (const changes of this.#unclaimed()) {
       const id = operations.length;
-      const input: KvInput = value === null ? { kind: "delete", key } : putOf(key, value);
+      const all = changes.map(({ key, value }): KvSimpleInput =>
+        value === null ? { kind: "delete", key } : { kind: "put", key, value },
+      );
+      const input: KvInput = { kind: "txn", compare: [], success: all, failure: [] };
       const none = { outcome: "unknown", output: undefined, returnedAt: Infinity } as const;
       operations.push({ id, process: 0, input, invokedAt: 0, ...none });
     }
@@ -254,9 +257,9 @@ class HistoryJudge {
 
   /**
    * Changes of counters and locks that no answer speaks of: of requests whose outcome nobody knows, and of locks that
-   * ended. There are no more of those than may have happened.
+   * ended, several of them at one revision. There are no more of those than may have happened.
    */
-  #unclaimed(): readonly (readonly [key: string, value: string | null])[] {
+  #unclaimed(): readonly (readonly Change[])[] {
     const claimed = new Set<number>();
     const open = new Map<string, number>();
     for (const told of this.#all) {
@@ -266,11 +269,13 @@ class HistoryJudge {
       if (told.outcome === "unknown" && ask.kind === "incr")
         open.set(ask.key, (open.get(ask.key) ?? 0) + 1);
     }
-    const unclaimed: [string, string | null][] = [];
+    const unclaimed: Change[][] = [];
     for (const [revision, changes] of this.#history) {
       if (claimed.has(revision)) continue;
-      for (const { key, value } of changes) {
-        if (key.startsWith(LOCK) && value === null) unclaimed.push([key, value]);
+      const ended = changes.filter(({ key, value }) => key.startsWith(LOCK) && value === null);
+      if (ended.length > 0) unclaimed.push(ended);
+      for (const change of changes) {
+        const { key, value } = change;
         if (!key.startsWith(COUNTER)) continue;
         const left = (open.get(key) ?? 0) - 1;
         check(
@@ -279,7 +284,7 @@ class HistoryJudge {
           () => `${key} is ${value} at ${revision}, and nobody asked for that`,
         );
         open.set(key, left);
-        unclaimed.push([key, value]);
+        unclaimed.push([change]);
       }
     }
     return unclaimed;

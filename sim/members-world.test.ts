@@ -232,6 +232,18 @@ describe("the judge of what clients were told", () => {
     );
   });
 
+  it("accepts locks that end at one revision", () => {
+    const take = (key: string, owner: string, revision: number): Told => {
+      const ask: Ask = { kind: "lock", key, owner, ttlMs: 100 };
+      const lock = { acquired: true, fence: revision, token: utf8(owner), leftMs: 100 };
+      return told(ask, [0, 1], { kind: "lock", revision, deadlineMs: 1100, ...lock });
+    };
+    const ends = ["l0", "l1"].map((key) => ({ key, value: null }));
+    const of = new Map([...history(["l0", "a"], ["l1", "b"]), [4, ends] as const]);
+    const all = [take("l0", "a", 2), take("l1", "b", 3), told(put("a"), [200, 201], done(5))];
+    expect(judged(all, new Map([...of, [5, [{ key: "k", value: "a" }]]]), 1000)).toBe("nothing");
+  });
+
   it("sees a lock that ends before its time, unless its owner gave it back", () => {
     const lock = (revision: number, deadlineMs: number): Told["answer"] => ({
       kind: "lock",
