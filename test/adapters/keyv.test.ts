@@ -1,4 +1,4 @@
-/** Keyv's own suite, on a directory and in memory, and what the suite does not ask. */
+/** Keyv's own suite, on a directory, in memory and over a connection, and what the suite does not ask. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import {
 import Keyv from "keyv";
 import * as vitest from "vitest";
 import { HarmonyKeyv, type HarmonyKeyvOptions } from "../../src/adapters/keyv.ts";
-import { codecs, type HarmonyDB, open } from "../../src/index.ts";
+import { codecs, connect, type HarmonyDB, open, serve } from "../../src/index.ts";
 import { codeOf, until } from "../embedded/store.suite.ts";
 import { temporaryDirectory } from "../embedded/temporary.ts";
 
@@ -21,12 +21,19 @@ vi.setConfig({ testTimeout: 60_000 });
 
 const SUITES = [keyvApiTests, keyvValueTests, keyvNamespaceTest, keyvIteratorTests];
 const directory = mkdtempSync(join(tmpdir(), "harmonydb-keyv-"));
+const node = await serve({
+  dataDir: ":memory:",
+  listenClientUrls: ["http://127.0.0.1:0"],
+  shutdownTimeoutMs: 0,
+});
 const places: readonly (readonly [string, HarmonyDB])[] = [
   [":memory:", await open(":memory:")],
   ["a directory", await open(directory, { walSegmentBytes: 1024 * 1024 })],
+  ["a node elsewhere", await connect(node.urls)],
 ];
 vitest.afterAll(async () => {
   for (const [, db] of places) await db.close();
+  await node.close();
   rmSync(directory, { recursive: true, force: true });
 });
 
