@@ -44,6 +44,9 @@ const MEMORY = ":memory:";
 /**
  * A Level database. A write that has resolved is synced to disk. Iterators and snapshots are pinned to the moment in
  * which they were made, for at most the database's `pinTimeoutMs`. A batch is one revision, up to `maxTxnOps`.
+ *
+ * Over `connect` it gets, puts, deletes and batches. Iterators, snapshots and `getSync` have to be made within the call,
+ * from a state in this process: there they fail with LEVEL_UNSUPPORTED.
  */
 export class HarmonyLevel<K = string, V = string> extends AbstractLevel<Uint8Array, K, V> {
   readonly #home: Home;

@@ -6,7 +6,7 @@ import {
   LevelError,
   type HarmonyLevelOptions,
 } from "../../src/adapters/abstract-level.ts";
-import { type HarmonyDB, HarmonyError, open } from "../../src/index.ts";
+import { connect, type HarmonyDB, HarmonyError, open, serve } from "../../src/index.ts";
 import { until } from "../embedded/store.suite.ts";
 import { temporaryDirectory } from "../embedded/temporary.ts";
 
@@ -324,4 +324,25 @@ it("errors of a level are errors, with a name and a cause", async () => {
   expect(error).toBeInstanceOf(LevelError);
   expect(error).toMatchObject({ name: "LevelError", message: "key is not provided" });
   expect((error as LevelError).cause).toBeInstanceOf(HarmonyError);
+});
+
+it("a level on a node elsewhere reads and writes, and says what it cannot do there", async () => {
+  const node = await serve({
+    dataDir: ":memory:",
+    listenClientUrls: ["http://127.0.0.1:0"],
+    shutdownTimeoutMs: 0,
+  });
+  onTestFinished(() => node.close());
+  const db = await connect(node.urls);
+  onTestFinished(() => db.close());
+  const one = level(db);
+  await one.put("a", "1");
+  await one.batch([
+    { type: "del", key: "a" },
+    { type: "put", key: "b", value: "2" },
+  ]);
+  expect(await one.getMany(["a", "b"])).toEqual([undefined, "2"]);
+  expect(await codesOf(() => one.iterator().next())).toContain("LEVEL_UNSUPPORTED");
+  expect(await codesOf(() => one.getSync("b"))).toContain("LEVEL_UNSUPPORTED");
+  expect(await codesOf(() => one.snapshot())).toContain("LEVEL_UNSUPPORTED");
 });
