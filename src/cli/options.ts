@@ -224,7 +224,7 @@ export const OPTIONS: { readonly [K in keyof ServeConfig]: OptionSpec<ServeConfi
     flag: "snapshot-rate-bytes",
     value: "size",
     group: STORAGE,
-    help: "so much of snapshots leaves for members that are too far behind in a second; 0 means no limit",
+    help: "so much of a snapshot for a member that is too far behind is made, sent, checked or taken over in a second; 0 means no limit",
     fallback: "32MiB",
     read: byteSize({ min: 0, max: 1024 * GIB }),
   },

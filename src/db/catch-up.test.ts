@@ -506,4 +506,51 @@ describe("a member that the log no longer reaches", { timeout: 120_000 }, () => 
     expect(slowestMs).toBeLessThan(100);
     expectCaughtUp();
   });
+
+  /** All three start over, with this rate. */
+  function restartWith(snapshotRateBytes: number): void {
+    cluster.close(cluster.leader());
+    for (const world of cluster.nodes) if (world !== away) cluster.kill(world);
+    for (const world of cluster.nodes)
+      if (world !== away) cluster.startWith(world, { snapshotRateBytes });
+    cluster.leader();
+    cluster.startWith(away, { snapshotRateBytes });
+  }
+
+  it("has it made, sent, checked, read and written at that rate, each of them", () => {
+    const bytesPerMs = 500;
+    restartWith(bytesPerMs * 1000);
+    const startMs = cluster.scheduler.nowMs;
+    cluster.until("bytes", () => received() > 0);
+    const madeMs = cluster.scheduler.nowMs - startMs;
+    cluster.until(
+      "all of them",
+      () => received() >= (cluster.leader().node.snapshotStats.lastSizeBytes || Infinity),
+    );
+    const arrivedMs = cluster.scheduler.nowMs - startMs;
+    cluster.until("snapshot", () => installed() > 0);
+    const tookMs = cluster.scheduler.nowMs - startMs;
+    const passMs = received() / bytesPerMs;
+    // What may pass at once is a tenth of a second's, and a piece of 256 KiB is awaited behind itself.
+    const slackMs = 700;
+    expect(madeMs).toBeGreaterThan(passMs - slackMs);
+    expect(arrivedMs - madeMs).toBeGreaterThan(passMs - slackMs);
+    // Checked, read again, and written as the pages of a data file.
+    expect(tookMs - arrivedMs).toBeGreaterThan(3 * passMs - slackMs);
+    expectCaughtUp();
+  });
+
+  it("waits no longer for one that is made when somebody else wants one, too", () => {
+    restartWith(100_000);
+    cluster.pass(5_000);
+    const writer = cluster.leader();
+    expect([received(), writer.node.snapshotStats.made]).toEqual([0, 0]);
+    const startMs = cluster.scheduler.nowMs;
+    let made = 0;
+    writer.node.snapshot((error) => (made += error === null ? 1 : 0));
+    writer.until(() => made === 1);
+    expect(cluster.scheduler.nowMs - startMs).toBeLessThan(4_000);
+    expect(writer.node.snapshotStats.made).toBe(2);
+    cluster.until("bytes", () => received() > 0);
+  });
 });

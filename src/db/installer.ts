@@ -16,7 +16,16 @@
  */
 import { assert, HarmonyError } from "../base/index.ts";
 import { BTreeEngine } from "../btree/index.ts";
-import { type Env, FileError, type Io, runIo, type Timer, unlinkIfThere } from "../env/index.ts";
+import {
+  type Env,
+  FileError,
+  type Files,
+  type Io,
+  PacedFiles,
+  runIo,
+  type Timer,
+  unlinkIfThere,
+} from "../env/index.ts";
 import type { LogIndex, NodeId } from "../raft/index.ts";
 import {
   isPulled,
@@ -44,6 +53,11 @@ import type { Snapshots } from "./snapshots.ts";
 import type { KvStateMachine } from "./state-machine.ts";
 import { unlessOver } from "./unless-over.ts";
 
+/**
+ * However large the snapshot is, each of the passes over it (it is checked, read, written as a data file) takes no longer:
+ * whoever gave it waits for what becomes of it.
+ */
+const PASS_SECONDS_MAX = 150;
 /** After an attempt that failed; twice as long each time. */
 const PAUSE_FIRST_MS = 500;
 const PAUSE_MAX_MS = 30_000;
@@ -68,6 +82,8 @@ interface InstallerConfig {
   readonly store: SnapshotStore;
   /** How many snapshots are kept. */
   readonly keep: number;
+  /** How fast one is checked and made a data file; 0 for no limit. */
+  readonly rateBytes: number;
   readonly engine: ServedEngine;
   readonly machine: KvStateMachine;
   readonly replica: Replica<Outcome>;
@@ -232,7 +248,9 @@ export class Installer {
     const { env } = this.#config;
     const over = (): HarmonyError | null => (this.#isOver ? this.#over() : null);
     try {
-      const record = yield* unlessOver(prepareInstall(pulled.path, this.#options()), over);
+      const paced = { ...env, files: this.#filesFor(pulled), sha256: () => env.sha256() };
+      const options = { ...this.#options(), env: paced };
+      const record = yield* unlessOver(prepareInstall(pulled.path, options), over);
       const { meta } = record;
       const isSame =
         isPulled(pulled, record) && meta.index === pulled.index && meta.term === pulled.term;
@@ -244,6 +262,13 @@ export class Installer {
       yield* unlinkIfThere(env.files, pulled.path);
       throw error;
     }
+  }
+
+  /** This member answers clients meanwhile, and the leader may be on the same machine. */
+  #filesFor({ sizeBytes }: PulledSnapshot): Files {
+    const { env, rateBytes } = this.#config;
+    if (rateBytes === 0) return env.files;
+    return new PacedFiles(env, Math.max(rateBytes, sizeBytes / PASS_SECONDS_MAX));
   }
 
   *#putInPlace(pull: SnapshotPull, record: SnapshotRecord): Io<boolean> {

@@ -43,7 +43,10 @@ export interface NodeOptions {
   readonly snapshotsKept?: number | undefined;
   /** So much of the log stays for members that are behind, 1 GiB by default; who needs more gets a snapshot. */
   readonly walRetentionBytes?: number | undefined;
-  /** How much of snapshots leaves for such members in a second, all of them together; 0 for no limit. */
+  /**
+   * How much of snapshots leaves for such members in a second, all of them together, and how much of one is made for them or
+   * checked and taken over here; 0 for no limit.
+   */
   readonly snapshotRateBytes?: number | undefined;
   readonly retention?: RetentionSettings | undefined;
   /** Bytes in use at which puts are refused; 0 for none. */
@@ -63,7 +66,7 @@ export const REQUEST_DEFAULT_BYTES: number = 1536 * 1024;
 export const TXN_OPS_DEFAULT = 128;
 export const SNAPSHOTS_KEPT_DEFAULT = 3;
 export const WAL_RETENTION_DEFAULT_BYTES: number = 1024 * 1024 * 1024;
-/** A GB in half a minute: what is left of a core serves clients meanwhile. */
+/** A GB in half a minute, five times over: what is left of two cores serves clients meanwhile. */
 export const SNAPSHOT_RATE_DEFAULT_BYTES: number = 32 * 1024 * 1024;
 export const LEARNERS_DEFAULT = 1;
 

@@ -142,6 +142,7 @@ function* startGroup(
   const failure: Failure = { error: null, listeners: [] };
   const { memberId } = identity;
   const { name = "default", clientUrls = [], peerUrls = [] } = options;
+  const { snapshotRateBytes = SNAPSHOT_RATE_DEFAULT_BYTES } = options;
   const roster = new Roster({
     machine: () => machine,
     confState: () => rawNode.confState,
@@ -162,7 +163,7 @@ function* startGroup(
           clientUrls,
           host: () => host,
           snapshots: () => local as LocalSnapshots,
-          snapshotRateBytes: options.snapshotRateBytes ?? SNAPSHOT_RATE_DEFAULT_BYTES,
+          snapshotRateBytes,
           appliedIndex: () => machine.appliedIndex,
           removed: (by, detail) => removal.isToldBy(by, detail),
         });
@@ -368,6 +369,7 @@ function* startGroup(
     wal,
     clusterId: identity.clusterId,
     keep,
+    rateBytes: snapshotRateBytes,
   });
   local = new LocalSnapshots({ env, snapshots, store, replica, wal });
   if (links !== null)
@@ -380,6 +382,7 @@ function* startGroup(
       wal,
       store,
       keep,
+      rateBytes: snapshotRateBytes,
       engine,
       machine,
       replica,

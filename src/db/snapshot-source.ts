@@ -66,7 +66,7 @@ export class LocalSnapshots implements SnapshotSource {
       done(new HarmonyError("PEER_FAILED", `only entry ${appliedIndex} is applied here`), null);
       return;
     }
-    snapshots.make((error, made) => {
+    snapshots.makePaced((error, made) => {
       if (made === null) {
         done(error, null);
       } else if (!this.#isFor(made.record, member)) {

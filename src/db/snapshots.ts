@@ -7,6 +7,9 @@
  *
  * While a snapshot of another member takes the place of the state here, none is made: whoever waits gets the next one.
  *
+ * One that is made for another member keeps to the rate at which snapshots leave, so that those who write do not pay for
+ * it, unless somebody else comes to wait for it: then it is as fast as it can be.
+ *
  * A snapshot that fails costs nothing: no room on the disk, a damaged page that was read on the way, the node's end. Only
  * a record that cannot be written ends the node, for then the log cannot be written.
  */
@@ -17,8 +20,10 @@ import {
   type Env,
   type File,
   FileError,
+  type Files,
   type Io,
   openFile,
+  PacedFiles,
   readFile,
   runIo,
 } from "../env/index.ts";
@@ -49,6 +54,9 @@ export interface SnapshotStats {
 
 export type SnapshotDone = (error: HarmonyError | null, made: MadeSnapshot | null) => void;
 
+/** One that is made at a rate takes no longer than this, however large it is: somebody waits for it, too. */
+const PACED_SECONDS_MAX = 150;
+
 interface SnapshotsConfig {
   readonly env: Env;
   readonly store: SnapshotStore;
@@ -59,6 +67,13 @@ interface SnapshotsConfig {
   readonly clusterId: number;
   /** How many are kept, at least 1. */
   readonly keep: number;
+  /** Of those that are made for other members; 0 for no limit. */
+  readonly rateBytes: number;
+}
+
+interface Waiting {
+  readonly done: SnapshotDone;
+  readonly isPaced: boolean;
 }
 
 export class Snapshots {
@@ -67,7 +82,9 @@ export class Snapshots {
   #isStopped = false;
   #isPaused = false;
   #whenPaused: (() => void)[] = [];
-  #waiting: SnapshotDone[] = [];
+  #waiting: Waiting[] = [];
+  /** Through which the one under way is written, if it keeps to a rate. */
+  #paced: PacedFiles | null = null;
   #whenQuiet: (() => void)[] = [];
   #stats: SnapshotStats = {
     made: 0,
@@ -88,11 +105,21 @@ export class Snapshots {
 
   /** Makes a snapshot of what is applied in this moment. `done` is called once, not in the call itself. */
   make(done: SnapshotDone): void {
+    this.#paced?.hurry();
+    this.#make({ done, isPaced: false });
+  }
+
+  /** As `make`, at the rate of `rateBytes`. */
+  makePaced(done: SnapshotDone): void {
+    this.#make({ done, isPaced: true });
+  }
+
+  #make(waiting: Waiting): void {
     if (this.#isOver) {
-      this.#config.env.timers.soon(() => done(this.#over(), null));
+      this.#config.env.timers.soon(() => waiting.done(this.#over(), null));
       return;
     }
-    this.#waiting.push(done);
+    this.#waiting.push(waiting);
     if (!this.#isMaking && !this.#isPaused) this.#next();
   }
 
@@ -150,11 +177,14 @@ export class Snapshots {
 
   /** One snapshot for all who wait by now. */
   #next(): void {
-    const { env, engine, machine, clusterId, replica } = this.#config;
+    const { env, engine, machine, clusterId, replica, rateBytes } = this.#config;
     const { confState } = replica.raft;
     const asked = this.#waiting;
     this.#waiting = [];
     this.#isMaking = true;
+    const isPaced = rateBytes > 0 && asked.every((each) => each.isPaced);
+    const leastBytes = engine.stats.bytesInUse / PACED_SECONDS_MAX;
+    this.#paced = isPaced ? new PacedFiles(env, Math.max(rateBytes, leastBytes)) : null;
     const startedAtMs = env.clock.monotonicMs();
     // In one go: the trees, the index and what the machine says of itself belong together (requirements C16).
     const version = engine.pin();
@@ -178,7 +208,7 @@ export class Snapshots {
         const failure = failureOf(error);
         this.#stats = { ...this.#stats, failed: this.#stats.failed + 1 };
         env.log("warn", "snapshot", "a snapshot was not made", { error: failure.message });
-        for (const done of asked) done(failure, null);
+        for (const { done } of asked) done(failure, null);
       } else {
         this.#stats = {
           made: this.#stats.made + 1,
@@ -188,7 +218,7 @@ export class Snapshots {
           durationMs: this.#stats.durationMs + durationMs,
         };
         const made = { record, revision: description.revision };
-        for (const done of asked) done(null, made);
+        for (const { done } of asked) done(null, made);
       }
       this.#ended();
     });
@@ -196,6 +226,7 @@ export class Snapshots {
 
   #ended(): void {
     this.#isMaking = false;
+    this.#paced = null;
     if (!this.#isOver && this.#isPaused) {
       for (const done of this.#whenPaused.splice(0)) done();
       return;
@@ -206,18 +237,19 @@ export class Snapshots {
     }
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const done of waiting) done(this.#over(), null);
+    for (const { done } of waiting) done(this.#over(), null);
     for (const done of this.#whenPaused.splice(0)) done();
     for (const done of this.#whenQuiet.splice(0)) done();
   }
 
   *#steps(version: Version, description: SnapshotDescription): Io<SnapshotRecord> {
-    const { store, keep, replica } = this.#config;
+    const { env, store, keep, replica } = this.#config;
     const { group } = replica;
+    const files = this.#paced ?? env.files;
     const over = (): HarmonyError | null => (this.#isOver || this.#isPaused ? this.#over() : null);
-    const present = yield* unlessOver(this.#present(description), over);
+    const present = yield* unlessOver(this.#present(description, files), over);
     if (present !== null) return present;
-    const record = yield* unlessOver(store.create(version, description), over);
+    const record = yield* unlessOver(store.create(version, description, files), over);
     if (this.#isPaused) throw this.#over();
     yield* this.#record(record);
     try {
@@ -225,7 +257,7 @@ export class Snapshots {
     } catch (error) {
       // The snapshot is made; what should have gone goes with the next one.
       if (!(error instanceof FileError)) throw error;
-      this.#config.env.log("warn", "snapshot", "an older snapshot could not be deleted", {
+      env.log("warn", "snapshot", "an older snapshot could not be deleted", {
         error: error.message,
       });
     }
@@ -236,11 +268,11 @@ export class Snapshots {
    * The snapshot of this very index that the log names, if it is whole. Another file in its place would not be the one
    * that the record means, should the node end before the next record.
    */
-  *#present({ meta, group }: SnapshotDescription): Io<SnapshotRecord | null> {
+  *#present({ meta, group }: SnapshotDescription, files: Files): Io<SnapshotRecord | null> {
     const { latest } = this;
     if (latest?.meta.index !== meta.index || latest.meta.term !== meta.term) return null;
     try {
-      yield* this.#config.store.check(latest, group);
+      yield* this.#config.store.check(latest, group, files);
       return latest;
     } catch (error) {
       if (!(error instanceof HarmonyError || error instanceof FileError)) throw error;

@@ -5,6 +5,7 @@
  * `platform` implements it on Node.js, `env/sim` in memory with faults; one shared suite (`files.suite.ts`) runs on
  * both. Links between nodes are carried by `server/peer` and by the network of `env/sim`.
  */
+export { Allowance } from "./allowance.ts";
 export type { Clock, Digest, Entropy, Env, LogLevel, LogSink, Timer, Timers } from "./env.ts";
 export {
   type Completion,
@@ -35,3 +36,4 @@ export {
   writeFully,
 } from "./io.ts";
 export type { Link, LinkEvents, Links } from "./links.ts";
+export { PacedFiles } from "./paced-files.ts";

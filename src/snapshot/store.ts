@@ -16,6 +16,7 @@ import {
   type Env,
   type File,
   FileError,
+  type Files,
   type Io,
   listDirectory,
   makeDirectory,
@@ -92,23 +93,28 @@ export class SnapshotStore {
 
   /**
    * Makes a snapshot of `version`, durable under its name. The version belongs to the caller, who took it and the
-   * description in one go. Returns what a record in the log has to say. Throws FileError; nothing is left then.
+   * description in one go. Returns what a record in the log has to say. Throws FileError; nothing is left then. It is
+   * written through `files`, which may take their time.
    */
-  *create(version: Version, description: SnapshotDescription): Io<SnapshotRecord> {
+  *create(
+    version: Version,
+    description: SnapshotDescription,
+    files: Files = this.#env.files,
+  ): Io<SnapshotRecord> {
     const { meta, group } = description;
     const name = { group, term: meta.term, index: meta.index };
     const temporary = this.temporaryPath(name);
-    const written = yield* this.#writeSynced(temporary, version, description);
+    const written = yield* this.#writeSynced(files, temporary, version, description);
     const fileName = yield* this.keep(temporary, name);
     return { meta, fileName, ...written, installed: false };
   }
 
   *#writeSynced(
+    files: Files,
     path: string,
     version: Version,
     description: SnapshotDescription,
   ): Io<{ readonly sizeBytes: number; readonly sha256: Uint8Array }> {
-    const { files } = this.#env;
     yield* unlinkIfThere(files, path);
     const file = yield* openFile(files, path, { access: "readwrite", create: "exclusive" });
     try {
@@ -173,7 +179,7 @@ export class SnapshotStore {
     for (const name of yield* this.list(group)) {
       const fileName = snapshotFileName(name);
       try {
-        return yield* this.#check(fileName, name);
+        return yield* this.#check(this.#env.files, fileName, name);
       } catch (error) {
         if (!(error instanceof HarmonyError)) throw error;
         this.#env.log("error", "snapshot", "a snapshot is damaged: the one before it is used", {
@@ -186,18 +192,22 @@ export class SnapshotStore {
   }
 
   /** Checks the file that a record names, and that it is the file that the record means. Throws CORRUPT. */
-  *check(record: SnapshotRecord, group: GroupId): Io<FoundSnapshot> {
+  *check(
+    record: SnapshotRecord,
+    group: GroupId,
+    files: Files = this.#env.files,
+  ): Io<FoundSnapshot> {
     const { index, term } = record.meta;
-    const found = yield* this.#check(record.fileName, { group, term, index });
+    const found = yield* this.#check(files, record.fileName, { group, term, index });
     if (found.sizeBytes !== record.sizeBytes || !equalBytes(found.sha256, record.sha256)) {
       throw damaged(found.path, 0, "it is not the snapshot that the log names");
     }
     return found;
   }
 
-  *#check(fileName: string, { group, term, index }: SnapshotName): Io<FoundSnapshot> {
+  *#check(files: Files, fileName: string, { group, term, index }: SnapshotName): Io<FoundSnapshot> {
     const path = this.path(fileName);
-    const file = yield* openFile(this.#env.files, path, { access: "read" });
+    const file = yield* openFile(files, path, { access: "read" });
     try {
       const info = yield* verifySnapshot(file, this.#env.sha256());
       const { header } = info;

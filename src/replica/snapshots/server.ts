@@ -8,9 +8,8 @@
  *         └─────── none does ─────────────────────────────────────────────▲
  */
 import type { Hello } from "../../codec/index.ts";
-import type { Env, Link, Timer } from "../../env/index.ts";
+import { Allowance, type Env, type Link, type Timer } from "../../env/index.ts";
 import type { GroupId, NodeId } from "../../raft/index.ts";
-import { Allowance } from "./allowance.ts";
 import { Serving, type ServingEnd, type SnapshotSource } from "./serving.ts";
 
 /** How long a member may take to begin. One that is busy, or waits after a failure, is announced another later. */

@@ -8,9 +8,8 @@
  */
 import { assert, equalBytes, HarmonyError } from "../../base/index.ts";
 import { encodePeerFrame, type PeerFrame } from "../../codec/index.ts";
-import type { Env, Link, Timer } from "../../env/index.ts";
+import type { Allowance, Env, Link, Timer } from "../../env/index.ts";
 import type { GroupId, LogIndex, NodeId, SnapshotMeta } from "../../raft/index.ts";
-import type { Allowance } from "./allowance.ts";
 
 /** A snapshot that is open for reading, from its first byte to its last. */
 export interface OpenSnapshot {

@@ -6,7 +6,6 @@ import { type Env, openFile, readFile, runIo } from "../../env/index.ts";
 import { runIoNow, SimEnv, SimNetwork, SimScheduler } from "../../env/sim/index.ts";
 import { helloTo } from "../peers/handshake.ts";
 import { Membership, Peers, type Self } from "../peers/index.ts";
-import { Allowance } from "./allowance.ts";
 import {
   type PartialSnapshot,
   type PulledSnapshot,
@@ -512,24 +511,5 @@ describe("who gives snapshots", { timeout: 30_000 }, () => {
     // What may leave at once, and the chunk that exceeds it.
     expect(seconds).toBeGreaterThan((SIZE - 300_000) / 400_000);
     expect(seconds).toBeLessThan((SIZE + 100_000) / 400_000);
-  });
-});
-
-describe("an allowance", () => {
-  it("fills with time up to a tenth of a second's worth, and is waited for when it is overdrawn", () => {
-    let nowMs = 1_000;
-    const clock = { monotonicMs: (): number => nowMs, wallMs: (): number => 0 };
-    const allowance = new Allowance(clock, 1_000);
-    nowMs += 60_000;
-    expect(allowance.waitMs).toBe(0);
-    allowance.spend(600);
-    expect(allowance.waitMs).toBe(500);
-    nowMs += 400;
-    expect(allowance.waitMs).toBe(100);
-    nowMs += 101;
-    expect(allowance.waitMs).toBe(0);
-    const none = new Allowance(clock, 0);
-    none.spend(1e12);
-    expect(none.waitMs).toBe(0);
   });
 });

@@ -1,11 +1,11 @@
 /**
- * How many bytes of snapshots may leave in a while, all pulls together: a bucket that fills with time. What was sent
- * when it was not empty may exceed what was in it, and is waited for afterwards.
+ * How many bytes may pass in a while: a bucket that fills with time. What passed when it was not empty may exceed what
+ * was in it, and is waited for afterwards.
  */
-import { assert } from "../../base/index.ts";
-import type { Clock } from "../../env/index.ts";
+import { assert } from "../base/index.ts";
+import type { Clock } from "./env.ts";
 
-/** What gathers while nobody pulls: so much may leave at once. */
+/** What gathers while nothing passes: so much may pass at once. */
 const BURST_MS = 100;
 
 export class Allowance {
@@ -25,7 +25,7 @@ export class Allowance {
     this.#atMs = clock.monotonicMs();
   }
 
-  /** For how long nothing may leave; 0: now. */
+  /** For how long nothing may pass; 0: now. */
   get waitMs(): number {
     if (this.#bytesPerMs === 0) return 0;
     this.#fill();
