@@ -255,7 +255,8 @@ class Cluster implements Play<ClusterStep>, Surroundings, ClientSurroundings, Si
         const { group, order, member } = step;
         this.node(step.node).input((host) => {
           const raft = this.node(step.node).groups[group]?.raft;
-          if (order === "forget") raft?.forgetLeader();
+          if (order === "forget" && raft?.leader === member) raft.leaderGone(member);
+          else if (order === "forget") raft?.forgetLeader();
           else if (order === "unreachable") raft?.reportUnreachable(member);
           else if (raft?.transferLeader(member) === "started") this.#successors.set(group, member);
           host.wake();

@@ -69,6 +69,26 @@ describe("three nodes", { timeout: 60_000 }, () => {
     expect(leader.get("k7")).toBe("7");
   });
 
+  it("elect another soon when the process of the leader ends, and after their timeout when it falls silent", () => {
+    const leaderlessMs = (): number => {
+      const startMs = cluster.scheduler.nowMs;
+      cluster.leader().putNow("next", "1");
+      return cluster.scheduler.nowMs - startMs;
+    };
+    for (let round = 0; round < 6; round++) {
+      const ended = cluster.leader();
+      cluster.kill(ended);
+      // Some calls, a tick or four, a pre-vote, a vote: less than half of an election timeout.
+      expect(leaderlessMs()).toBeLessThan(600);
+      cluster.start(ended);
+      cluster.pass(3_000);
+    }
+    const silent = cluster.leader();
+    silent.losePower("keep-all");
+    cluster.kill(silent);
+    expect(leaderlessMs()).toBeGreaterThan(800);
+  });
+
   it("are all there again after all have lost their power at once", () => {
     cluster.leader();
     for (let i = 0; i < 10; i++) cluster.nodes[i % 3]?.putNow(`k${i}`, `${i}`);

@@ -94,6 +94,7 @@ export class ClusterLinks {
       }),
       deliver: (item, from) => host().deliver(item, from),
       lost: (member) => host().lost(member),
+      gone: (member) => host().gone(member),
       linked: () => host().wake(),
       refused: (member, refusal: PeerRefusal) => {
         if (refusal.code === "REMOVED_MEMBER") config.removed(member.name, refusal.detail);

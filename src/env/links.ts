@@ -12,8 +12,11 @@ export interface LinkEvents {
   frame(bytes: Uint8Array): void;
   /** Some of what was sent has left: see `unsentBytes`. */
   drained(): void;
-  /** The link is over, or was never there: refused, broken, closed by the other end. Called once, last. */
-  closed(why: string): void;
+  /**
+   * The link is over, or was never there: refused, broken, closed by the other end. Called once, last. `isRefused`: it was
+   * never there, and the machine that was called says that nobody listens.
+   */
+  closed(why: string, isRefused?: boolean): void;
 }
 
 export interface Link {

@@ -46,6 +46,7 @@ import type {
   Role,
   TransferResult,
 } from "./ready.ts";
+import { ticksUntilTurn } from "./succession.ts";
 import type { Progress } from "./tracker/progress.ts";
 import { Tracker } from "./tracker/tracker.ts";
 import {
@@ -230,6 +231,14 @@ export class Raft {
     this.#forwarded.reset();
   }
 
+  /** As `forgetLeader`, and campaigns soon. An election is safe at any time; pre-vote keeps one from being for nothing. */
+  leaderGone(id: NodeId): void {
+    if (this.#leader !== id || this.#role !== "follower" || this.#isBound()) return;
+    this.forgetLeader();
+    const turn = ticksUntilTurn(this.tracker.voters.ids, { self: this.id, gone: id });
+    this.#electionElapsed = Math.max(this.#electionElapsed, this.#electionTimeout - turn);
+  }
+
   quarantine(): void {
     if (this.#role !== "follower") this.#becomeFollower(this.#term, 0);
     this.isQuarantined = true;
@@ -398,9 +407,8 @@ export class Raft {
     const entries = this.log.takeCommitted(this.#config.maxCommittedBytesPerReady);
     this.#confChangesHanded.handOut(entries);
     if (this.#role === "leader" && this.#uncommittedBytes > 0) {
-      for (const entry of entries) {
+      for (const entry of entries)
         if (entry.term === this.#term) this.#uncommittedBytes -= entry.data.length;
-      }
       assert(this.#uncommittedBytes >= 0, "no more room is given back than was taken");
     }
     return entries;
@@ -409,10 +417,7 @@ export class Raft {
   invariants(): void {
     const { electionTicks } = this.#config;
     this.#confChangesHanded.assertAfter(this.log.applied);
-    assertReplica(this, {
-      electionTimeout: this.#electionTimeout,
-      electionTicks,
-    });
+    assertReplica(this, { electionTimeout: this.#electionTimeout, electionTicks });
   }
 
   // ---- roles ----
@@ -798,9 +803,8 @@ export class Raft {
     const index = this.log.commit;
     const isAlone = this.tracker.voters.isLoneVoter(this.id);
     if (isAlone || (this.#lease.isHeld && this.#transferee === 0)) {
-      for (const read of this.#readOnly.takeWaiting()) {
+      for (const read of this.#readOnly.takeWaiting())
         this.#answerRead(read.from, read.ticket, index);
-      }
       return;
     }
     this.#readOnly.beginRound(index, this.#lease.now);

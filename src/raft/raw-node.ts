@@ -169,6 +169,16 @@ export class RawNode {
     verify(this.#check);
   }
 
+  /**
+   * As `forgetLeader`, where the host knows it of this member: its process has ended, say. Unless another leader is heard of,
+   * this voter campaigns when its turn comes, within a few ticks, the lower ids first. A host that is wrong costs nothing
+   * while a majority still hears the leader: they answer no pre-vote.
+   */
+  leaderGone(id: NodeId): void {
+    this.#raft.leaderGone(id);
+    verify(this.#check);
+  }
+
   /** Ticks may have been missed: with `leaseTicks`, nothing is answered from a lease of before. */
   loseLease(): void {
     this.#raft.loseLease();

@@ -164,6 +164,15 @@ export class ReplicaHost {
     this.wake();
   }
 
+  /** This member's process has ended: where it led, another need not be waited for until an election timeout is over. */
+  gone(member: NodeId): void {
+    if (this.#stopped !== null) return;
+    this.#guard(() => {
+      for (const { raft } of this.#replicas) raft.leaderGone(member);
+    });
+    this.wake();
+  }
+
   /**
    * Begins a new life of a replica in quarantine: what the one before acknowledged counts for nothing any more once a
    * leader has heard of it. `done` is called with its number when that is durable.

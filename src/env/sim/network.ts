@@ -84,11 +84,11 @@ class End implements Link {
   }
 
   /** The link is over for this end's owner, too. */
-  break(why: string): void {
+  break(why: string, isRefused = false): void {
     if (this.isOver) return;
     this.isOver = true;
     this.machine.ends.delete(this);
-    if (this.process.alive) this.events?.closed(why);
+    if (this.process.alive) this.events?.closed(why, isRefused);
   }
 }
 
@@ -236,7 +236,7 @@ export class SimNetwork {
     const { process, take } = machine;
     if (machine.isOff) return;
     if (take === null || process?.alive !== true) {
-      this.#scheduler.soon(() => caller.break("refused"));
+      this.#scheduler.soon(() => caller.break("refused", true));
       return;
     }
     const end = new End(this, machine, process, caller.machine);

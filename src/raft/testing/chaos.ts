@@ -283,6 +283,7 @@ export class Chaos {
     const id = this.#random.pick(this.#nodes).id;
     const kind = this.#random.below(3);
     if (kind === 0) node.node.transferLeader(id);
+    else if (kind === 1 && node.node.status().leader === id) node.node.leaderGone(id);
     else if (kind === 1) node.node.forgetLeader();
     else node.node.reportUnreachable(id);
     this.#judge(node);

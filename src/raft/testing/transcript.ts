@@ -77,6 +77,10 @@ export class Transcript {
       case "forget-leader":
         this.#node(command).node.forgetLeader();
         return "";
+      // leader-gone 2 id=1: the host of 2 knows that 1 is gone
+      case "leader-gone":
+        this.#node(command).node.leaderGone(command.number("id", 0));
+        return "";
       // lose-lease 1: the host has missed ticks
       case "lose-lease":
         this.#node(command).node.loseLease();

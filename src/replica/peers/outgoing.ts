@@ -37,6 +37,8 @@ export interface OutgoingConfig {
   readonly opened: (welcome: Welcome) => void;
   /** What was said since `opened` may be lost. */
   readonly lost: () => void;
+  /** Nobody listens where the member does: at none of its URLs, one after the other. */
+  readonly gone: () => void;
   /** The member refuses this node, and says why. */
   readonly refused: (refusal: PeerRefusal) => void;
 }
@@ -55,6 +57,8 @@ export class Outgoing {
   #pause: Timer | null = null;
   #pauseMs = PAUSE_FIRST_MS;
   #calls = 0;
+  /** How many calls in a row found nobody who listens. */
+  #unheard = 0;
   #boot: Uint8Array | null = null;
   #dropped = 0;
   /** The last reason that was logged: each is logged once. */
@@ -171,8 +175,11 @@ export class Outgoing {
       drained: () => {
         if (link === this.#link) this.flush();
       },
-      closed: (why) => {
-        if (link === this.#link) this.#over(why);
+      closed: (why, isRefused) => {
+        if (link !== this.#link) return;
+        this.#unheard = isRefused === true ? this.#unheard + 1 : 0;
+        this.#over(why);
+        if (this.#unheard >= this.#member.peerUrls.length) this.#config.gone();
       },
     });
     this.#link = link;

@@ -30,6 +30,7 @@ class TestNode {
   readonly machine: SimEnv;
   readonly heard: string[] = [];
   readonly lost: number[] = [];
+  readonly gone: number[] = [];
   readonly linked: number[] = [];
   readonly walIds: Map<number, Uint8Array>;
   readonly logs: string[] = [];
@@ -91,6 +92,7 @@ class TestNode {
       membership,
       deliver: (item, from) => this.heard.push(`${from}: ${describeItem(item)}`),
       lost: (member) => this.lost.push(member),
+      gone: (member) => this.gone.push(member),
       linked: (member) => this.linked.push(member),
     });
     this.peers.start();
@@ -217,6 +219,39 @@ describe("members that may talk", { timeout: 60_000 }, () => {
     world.pass(2_000);
     expect(node(1).listensTo(2)).toBe(false);
     expect(node(1).lost).toContain(2);
+  });
+
+  it("know of a process that has ended at once, and of nobody else that it has", () => {
+    node(2).machine.kill();
+    world.pass(70);
+    expect([node(1).gone, node(3).gone]).toEqual([[2], [2]]);
+    node(2).boot();
+    world.pass(3_000);
+    node(1).gone.length = 0;
+    // A link that breaks, a machine without power, a way that is cut: any of them may hide a member that lives.
+    world.network.breakLinks(url(1), url(2));
+    world.pass(200);
+    node(3).machine.losePower();
+    world.network.setWeather(url(1), url(2), { isCut: true });
+    world.network.setWeather(url(2), url(1), { isCut: true });
+    world.pass(20_000);
+    expect(node(1).gone).toEqual([]);
+  });
+
+  it("have not ended as long as they are heard, whatever says so in their place", () => {
+    // Something in front of it turns calls away; what it says itself arrives.
+    node(2).env.links?.accept(null);
+    world.network.setWeather(url(1), url(2), { bytesPerMs: 50 });
+    const large = "x".repeat(200_000);
+    while (node(1).say(2, large));
+    node(1).peers.tellForSure(2, command(large));
+    world.pass(10_000);
+    expect(node(1).listensTo(2)).toBe(false);
+    expect(node(1).peers.status()[0]?.speaks).toBe(true);
+    expect(node(1).gone).toEqual([]);
+    node(2).machine.kill();
+    world.pass(3_000);
+    expect(node(1).gone).toContain(2);
   });
 
   it("keep an idle link", () => {

@@ -26,6 +26,11 @@ export interface PeersConfig {
   readonly deliver: (item: PeerItem, from: NodeId) => void;
   /** What was said to or by this member in the last moments may be lost. */
   readonly lost: (member: NodeId) => void;
+  /**
+   * This member's process has ended: it is not heard, and nobody listens where it would be. So says its machine, or whoever
+   * stands in front of it, so it may be wrong. Said again with each call.
+   */
+  readonly gone: (member: NodeId) => void;
   /** There is a way to this member again. */
   readonly linked: (member: NodeId) => void;
   /** For a node that wants to join. Absent: nothing is told. */
@@ -104,7 +109,7 @@ export class Peers {
   }
 
   #call(member: Member): void {
-    const { env, links, self, membership, linked, lost, refused } = this.#config;
+    const { env, links, self, membership, linked, lost, gone, refused } = this.#config;
     const { id } = member;
     const outgoing: Outgoing = new Outgoing({
       env,
@@ -117,6 +122,9 @@ export class Peers {
         linked(id);
       },
       lost: () => lost(id),
+      gone: () => {
+        if (!this.#hears(id)) gone(id);
+      },
       refused: (refusal) => refused?.(outgoing.member, refusal),
     });
     this.#outgoing.set(id, outgoing);

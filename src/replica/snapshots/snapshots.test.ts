@@ -112,6 +112,7 @@ class World {
         membership: membership(),
         deliver: () => {},
         lost: () => {},
+        gone: () => {},
         linked: () => {},
         ...(i === 0 ? { snapshots: this.server } : {}),
       });

@@ -107,6 +107,7 @@ export class ClusterMember {
       }),
       deliver: (item, from) => this.host.deliver(item, from),
       lost: (member) => this.host.lost(member),
+      gone: (member) => this.host.gone(member),
       linked: () => this.host.wake(),
     });
     this.#join(env, wal, votes, ids);

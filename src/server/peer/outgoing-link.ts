@@ -80,8 +80,9 @@ export class OutgoingLink implements Link {
       settings: { initialWindowSize: WINDOW_BYTES },
     });
     this.#session = session;
+    const failed = (error: Error): void => this.#over(error.message, isRefusal(error));
     session.on("connect", () => session.setLocalWindowSize(WINDOW_BYTES));
-    session.on("error", (error) => this.#over(error.message));
+    session.on("error", failed);
     session.on("close", () => this.#over(this.#why));
     const stream = session.request({
       ":method": "POST",
@@ -93,7 +94,7 @@ export class OutgoingLink implements Link {
     stream.on("response", (headers) => this.#heed(headers));
     stream.on("trailers", (headers: Readonly<Record<string, unknown>>) => this.#heed(headers));
     stream.on("data", (chunk: Buffer) => this.#receive(chunk));
-    stream.on("error", (error) => this.#over(error.message));
+    stream.on("error", failed);
     stream.on("end", () => this.#over(this.#why));
     stream.on("close", () => this.#over(this.#why));
   }
@@ -119,10 +120,16 @@ export class OutgoingLink implements Link {
     if (this.#reader.fault !== null) this.#over(`its answer is ${this.#reader.fault}`);
   }
 
-  #over(why: string): void {
+  #over(why: string, isRefused = false): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#session?.destroy();
-    this.#events.closed(why);
+    this.#events.closed(why, isRefused);
   }
+}
+
+/** A stream that waited for its connection fails with an error of its own, and names that of the connection as its cause. */
+function isRefusal(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return (error as NodeJS.ErrnoException).code === "ECONNREFUSED" || isRefusal(error.cause);
 }

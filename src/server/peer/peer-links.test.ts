@@ -22,6 +22,7 @@ const urlOf = ({ addresses }: PeerLinks): string => addresses[0] as string;
 class Ear {
   readonly frames: Uint8Array[] = [];
   why: string | null = null;
+  isRefused = false;
   drains = 0;
   #changed: (() => void) | null = null;
 
@@ -35,9 +36,10 @@ class Ear {
     this.#changed?.();
   }
 
-  closed(why: string): void {
+  closed(why: string, isRefused = false): void {
     expect(this.why).toBeNull();
     this.why = why;
+    this.isRefused = isRefused;
     this.#changed?.();
   }
 
@@ -117,6 +119,8 @@ describe("a link over sockets", { timeout: 60_000 }, () => {
     a.dial(url, late);
     await late.until(() => late.why !== null);
     expect(late.why).toMatch(/ECONNREFUSED/);
+    // Only where nobody listens has a member ended.
+    expect([early.isRefused, late.isRefused]).toEqual([false, true]);
     const nowhere = new Ear();
     a.dial("no url", nowhere);
     expect(nowhere.why).toBeNull();
