@@ -1,6 +1,8 @@
 /** When a node makes a checkpoint, and that there is one way to the disk for what is written. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { setVerifying } from "../base/index.ts";
+import { EntryType } from "../raft/index.ts";
+import { Wal } from "../wal/index.ts";
 import { DEFAULT_CHECKPOINTS } from "./chores.ts";
 import { DATA, deleteRequest, LOG, TREE, World } from "./world.suite.ts";
 
@@ -41,6 +43,45 @@ describe("a checkpoint", () => {
       world.pass(1_000);
       expect(world.node.stats.checkpoints).toBe(round);
     }
+  });
+});
+
+describe("a log that other groups share", () => {
+  const WAL_BYTES = 64 * 1024;
+  const SEGMENT_BYTES = 16 * 1024;
+
+  it("goes on without the entries of a group that is idle, two checkpoints' worth behind them", () => {
+    const appends = vi.spyOn(Wal.prototype, "append");
+    const world = new World().open({
+      checkpoints: { ...NEVER, walBytes: WAL_BYTES },
+      walSegmentBytes: SEGMENT_BYTES,
+    });
+    world.putNow("idle", "from here on");
+    const wal = appends.mock.contexts[0] as Wal;
+    appends.mockRestore();
+    /** Another group of this node writes an entry, and has checkpoints of its own all the time. */
+    const write = (index: number): void => {
+      const entry = { index, term: 1, type: EntryType.normal, data: new Uint8Array(2_000) };
+      const hardState = { term: 1, vote: 7, commit: index };
+      let done = 0;
+      wal.append([{ group: 1, entries: [entry], hardState }], () => done++, { sync: true });
+      world.until(() => done === 1);
+      const olderAppliedIndex = Math.max(0, index - 1);
+      wal.release(1, { appliedIndex: index, appliedTerm: 1, olderAppliedIndex }, () => done++);
+      world.until(() => done === 2);
+      world.pass(100);
+    };
+    const bytesOnDisk: number[] = [];
+    for (let index = 1; index <= 400; index++) {
+      write(index);
+      bytesOnDisk.push(world.node.activity.wal.bytesOnDisk);
+    }
+    expect(world.node.stats.checkpoints).toBe(2);
+    // What stands between two checkpoints, the segment that is written, and the next one.
+    expect(Math.max(...bytesOnDisk)).toBeLessThan(2 * WAL_BYTES + 4 * SEGMENT_BYTES);
+    expect(bytesOnDisk.at(-1)).toBeLessThan(4 * SEGMENT_BYTES);
+    expect(world.node.activity.groups[0]).toMatchObject({ needed: null, backlogBytes: 0 });
+    expect(world.get("idle")).toBe("from here on");
   });
 });
 

@@ -254,15 +254,17 @@ export class Chores {
     const nowMs = this.#env.clock.monotonicMs();
     if (nowMs < this.#checkpointNotBeforeMs) return;
     const isFull = wal.space === "full" && nowMs - this.#checkpointAtMs >= CHECKPOINT_FULL_MS;
+    const isFar = wal.durableLsn - this.#checkpointLsn >= checkpoints.walBytes;
     if (this.#machine.appliedIndex === this.#checkpointIndex) {
-      // The log goes behind the older of the two checkpoints, so on a full disk the newest one is made twice.
+      // The log goes behind the older of the two checkpoints, so the newest one is made twice where what stands between
+      // them keeps too much: on a full disk, or because other groups wrote on (docs/decisions/0016-nothing-in-the-log-moves.md).
       const olderIndex = engine.checkpoints.older?.appliedIndex ?? 0;
-      if (isFull && olderIndex < this.#checkpointIndex) this.checkpoint(() => {});
+      if ((isFull || isFar) && olderIndex < this.#checkpointIndex) this.checkpoint(() => {});
       return;
     }
     if (
       isFull ||
-      wal.durableLsn - this.#checkpointLsn >= checkpoints.walBytes ||
+      isFar ||
       replica.commandsApplied - this.#checkpointCommands >= checkpoints.operations ||
       nowMs - this.#checkpointAtMs >= checkpoints.intervalMs
     ) {

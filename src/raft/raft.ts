@@ -383,9 +383,8 @@ export class Raft {
   flushDue(): boolean {
     if (this.#role !== "leader") return false;
     if (this.#readOnly.hasWaiting && this.leadsForSure()) return true;
-    for (const [id, progress] of this.tracker.progress) {
+    for (const [id, progress] of this.tracker.progress)
       if (id !== this.id && this.#appendDue(progress)) return true;
-    }
     return false;
   }
 
