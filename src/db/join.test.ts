@@ -293,6 +293,34 @@ describe("a node that cannot join", { timeout: 120_000 }, () => {
     expect(self(fourth).isLearner).toBe(true);
   });
 
+  it("is not turned away by a member that does not know of it yet, whether others can be asked or not", () => {
+    for (const areOthersUp of [true, false]) {
+      const cluster = new ClusterWorld();
+      cluster.start(...cluster.nodes);
+      const leader = cluster.leader();
+      cluster.pass(500);
+      const [behind, other] = cluster.followers() as [World, World];
+      cluster.isolate(behind, true);
+      change(leader, add("n4"));
+      if (!areOthersUp) for (const world of [leader, other]) cluster.kill(world);
+      const fourth = cluster.world("n4", 44);
+      const name = cluster.nameOf(behind);
+      const names = [name, ...NAMES.filter((of) => of !== name), "n4"];
+      let outcome: unknown = null;
+      fourth.startOpen(joining("n4", names), (result) => (outcome = result));
+      cluster.pass(1_000);
+      if (!areOthersUp) {
+        expect(outcome).toBeNull();
+        cluster.start(leader, other);
+      }
+      cluster.isolate(behind, false);
+      fourth.until(() => outcome !== null);
+      expect(outcome).not.toBeInstanceOf(Error);
+      cluster.pass(3_000);
+      expect(self(fourth)).toEqual({ isLearner: true, names: FOUR });
+    }
+  });
+
   it("finds nobody at the URLs that it was given, and says which", () => {
     const cluster = new ClusterWorld();
     const [code, message] = refused(cluster, "n4", joining("n4", FOUR));

@@ -8,7 +8,7 @@
  * As long as there is a JOINING and no VERSION, nothing here was ever acknowledged: a join that was cut short starts over
  * with an empty directory. Afterwards the directory opens as every other.
  */
-import { HarmonyError, writeU64 } from "../base/index.ts";
+import { type ErrorCode, HarmonyError, writeU64 } from "../base/index.ts";
 import type { JoinInfo, JoinMember } from "../codec/index.ts";
 import {
   type Env,
@@ -45,8 +45,15 @@ import { readSmallFile, replaceFile } from "./sealed-file.ts";
 
 const JOINING = "JOINING";
 const GROUP = 0;
-/** Members may be starting, or be between two leaders, when somebody joins. */
-const ROUNDS = 20;
+/**
+ * How often is tried what the others could not do. They may be starting, or be between two leaders, when somebody joins. A
+ * refusal is tried again for a shorter time: who refuses may be behind and not know yet what was changed just now.
+ */
+const ROUNDS: { readonly [code in ErrorCode]?: number } = {
+  UNREACHABLE: 20,
+  PEER_FAILED: 20,
+  JOIN_REFUSED: 10,
+};
 const PAUSE_MS = 500;
 /** One call for what a cluster says of itself. */
 const ASK_MS = 5_000;
@@ -82,10 +89,7 @@ function* persistently<T>(env: Env, attempt: () => Io<T>): Io<T> {
     try {
       return yield* attempt();
     } catch (error) {
-      const isPassing =
-        error instanceof HarmonyError &&
-        (error.code === "UNREACHABLE" || error.code === "PEER_FAILED");
-      if (!isPassing || round === ROUNDS) throw error;
+      if (!(error instanceof HarmonyError) || round >= (ROUNDS[error.code] ?? 0)) throw error;
       if (round === 1)
         env.log("warn", "node", "cannot join yet: tried again", { error: error.message });
     }
@@ -93,7 +97,7 @@ function* persistently<T>(env: Env, attempt: () => Io<T>): Io<T> {
   }
 }
 
-/** What the cluster says of itself, and who this node is in it. */
+/** What the cluster says of itself, and who this node is in it: of the first member that knows this one. */
 function* ask(env: Env, links: Links, options: NodeOptions): Io<Found> {
   const { name = "default", peerUrls = [], clientUrls = [], initialCluster = [] } = options;
   const others = initialCluster.filter((member) => member.name !== name);
@@ -107,13 +111,13 @@ function* ask(env: Env, links: Links, options: NodeOptions): Io<Found> {
     clientUrls,
   };
   const reasons: string[] = [];
+  let refused: { readonly appliedIndex: number; readonly why: HarmonyError } | null = null;
   for (const url of others.flatMap((member) => member.peerUrls)) {
     const answer = yield* askOne(env, links, url, stranger);
     if (answer instanceof HarmonyError) {
       reasons.push(answer.message);
       continue;
     }
-    const memberId = findSelf(answer, { name, peerUrls }, initialCluster);
     const { tokenDigest } = bootstrapIdentity(env, {
       name,
       peerUrls,
@@ -125,6 +129,13 @@ function* ask(env: Env, links: Links, options: NodeOptions): Io<Found> {
         `the cluster at ${url} was made with another token than --initial-cluster-token says`,
       );
     }
+    const memberId = findSelf(answer, { name, peerUrls }, initialCluster);
+    if (memberId instanceof HarmonyError) {
+      // Who has applied most knows best.
+      if (refused === null || refused.appliedIndex < answer.appliedIndex)
+        refused = { appliedIndex: answer.appliedIndex, why: memberId };
+      continue;
+    }
     const { clusterId } = answer;
     return {
       info: answer,
@@ -132,6 +143,7 @@ function* ask(env: Env, links: Links, options: NodeOptions): Io<Found> {
       identity: { clusterId, memberId, walId, tokenDigest: answer.tokenDigest },
     };
   }
+  if (refused !== null) throw refused.why;
   throw new HarmonyError("UNREACHABLE", `nobody to join: ${reasons.join("; ")}`);
 }
 
@@ -163,15 +175,13 @@ export function* askOne(
 
 const textOf = (urls: readonly string[]): string => [...urls].sort().join(",");
 
-/** Which member this node is; what does not fit is refused before anything is made (etcd's checks, and names). */
+/** Which member this node is, or why what it was told does not fit (etcd's checks, and names): nothing is made then. */
 function findSelf(
   { members }: JoinInfo,
   { name, peerUrls }: InitialMember,
   initialCluster: readonly InitialMember[],
-): number {
-  const refuse = (what: string): never => {
-    throw new HarmonyError("JOIN_REFUSED", what);
-  };
+): number | HarmonyError {
+  const refuse = (what: string): HarmonyError => new HarmonyError("JOIN_REFUSED", what);
   const self = members.find((member) => textOf(member.peerUrls) === textOf(peerUrls));
   if (self === undefined) {
     return refuse(
