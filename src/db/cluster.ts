@@ -6,6 +6,7 @@ import type { GroupId, LogIndex, Message, NodeId } from "../raft/index.ts";
 import {
   type Forwarding,
   judgeWelcome,
+  labelOf,
   Membership,
   Peers,
   type PeerStatus,
@@ -97,7 +98,7 @@ export class ClusterLinks {
       gone: (member) => host().gone(member),
       linked: () => host().wake(),
       refused: (member, refusal: PeerRefusal) => {
-        if (refusal.code === "REMOVED_MEMBER") config.removed(member.name, refusal.detail);
+        if (refusal.code === "REMOVED_MEMBER") config.removed(labelOf(member), refusal.detail);
       },
     });
     this.#peers = peers;

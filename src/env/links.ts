@@ -24,8 +24,11 @@ export interface Link {
   send(frame: Uint8Array): void;
   /** What waits here because the other end or the way to it is slow: the owner sends no more than he wants to wait. */
   readonly unsentBytes: number;
-  /** Ends the link at once. Its owner hears nothing more of it; what has not left is dropped. */
-  close(): void;
+  /**
+   * Ends the link at once. Its owner hears nothing more of it; what has not left is dropped. `fault`: what the other end did
+   * wrong, which it is told where the way can carry that.
+   */
+  close(fault?: string): void;
 }
 
 export interface Links {

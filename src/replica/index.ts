@@ -29,6 +29,7 @@ export { ReplicaHost, type ReplicaHostConfig } from "./host.ts";
 export {
   helloTo,
   judgeWelcome,
+  labelOf,
   type Member,
   Membership,
   PeerCall,

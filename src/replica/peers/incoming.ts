@@ -62,9 +62,19 @@ export class Incoming implements LinkEvents {
     return this.#hello !== null && this.#hello.purpose !== "raft";
   }
 
+  /** It has not said yet who it is. */
+  get isStranger(): boolean {
+    return this.#state === "greeting";
+  }
+
   /** 0 until it has said who it is. */
   get from(): NodeId {
     return this.#hello?.from ?? 0;
+  }
+
+  /** As it calls itself: the members may not know that yet, or no more. */
+  get name(): string {
+    return this.#hello?.name ?? "";
   }
 
   get boot(): Uint8Array | null {
@@ -82,7 +92,7 @@ export class Incoming implements LinkEvents {
       this.#read(bytes);
     } catch (error) {
       if (!(error instanceof DecodeError)) throw error;
-      this.end(`what it says cannot be read: ${error.message}`);
+      this.#fault(`what it says cannot be read: ${error.message}`);
     }
   }
 
@@ -97,17 +107,22 @@ export class Incoming implements LinkEvents {
 
   sweep(isLate: boolean): void {
     if (isLate) this.#liveness.heard();
-    else if (this.#liveness.isSilent) this.end("nothing was heard");
+    else if (this.#liveness.isSilent) this.#fault("nothing was heard");
     else if (this.#state === "open" || this.#state === "serving") {
       this.#liveness.keepAlive(this.#link);
       this.#serving?.sweep();
     }
   }
 
-  end(why: string): void {
+  end(why: string, fault?: string): void {
     this.#serving?.end(why);
-    this.#link.close();
+    this.#link.close(fault);
     this.#over(why);
+  }
+
+  /** Ends for what the caller did, who is told. */
+  #fault(why: string): void {
+    this.end(why, `the caller is given up: ${why}`);
   }
 
   #read(bytes: Uint8Array): void {
@@ -122,7 +137,7 @@ export class Incoming implements LinkEvents {
         if (this.#currentState() === "ended") return;
       }
     } else if (this.#state === "serving") this.#serving?.frame(frame);
-    else this.end("it speaks out of turn");
+    else this.#fault("it speaks out of turn");
   }
 
   #greet(hello: Hello): void {
@@ -199,11 +214,10 @@ export class Incoming implements LinkEvents {
 
   #over(why: string): void {
     if (this.#state === "ended") return;
-    const { env, membership } = this.#config;
-    if (this.#state === "open") {
-      const name = membership.of(this.from)?.name ?? "";
-      env.log("info", "peer", `${name} is not heard any more`, { peer: name, why });
-    } else if (this.#state !== "serving")
+    const { env } = this.#config;
+    if (this.#state === "open")
+      env.log("info", "peer", `${this.name} is not heard any more`, { peer: this.name, why });
+    else if (this.#state !== "serving")
       env.log("debug", "peer", "a call of another node came to nothing", { why });
     this.#state = "ended";
     this.#config.ended(this);

@@ -16,5 +16,5 @@
  */
 export { PeerCall } from "./call.ts";
 export { helloTo, judgeWelcome } from "./handshake.ts";
-export { type Member, Membership, type Self } from "./membership.ts";
+export { labelOf, type Member, Membership, type Self } from "./membership.ts";
 export { Peers, type PeerStatus } from "./peers.ts";

@@ -9,6 +9,11 @@ export interface Member {
   readonly peerUrls: readonly string[];
 }
 
+/** Who was added and has not started yet is known by his URLs alone. */
+export function labelOf({ name, peerUrls }: Member): string {
+  return name === "" ? peerUrls.join(",") : name;
+}
+
 /** What this node says of itself when it meets another. */
 export interface Self {
   readonly clusterId: number;

@@ -17,7 +17,7 @@ import {
 import type { Env, Link, Links, Timer } from "../../env/index.ts";
 import { helloTo, judgeWelcome } from "./handshake.ts";
 import { Liveness } from "./liveness.ts";
-import type { Member, Membership, Self } from "./membership.ts";
+import { labelOf, type Member, type Membership, type Self } from "./membership.ts";
 import { SendQueue } from "./queue.ts";
 
 const PAUSE_FIRST_MS = 50;
@@ -225,7 +225,8 @@ export class Outgoing {
       this.#refusedBy = null;
       this.#pauseMs = PAUSE_FIRST_MS;
       this.#saidWhy = "";
-      env.log("info", "peer", `speaks to ${member.name}`, { peer: member.name });
+      const peer = labelOf(member);
+      env.log("info", "peer", `speaks to ${peer}`, { peer });
       this.#config.opened(welcome);
     });
   }
@@ -249,8 +250,9 @@ export class Outgoing {
     if (why !== this.#saidWhy) {
       this.#saidWhy = why;
       const level = refusedBy === undefined ? "warn" : "error";
-      const fields = { peer: member.name, url: member.peerUrls.join(","), why };
-      env.log(level, "peer", `no link to ${member.name}`, {
+      const peer = labelOf(member);
+      const fields = { peer, url: member.peerUrls.join(","), why };
+      env.log(level, "peer", `no link to ${peer}`, {
         ...fields,
         ...(refusedBy === undefined ? {} : { code: refusedBy }),
       });

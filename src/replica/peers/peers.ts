@@ -61,6 +61,7 @@ export interface PeerStatus {
 const SWEEP_MS = 500;
 /** Calls that have not said who they are: more are turned away (fault-rules N8). */
 const STRANGERS_MAX = 64;
+const TOO_MANY = "too many calls of nodes that do not say who they are";
 
 export class Peers {
   readonly #config: PeersConfig;
@@ -218,9 +219,9 @@ export class Peers {
       },
     });
     this.#incoming.add(incoming);
-    const strangers = [...this.#incoming].filter(({ from }) => from === 0);
-    if (strangers.length > STRANGERS_MAX)
-      env.timers.soon(() => incoming.end("too many calls of nodes that do not say who they are"));
+    const strangers = [...this.#incoming].filter(({ isStranger }) => isStranger);
+    // The oldest has had most time to say it: those who come and say nothing do not keep a member out.
+    if (strangers.length > STRANGERS_MAX) strangers[0]?.end(TOO_MANY, TOO_MANY);
     return incoming;
   }
 
@@ -231,9 +232,8 @@ export class Peers {
       if (isOlder && incoming.from === taken.from) incoming.end("it called again");
     }
     this.#clientUrls.set(taken.from, taken.clientUrls);
-    const { env, membership } = this.#config;
-    const name = membership.of(taken.from)?.name ?? "";
-    env.log("info", "peer", `hears ${name}`, { peer: name });
+    const { name } = taken;
+    this.#config.env.log("info", "peer", `hears ${name}`, { peer: name });
   }
 
   #hears(member: NodeId): boolean {

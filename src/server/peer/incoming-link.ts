@@ -1,6 +1,7 @@
 /** A call of another member as a link: the server's side of one stream of our own HTTP/2. */
 import type { Link, LinkEvents } from "../../env/index.ts";
 import type { StreamCall, StreamListener } from "../grpc/method.ts";
+import { GrpcCode } from "../grpc/status.ts";
 
 export class IncomingLink implements Link, StreamListener {
   readonly #call: StreamCall;
@@ -29,9 +30,13 @@ export class IncomingLink implements Link, StreamListener {
       });
   }
 
-  close(): void {
+  close(fault?: string): void {
     this.#isOver = true;
-    this.#call.end(null);
+    this.#call.end(
+      fault === undefined
+        ? null
+        : { code: GrpcCode.invalidArgument, message: `harmonydb: ${fault}` },
+    );
   }
 
   message(bytes: Uint8Array, done: () => void): void {

@@ -196,6 +196,21 @@ describe("strangers on the port of the members", { timeout: 60_000 }, () => {
     const huge = Buffer.from([0, 0xff, 0xff, 0xff, 0xff]);
     expect(await call("/harmonydb.peer.v1.Peer/Connect", huge)).toMatch(/^8 .*larger than max/);
     expect(heard.frames).toEqual([]);
+    // What the node finds wrong with a frame is told to whoever sent it.
+    b.accept((link) => ({
+      frame: () => link.close("the caller is given up: nonsense"),
+      drained: quiet,
+      closed: quiet,
+    }));
+    const garbage = Buffer.from([0, 0, 0, 0, 3, 1, 2, 3]);
+    expect(await call("/harmonydb.peer.v1.Peer/Connect", garbage)).toBe(
+      "3 harmonydb: the caller is given up: nonsense",
+    );
+    const a = await links();
+    const caller = new Ear();
+    a.dial(urlOf(b), caller).send(Uint8Array.of(1));
+    await caller.until(() => caller.why !== null);
+    expect(caller.why).toBe("the call was ended: harmonydb: the caller is given up: nonsense");
   });
 });
 
