@@ -146,6 +146,12 @@ describe("the members of three nodes", { timeout: 60_000 }, () => {
         ["nonsense"],
         ["http://a:1/x"],
         ["https://a:1"],
+        ["http://a:0"],
+        ["http://a:65536"],
+        ["http://a\u0000b:1"],
+        ["http://[::z]:1"],
+        ["http://[::1]]:1"],
+        ["http://[1.2]:1"],
         ["http://a:1", "http://a:1"],
       ])
         expect([urls, refusal(world, add(urls))]).toEqual([urls, "MEMBER_URLS_INVALID"]);
