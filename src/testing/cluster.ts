@@ -126,6 +126,8 @@ export class TestCluster implements AsyncDisposable {
 
   /** The nodes but these. */
   others(...than: readonly TestNode[]): readonly TestNode[] {
+    for (const node of than)
+      if (!this.nodes.includes(node)) throw invalid("others takes nodes of this cluster");
     return this.nodes.filter((node) => !than.includes(node));
   }
 
@@ -157,6 +159,9 @@ export class TestCluster implements AsyncDisposable {
 
   /** Cuts the network: these nodes hear nothing of the others, and the others nothing of them. Programs reach all. */
   partition(...nodes: readonly TestNode[]): void {
+    // A node that is not of this cluster, or a list of them, would be cut off from nobody, and the test prove nothing.
+    for (const node of nodes)
+      if (!this.nodes.includes(node)) throw invalid("partition takes nodes of this cluster");
     this.#network.partition(nodes.map(({ name }) => name));
   }
 

@@ -52,6 +52,12 @@ describe("a cluster for tests", { timeout: 60_000 }, () => {
     const before = await cluster.leader();
     const others = cluster.others(before);
     await before.put("a", "1");
+    // A list instead of nodes would cut off nobody.
+    for (const misuse of [
+      () => cluster.partition([before] as never),
+      () => cluster.others({} as never),
+    ])
+      expect(misuse).toThrow(/takes nodes of this cluster/);
     cluster.partition(before);
     const lonely = codeOf(async () => (await connect(before.url)).get("a", { timeoutMs: 1_500 }));
     const after = await cluster.leader(others);
