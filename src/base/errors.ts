@@ -144,7 +144,11 @@ const CATALOGUE: Readonly<Record<ErrorCode, readonly [string, Reaction, boolean]
     false,
   ],
   BAD_TRANSFEREE: ["bad leader transferee", "fix-request", false],
-  STAYS_ALONE: ["this node cannot have others beside it", "operator", false],
+  STAYS_ALONE: [
+    "this node cannot have others beside it: it does not listen for them (--listen-peer-urls), or does not sync before it acknowledges",
+    "operator",
+    false,
+  ],
   // What a door in process says of work that takes several commands; never the outcome of one.
   CONFLICT: ["others kept changing what the transaction read", "retry", false],
   LOCK_TIMEOUT: ["somebody else held the lock until the wait was over", "retry", false],

@@ -105,6 +105,24 @@ describe("a local cluster", { timeout: 150_000 }, () => {
       1,
       true,
     ]);
+    // One that was added and has not come yet is named; the others are asked all the same.
+    const add = ["member", "add", "n9", "--learner", "--peer-urls", "http://127.0.0.1:1"];
+    const added = await harmonydb(...add, "--endpoints", one).ended;
+    expect(added.exit).toBe(0);
+    const [, id] = /Learner (\w+) added/.exec(added.out) ?? [];
+    for (const [what, count] of [
+      ["status", "3 of 4 endpoints answered"],
+      ["health", "1 of 4 endpoints are unhealthy"],
+      ["hashkv", "3 of 4 endpoints answered"],
+    ] as const) {
+      const { exit, out, err } = await harmonydb("endpoint", what, "--cluster", "--endpoints", one)
+        .ended;
+      expect([what, exit, named(out.trimEnd().split("\n"))]).toEqual([what, 5, all]);
+      expect(err).toContain(`member ${id} at http://127.0.0.1:1 has not said`);
+      expect(err).toContain(count);
+    }
+    const removed = await harmonydb("member", "remove", id as string, "--endpoints", one).ended;
+    expect(removed.exit).toBe(0);
     await db.put("a", "1");
     process.kill(pids[0] as number, "SIGKILL");
     await said(first, /n\d ended \(SIGKILL\); it is started again in 0.5 s/);
@@ -154,7 +172,12 @@ describe("a local cluster", { timeout: 150_000 }, () => {
   it("gives a node up whose start is refused, and refuses what does not fit its directory", async () => {
     const wrong = start("--nodes", "1", "--", "--election-timeout", "1ms");
     await said(wrong, /n1 ended \(exit 1\) and is not started again: see \S+n1\.log/);
-    expect((await wrong.kill("SIGTERM")).exit).toBe(0);
+    // Nothing would come of waiting.
+    const { exit, err } = await wrong.ended;
+    expect(exit).toBe(1);
+    expect(err).toMatch(
+      /^harmonydb: no node can be started\n {2}harmonydb: the configuration is refused\n {2}--election-timeout/,
+    );
     const cases: readonly (readonly [readonly string[], string])[] = [
       [["--nodes", "3"], "is a cluster of 1, and --nodes says 3"],
       [["--base-port", "5000"], "and --base-port says 5000"],

@@ -27,6 +27,8 @@ export interface Rpc<Request, Response> {
   readonly path: string;
   readonly request: Codec<Request>;
   readonly response: Codec<Response>;
+  /** Nothing changes by it, so nothing has to be looked after when it gets no answer. */
+  readonly isRead?: true;
 }
 
 export interface ClientTimes {
@@ -80,7 +82,7 @@ export class Client {
         { deadline: Date.now() + timeoutMs },
         (error, response) => {
           if (error === null) resolve(response as Response);
-          else reject(this.endingOf(error, timeoutMs));
+          else reject(this.endingOf(error, timeoutMs, rpc.isRead));
         },
       );
     });
@@ -117,13 +119,15 @@ export class Client {
   }
 
   /** What an error of a call means; anything else stays as it is. */
-  endingOf(error: unknown, timeoutMs: number = this.#timeoutMs): unknown {
+  endingOf(error: unknown, timeoutMs: number = this.#timeoutMs, isRead = false): unknown {
     if (!isServiceError(error)) return error;
     const { code, details } = error;
     const node = this.endpoint.text;
     if (code === GrpcCode.DEADLINE_EXCEEDED) {
       return new RpcError(code, `no answer from ${node} within ${timeoutMs} ms`, Exit.refused, [
-        "a write may have been applied; read before writing again, or wait longer with --command-timeout",
+        isRead
+          ? "nothing was changed; ask again, or wait longer with --command-timeout"
+          : "a write may have been applied; read before writing again, or wait longer with --command-timeout",
       ]);
     }
     if (code === GrpcCode.UNAVAILABLE && !/^(etcdserver|harmonydb): /.test(details)) {
@@ -132,7 +136,9 @@ export class Client {
         `the connection to ${node} was lost: ${details}`,
         Exit.badConnection,
         [
-          "a write that was under way may have been applied; is it a HarmonyDB node that listens there?",
+          isRead
+            ? "nothing was changed; is it a HarmonyDB node that listens there?"
+            : "a write that was under way may have been applied; is it a HarmonyDB node that listens there?",
         ],
       );
     }

@@ -1,5 +1,7 @@
 /** The commands against a node in this process, through the same gRPC as everywhere. */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -169,6 +171,37 @@ describe("a session", { timeout: 30_000 }, () => {
     const health = await harmonydb("endpoint", "health", "--endpoints", both, "-w", "json");
     expect(health.exit).toBe(5);
     expect(JSON.parse(health.out)).toMatchObject([{ health: true }, { health: false }]);
+    const hash = await harmonydb("endpoint", "hashkv", "--endpoints", both, "-w", "json");
+    expect([hash.exit, (JSON.parse(hash.out) as unknown[]).length]).toEqual([2, 1]);
+    expect(hash.err).toContain("127.0.0.1:1: connection refused");
+    expect(hash.err).toContain("1 of 2 endpoints answered");
+  });
+
+  it("says who leads and who is a learner", async () => {
+    const table = (await ok("endpoint", "status", "-w", "table")).split("\n");
+    const cells = (line = ""): string[] => line.split("|").map((cell) => cell.trim());
+    const of = (name: string): string | undefined => cells(table[3])[cells(table[1]).indexOf(name)];
+    expect([of("IS LEADER"), of("IS LEARNER"), of("RAFT TERM")]).toEqual(["true", "false", "1"]);
+  });
+
+  it("says after how a call ended whether anything may have changed", async () => {
+    const silent = createServer().listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const { port } = silent.address() as AddressInfo;
+    const there = ["--endpoints", `127.0.0.1:${port}`, "--command-timeout", "200ms"];
+    try {
+      for (const [args, says] of [
+        [["get", "a"], "nothing was changed"],
+        [["endpoint", "status"], "0 of 1 endpoints answered"],
+        [["put", "a", "b"], "a write may have been applied"],
+      ] as const) {
+        const { exit, err } = await harmonydb(...args, ...there);
+        expect([args, exit, err.includes(says)]).toEqual([args, 1, true]);
+        expect([args, err.includes("write may")]).toEqual([args, args[0] === "put"]);
+      }
+    } finally {
+      silent.close();
+    }
   });
 
   it("goes to the next endpoint when the first cannot be reached", async () => {

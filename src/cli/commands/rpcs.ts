@@ -10,12 +10,20 @@ function rpc<Request, Response>(
   return { path, request, response };
 }
 
+function read<Request, Response>(
+  path: string,
+  request: Codec<Request>,
+  response: Codec<Response>,
+): Rpc<Request, Response> {
+  return { path, request, response, isRead: true };
+}
+
 const KV = "/etcdserverpb.KV/";
 const LEASE = "/etcdserverpb.Lease/";
 const CLUSTER = "/etcdserverpb.Cluster/";
 const NATIVE = "/harmonydb.v1.Native/";
 
-export const RANGE: Rpc<etcd.RangeRequest, etcd.RangeResponse> = rpc(
+export const RANGE: Rpc<etcd.RangeRequest, etcd.RangeResponse> = read(
   `${KV}Range`,
   etcd.RangeRequest,
   etcd.RangeResponse,
@@ -56,8 +64,8 @@ export const LEASE_KEEP_ALIVE: Rpc<etcd.LeaseKeepAliveRequest, etcd.LeaseKeepAli
   etcd.LeaseKeepAliveResponse,
 );
 export const LEASE_TIME_TO_LIVE: Rpc<etcd.LeaseTimeToLiveRequest, etcd.LeaseTimeToLiveResponse> =
-  rpc(`${LEASE}LeaseTimeToLive`, etcd.LeaseTimeToLiveRequest, etcd.LeaseTimeToLiveResponse);
-export const LEASE_LEASES: Rpc<etcd.LeaseLeasesRequest, etcd.LeaseLeasesResponse> = rpc(
+  read(`${LEASE}LeaseTimeToLive`, etcd.LeaseTimeToLiveRequest, etcd.LeaseTimeToLiveResponse);
+export const LEASE_LEASES: Rpc<etcd.LeaseLeasesRequest, etcd.LeaseLeasesResponse> = read(
   `${LEASE}LeaseLeases`,
   etcd.LeaseLeasesRequest,
   etcd.LeaseLeasesResponse,
@@ -67,7 +75,7 @@ export const WATCH: Rpc<etcd.WatchRequest, etcd.WatchResponse> = rpc(
   etcd.WatchRequest,
   etcd.WatchResponse,
 );
-export const STATUS: Rpc<etcd.StatusRequest, etcd.StatusResponse> = rpc(
+export const STATUS: Rpc<etcd.StatusRequest, etcd.StatusResponse> = read(
   "/etcdserverpb.Maintenance/Status",
   etcd.StatusRequest,
   etcd.StatusResponse,
@@ -77,7 +85,7 @@ export const MOVE_LEADER: Rpc<etcd.MoveLeaderRequest, etcd.MoveLeaderResponse> =
   etcd.MoveLeaderRequest,
   etcd.MoveLeaderResponse,
 );
-export const MEMBER_LIST: Rpc<etcd.MemberListRequest, etcd.MemberListResponse> = rpc(
+export const MEMBER_LIST: Rpc<etcd.MemberListRequest, etcd.MemberListResponse> = read(
   `${CLUSTER}MemberList`,
   etcd.MemberListRequest,
   etcd.MemberListResponse,
@@ -102,7 +110,7 @@ export const MEMBER_PROMOTE: Rpc<etcd.MemberPromoteRequest, etcd.MemberPromoteRe
   etcd.MemberPromoteRequest,
   etcd.MemberPromoteResponse,
 );
-export const HASH_KV: Rpc<etcd.HashKVRequest, etcd.HashKVResponse> = rpc(
+export const HASH_KV: Rpc<etcd.HashKVRequest, etcd.HashKVResponse> = read(
   "/etcdserverpb.Maintenance/HashKV",
   etcd.HashKVRequest,
   etcd.HashKVResponse,
@@ -112,12 +120,12 @@ export const ALARM: Rpc<etcd.AlarmRequest, etcd.AlarmResponse> = rpc(
   etcd.AlarmRequest,
   etcd.AlarmResponse,
 );
-export const SNAPSHOT: Rpc<etcd.SnapshotRequest, etcd.SnapshotResponse> = rpc(
+export const SNAPSHOT: Rpc<etcd.SnapshotRequest, etcd.SnapshotResponse> = read(
   "/etcdserverpb.Maintenance/Snapshot",
   etcd.SnapshotRequest,
   etcd.SnapshotResponse,
 );
-export const REPORT: Rpc<api.ReportRequest, api.ReportResponse> = rpc(
+export const REPORT: Rpc<api.ReportRequest, api.ReportResponse> = read(
   "/harmonydb.v1.Api/Report",
   api.ReportRequest,
   api.ReportResponse,

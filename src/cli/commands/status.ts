@@ -19,6 +19,7 @@ const HEAD = [
   "DB SIZE",
   "IN USE",
   "IS LEADER",
+  "IS LEARNER",
   "RAFT TERM",
   "RAFT INDEX",
   "RAFT APPLIED INDEX",
@@ -29,26 +30,36 @@ export interface EndpointFlags {
   readonly cluster?: boolean;
 }
 
+interface Asked {
+  readonly endpoints: readonly Endpoint[];
+  /** Members that nobody can ask, and why: the others are asked all the same. */
+  readonly missing: readonly CommandError[];
+}
+
 /** The endpoints that were named, or those of all members that one of them knows of. */
-async function endpointsOf(session: Session, flags: EndpointFlags): Promise<readonly Endpoint[]> {
-  if (flags.cluster !== true) return session.endpoints;
+async function askedOf(session: Session, flags: EndpointFlags): Promise<Asked> {
+  if (flags.cluster !== true) return { endpoints: session.endpoints, missing: [] };
   const client = await session.client();
   const { members } = await client.unary(MEMBER_LIST, { linearizable: false });
-  return members.map(({ name, ID, clientURLs: [url] }) => {
-    if (url !== undefined) return parseEndpoint(url);
-    throw new CommandError(
-      `${name === "" ? ID.toString(16) : name} has not said where its clients come in`,
-      Exit.unhealthy,
-      ["it was added and has not started yet, or is not reached by the one that was asked"],
-    );
-  });
+  const endpoints: Endpoint[] = [];
+  const missing: CommandError[] = [];
+  for (const { name, ID, clientURLs, peerURLs } of members) {
+    const [url] = clientURLs;
+    if (url !== undefined) endpoints.push(parseEndpoint(url));
+    else {
+      const who = name === "" ? `${ID.toString(16)} at ${peerURLs.join(",")}` : name;
+      const why = `member ${who} has not said where its clients come in: it has not started yet, or is not reached by the one that was asked`;
+      missing.push(new CommandError(why, Exit.unhealthy));
+    }
+  }
+  return { endpoints, missing };
 }
 
 export async function status(session: Session, flags: EndpointFlags): Promise<void> {
-  const endpoints = await endpointsOf(session, flags);
+  const { endpoints, missing } = await askedOf(session, flags);
   const rows: string[][] = [];
   const documents: object[] = [];
-  let failure: unknown = null;
+  let failure: unknown = tell(session, missing);
   for (const endpoint of endpoints) {
     try {
       const client = await Client.open([endpoint], session.times);
@@ -64,6 +75,7 @@ export async function status(session: Session, flags: EndpointFlags): Promise<vo
           sizeText(answer.dbSize),
           sizeText(answer.dbSizeInUse),
           String(answer.leader === memberId),
+          String(answer.isLearner),
           String(answer.raftTerm),
           String(answer.raftIndex),
           String(answer.raftAppliedIndex),
@@ -85,14 +97,23 @@ export async function status(session: Session, flags: EndpointFlags): Promise<vo
   } else for (const row of rows) session.streams.out(`${row.join(", ")}\n`);
   if (failure !== null) {
     const exit = failure instanceof CommandError ? failure.exit : Exit.refused;
-    throw new CommandError(`${rows.length} of ${endpoints.length} endpoints answered`, exit);
+    const all = endpoints.length + missing.length;
+    throw new CommandError(`${rows.length} of ${all} endpoints answered`, exit);
   }
+}
+
+/** Says what is missing; gives the first of it. */
+function tell(session: Session, missing: readonly CommandError[]): CommandError | null {
+  for (const { message } of missing) session.streams.err(`harmonydb: ${message}\n`);
+  return missing[0] ?? null;
 }
 
 /** As etcdctl: a linearizable read, and no alarm. */
 export async function health(session: Session, flags: EndpointFlags): Promise<void> {
   const results: { endpoint: string; health: boolean; took: string; error: string }[] = [];
-  for (const endpoint of await endpointsOf(session, flags)) {
+  const { endpoints, missing } = await askedOf(session, flags);
+  tell(session, missing);
+  for (const endpoint of endpoints) {
     const began = process.hrtime.bigint();
     let error = "";
     try {
@@ -136,29 +157,38 @@ export async function health(session: Session, flags: EndpointFlags): Promise<vo
       );
     }
   }
-  const sick = results.filter(({ health: isHealthy }) => !isHealthy).length;
-  if (sick > 0)
-    throw new CommandError(`${sick} of ${results.length} endpoints are unhealthy`, Exit.unhealthy);
+  const sick = results.filter(({ health: isHealthy }) => !isHealthy).length + missing.length;
+  const all = results.length + missing.length;
+  if (sick > 0) throw new CommandError(`${sick} of ${all} endpoints are unhealthy`, Exit.unhealthy);
 }
 
 /**
- * The hash of the keys of one revision, of every endpoint: where none is named, the newest that all of them have. Exit 5
- * when they differ.
+ * The hash of the keys of one revision, of every endpoint that can be reached: where none is named, the newest that all of
+ * them have. Exit 5 when they differ.
  */
 export async function hashKv(
   session: Session,
   flags: EndpointFlags & { readonly rev?: string },
 ): Promise<void> {
-  const endpoints = await endpointsOf(session, flags);
+  const { endpoints, missing } = await askedOf(session, flags);
+  let failure: CommandError | null = tell(session, missing);
   const clients: Client[] = [];
   try {
-    for (const endpoint of endpoints) clients.push(await Client.open([endpoint], session.times));
+    for (const endpoint of endpoints) {
+      try {
+        clients.push(await Client.open([endpoint], session.times));
+      } catch (error) {
+        if (!(error instanceof CommandError)) throw error;
+        const told = tell(session, [error]);
+        failure ??= told;
+      }
+    }
     let revision = count("--rev", flags.rev ?? "0");
     if (revision === 0n) {
       const newest = await Promise.all(
         clients.map(async (client) => (await client.unary(STATUS, {})).header?.revision ?? 0n),
       );
-      revision = newest.reduce((least, one) => (one < least ? one : least));
+      revision = newest.reduce((least, one) => (one < least ? one : least), newest[0] ?? 0n);
     }
     const answers = await Promise.all(
       clients.map(async (client) => ({
@@ -179,6 +209,10 @@ export async function hashKv(
       throw new CommandError(`the members differ at revision ${revision}`, Exit.unhealthy, [
         "one of them is damaged: compare three or more to see which, and keep all directories",
       ]);
+    if (failure !== null) {
+      const all = endpoints.length + missing.length;
+      throw new CommandError(`${rows.length} of ${all} endpoints answered`, failure.exit);
+    }
   } finally {
     for (const client of clients) client.close();
   }

@@ -6,7 +6,7 @@
  *        └ exit 1, 70: given up                  stop: ended
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { Exit } from "../exit.ts";
 import type { PlannedNode } from "./plan.ts";
@@ -87,6 +87,20 @@ export class Child {
     const timer = setTimeout(() => child.kill("SIGKILL"), STOP_MS);
     await gone;
     clearTimeout(timer);
+  }
+
+  /** What it said last, for a person: the message and the advice of a log line, or the text as it is. */
+  lastWords(): readonly string[] {
+    const log = readFileSync(this.#options.logFile, "utf8").trimEnd().split("\n");
+    // Lines that are indented belong to the one before.
+    const from = log.findLastIndex((line) => !line.startsWith(" "));
+    const lines = log.slice(Math.max(0, from)).map((line) => line.trim());
+    try {
+      const { msg, advice } = JSON.parse(lines[0] ?? "") as { msg?: string; advice?: string };
+      return [msg ?? "", advice ?? ""].filter((text) => text !== "");
+    } catch {
+      return lines;
+    }
   }
 
   /** At once. */

@@ -26,7 +26,7 @@ export interface StartOptions {
   readonly serveArgs: readonly string[];
 }
 
-/** Resolves when all are stopped. */
+/** Resolves when all are stopped. Throws when no node can run. */
 export async function startCluster(options: StartOptions, streams: Streams): Promise<number> {
   const { dataDir } = options;
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
@@ -111,10 +111,15 @@ async function run(
       const reports = await Promise.all(asking.map((one) => one.report()));
       if (isOver) break;
       view.show(children.map((child, i) => rowOf(child, reports[i] ?? null)));
+      if (children.every(({ state }) => state === "given up")) break;
       await pause();
     }
+    const given = children.filter(({ state }) => state === "given up");
     await Promise.all(children.map((child) => child.stop()));
     view.end(children.map((child) => rowOf(child, null)));
+    const [first] = given;
+    if (first !== undefined && !isOver && given.length === children.length)
+      throw new CommandError("no node can be started", Exit.refused, first.lastWords());
   } finally {
     process.off("SIGINT", stop).off("SIGTERM", stop);
     for (const one of asking) one.close();

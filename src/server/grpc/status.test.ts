@@ -45,7 +45,10 @@ const EXPECTED: Readonly<Record<ErrorCode, readonly [number, string]>> = {
   MEMBERS_NOT_STARTED: [9, "etcdserver: re-configuration failed due to not enough started members"],
   CLUSTER_UNHEALTHY: [14, "etcdserver: unhealthy cluster"],
   BAD_TRANSFEREE: [9, "etcdserver: bad leader transferee"],
-  STAYS_ALONE: [9, "harmonydb: this node cannot have others beside it"],
+  STAYS_ALONE: [
+    9,
+    "harmonydb: this node cannot have others beside it: it does not listen for them (--listen-peer-urls), or does not sync before it acknowledges",
+  ],
   MEMBER_REMOVED: [14, "harmonydb: this member was removed from the cluster"],
   JOIN_REFUSED: [2, "harmonydb: the cluster does not take this node"],
   NO_SPACE: [8, "etcdserver: mvcc: database space exceeded"],
