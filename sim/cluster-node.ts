@@ -343,13 +343,11 @@ export class ClusterNode {
     const machine = new ClusterMachine(group.group, (applied) =>
       this.#guarded(() => this.#judgeApplied(group, applied)),
     );
-    const clock = new GroupClock(env.clock, 0);
-    clock.adoptWallClock();
     const replica = new Replica<OpResult>({
       group: group.group,
       rawNode: raft,
       machine,
-      clock,
+      clock: new GroupClock(env.clock, 0),
       hardState,
       wake: () => host.wake(),
     });

@@ -45,22 +45,21 @@ export function historyOf(events: readonly WatchEvent[]): History {
 
 type KvOperation = Operation<KvInput, KvOutput>;
 
-/**
- * `wallStartMs`: what every wall clock showed at the beginning, where none of them is ever wrong. Then a lock ends at
- * its deadline by them and not before; the group's clock may be behind, and is put right when all have stopped. Null:
- * clocks are wrong, and nothing can be told.
- */
+/** A stamp is a whole millisecond, rounded down, and what it begins may end by so much early. */
+const ROUNDING_MS = 1;
+
+/** `isTimeTrue`: no wall clock is ever wrong. Then no lock ends before its time, whoever leads and whoever is stopped. */
 export function judgeHistory(
   all: readonly Told[],
   history: History,
-  wallStartMs: number | null,
+  isTimeTrue: boolean,
 ): HistoryNews {
   const judge = new HistoryJudge(all, history);
   judge.acknowledged();
   judge.refused();
   judge.replay();
   judge.counters();
-  return judge.locks(wallStartMs);
+  return judge.locks(isTimeTrue);
 }
 
 /** What came along, for the marks. */
@@ -202,14 +201,14 @@ class HistoryJudge {
   }
 
   /** A lock that was acknowledged is its owner's until he gives it back or its time is over. */
-  locks(wallStartMs: number | null): HistoryNews {
+  locks(isTimeTrue: boolean): HistoryNews {
     let locksEnded = 0;
     let locksTakenAfter = 0;
     for (const told of this.#all) {
       const { request, answer } = told;
       const { ask } = request;
       if (ask.kind !== "lock" || answer?.kind !== "lock" || !answer.acquired) continue;
-      const { revision, deadlineMs } = answer;
+      const { revision } = answer;
       const end = this.#endOf(ask.key, revision);
       if (end === null) continue;
       const givenBack = this.#all.find(
@@ -219,8 +218,9 @@ class HistoryJudge {
         locksEnded++;
         if (this.#all.some((other) => isTakenAfter(other, ask.key, end))) locksTakenAfter++;
       }
-      if (wallStartMs === null) continue;
-      const untilMs = Math.min(deadlineMs - wallStartMs, givenBack?.invokedAt ?? Infinity);
+      if (!isTimeTrue) continue;
+      const lastsUntil = told.invokedAt + ask.ttlMs - ROUNDING_MS;
+      const untilMs = Math.min(lastsUntil, givenBack?.invokedAt ?? Infinity);
       const early = this.#all.find(
         (other) =>
           other.outcome === "ok" &&

@@ -196,8 +196,8 @@ describe("the judge of what clients were told", () => {
   };
   const history = (...changes: readonly [key: string, value: string | null][]): History =>
     new Map(changes.map(([key, value], i) => [i + 2, [{ key, value }]]));
-  const judged = (all: readonly Told[], of: History, wallStartMs: number | null = null): string =>
-    rule(() => judgeHistory(all, of, wallStartMs));
+  const judged = (all: readonly Told[], of: History, isTimeTrue = true): string =>
+    rule(() => judgeHistory(all, of, isTimeTrue));
 
   it("accepts what one machine would have done", () => {
     const all = [
@@ -241,33 +241,36 @@ describe("the judge of what clients were told", () => {
     const ends = ["l0", "l1"].map((key) => ({ key, value: null }));
     const of = new Map([...history(["l0", "a"], ["l1", "b"]), [4, ends] as const]);
     const all = [take("l0", "a", 2), take("l1", "b", 3), told(put("a"), [200, 201], done(5))];
-    expect(judged(all, new Map([...of, [5, [{ key: "k", value: "a" }]]]), 1000)).toBe("nothing");
+    expect(judged(all, new Map([...of, [5, [{ key: "k", value: "a" }]]]))).toBe("nothing");
   });
 
   it("sees a lock that ends before its time, unless its owner gave it back", () => {
-    const lock = (revision: number, deadlineMs: number): Told["answer"] => ({
+    const lock: Told["answer"] = {
       kind: "lock",
-      revision,
+      revision: 2,
       acquired: true,
-      fence: revision,
+      fence: 2,
       token: utf8("me"),
-      deadlineMs,
+      deadlineMs: 1100,
       leftMs: 100,
-    });
+    };
     const ask: Ask = { kind: "lock", key: "l", owner: "me", ttlMs: 100 };
     const all = [
-      told(ask, [0, 1], lock(2, 1100)),
+      told(ask, [0, 1], lock),
       told(put("a"), [50, 60], done(4)),
       told({ kind: "unlock", key: "l", owner: "other" }, [0, Infinity], null),
     ];
     const of = history(["l", "me"], ["l", null], ["k", "a"]);
-    expect(judged(all, of, 1000)).toBe("a lock has one owner until it ends");
-    expect(judged(all, of, 1040)).toBe("nothing");
+    expect(judged(all, of)).toBe("a lock has one owner until it ends");
+    expect(judged(all, of, false)).toBe("nothing");
+    expect(judged([told({ ...ask, ttlMs: 59 }, [0, 1], lock), ...all.slice(1)], of)).toBe(
+      "nothing",
+    );
     const unlock = told({ kind: "unlock", key: "l", owner: "me" }, [20, 30], {
       kind: "unlock",
       revision: 3,
       released: true,
     });
-    expect(judged([...all, unlock], of, 1000)).toBe("nothing");
+    expect(judged([...all, unlock], of)).toBe("nothing");
   });
 });

@@ -559,17 +559,13 @@ class Cluster
       check(found === null, "all members tell the same history", () => found ?? "");
     }
     const history: History = historyOf(events);
-    const isExact =
+    const isTimeTrue =
       !this.options.faults.clockJumps && this.options.clockRates.every((rate) => rate === 1000);
-    const news = judgeHistory(this.#clients.all, history, isExact ? this.#wallStartMs : null);
+    const news = judgeHistory(this.#clients.all, history, isTimeTrue);
     const live = new Set(this.#present.map(lifeOf));
     for (const [name, watch] of this.#watches) watch.judge(history, live.has(name));
     this.#marks.hit(MEMBERS_MARKS.lockEnded, news.locksEnded);
     this.#marks.hit(MEMBERS_MARKS.fenced, news.locksTakenAfter);
-  }
-
-  get #wallStartMs(): number {
-    return this.member(1).machine.wallMs - this.nowMs;
   }
 
   #everything({ node }: Member): readonly WatchEvent[] {

@@ -119,7 +119,7 @@ export const CLUSTER_MUTANTS: readonly Mutant[] = [
   {
     name: "another-leaders-entry-answers-a-proposal",
     layer: "replica",
-    file: "replica/replica.js",
+    file: "replica/proposed-entries.js",
     find: "if (term !== entry.term) {",
     replace: "if (false) {",
     why: "a command is acknowledged that was overwritten (R1)",
@@ -169,8 +169,8 @@ export const CLUSTER_MUTANTS: readonly Mutant[] = [
     name: "commands-of-one-message-share-a-place",
     layer: "replica",
     file: "replica/replica.js",
-    find: "this.#expect(proposal, { index, term, position: position + i });",
-    replace: "this.#expect(proposal, { index, term, position });",
+    find: "const at = { index, term, position: position + i };",
+    replace: "const at = { index, term, position };",
     why: "a member answers with the result of another command of the entry",
   },
   {
@@ -184,17 +184,18 @@ export const CLUSTER_MUTANTS: readonly Mutant[] = [
   {
     name: "a-lost-place-is-a-lost-command",
     layer: "replica",
-    file: "replica/replica.js",
-    find: '// The entry was applied, or replaced here, before its place was told.\n            this.#settle(proposal, new HarmonyError("LEADER_CHANGED", undefined, { maybeApplied: true }));',
+    file: "replica/proposed-entries.js",
+    find: "// The entry was applied, or replaced here, before its place was told.\n            this.#settle(proposal, unknown());",
     replace: 'this.#settle(proposal, new HarmonyError("LEADER_CHANGED"));',
     why: "a command whose entry is applied before its place is told is called certainly lost",
   },
   {
     name: "what-a-snapshot-covers-is-called-certainly-lost",
     layer: "replica",
-    file: "replica/replica.js",
-    find: '// The entry at this place is applied with the snapshot, and nobody can say whether it was theirs.\n            const error = new HarmonyError("LEADER_CHANGED", undefined, { maybeApplied: true });',
-    replace: 'const error = new HarmonyError("LEADER_CHANGED");',
+    file: "replica/proposed-entries.js",
+    find: "this.#byIndex.delete(at);\n            for (const proposal of proposals)\n                this.#settle(proposal, unknown());",
+    replace:
+      'this.#byIndex.delete(at);\n            for (const proposal of proposals)\n                this.#settle(proposal, new HarmonyError("LEADER_CHANGED"));',
     why: "commands that are part of a snapshot are reported as certainly not applied",
   },
   {

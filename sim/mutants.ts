@@ -296,7 +296,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "answers-of-the-first-command-for-all",
     layer: "replica",
-    file: "replica/replica.js",
+    file: "replica/proposed-entries.js",
     find: "this.#settle(proposal, null, results[at]);",
     replace: "this.#settle(proposal, null, results[0]);",
     why: "each command of a batch has a result of its own",
@@ -323,8 +323,16 @@ export const MUTANTS: readonly Mutant[] = [
     file: "replica/group-clock.js",
     find: "Math.max(wallMs, paced - elapsedMs / 2) : paced;",
     replace:
-      "Math.max(wallMs, paced - elapsedMs / 2) : this.#isAstray ? paced : Math.min(wallMs, paced + elapsedMs);",
+      "Math.max(wallMs, paced - elapsedMs / 2) : this.#isFarFrom(paced) ? paced : Math.min(wallMs, paced + elapsedMs);",
     why: "a wall clock that is ahead ends leases before their time (promise 4)",
+  },
+  {
+    name: "a-start-takes-the-wall-clock-as-it-is",
+    layer: "replica",
+    file: "replica/replica.js",
+    find: "this.clock.adoptWallClock(this.machine.behindMs ?? 0);",
+    replace: "this.clock.adoptWallClock(0);",
+    why: "what was given while the group's clock was behind ends early after a stop of all (K1)",
   },
   // ---- db
   {
@@ -537,8 +545,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: "the-clock-goes-on-from-the-wall",
     layer: "replica",
     file: "replica/group-clock.js",
-    find: "const next = isBehind ?",
-    replace: "const next = this.#isAstray && wallMs > paced ? wallMs : isBehind ?",
+    find: "return isBehind ?",
+    replace: "return this.#isFarFrom(paced) && wallMs > paced ? wallMs : isBehind ?",
     why: "somebody who sets the wall clock ends keys and locks (K1)",
   },
   {

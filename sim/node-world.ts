@@ -431,7 +431,10 @@ class NodePlay implements Play<NodeStep>, NodeView {
 
   #setWallClock(): void {
     const driftMs = (this.#nowMs * this.#options.driftPpm) / 1_000_000;
-    this.#machine.wallSkewMs = this.#wallMs + driftMs;
+    const skewMs = this.#wallMs + driftMs;
+    if (skewMs > this.#machine.wallSkewMs)
+      this.oracle.wallSetForward(skewMs - this.#machine.wallSkewMs);
+    this.#machine.wallSkewMs = skewMs;
   }
 
   // ---- calls ----

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { OracleClock } from "./oracle-clock.ts";
+import { OracleClock, type Start } from "./oracle-clock.ts";
 
 const WALL_MS = 1_000_000;
 
@@ -51,21 +51,48 @@ describe("the bounds of a group's clock", () => {
     expect(clock.highMs(1100)).toBe(WALL_MS + 1002);
   });
 
-  it("are taken forward to the wall clock by a start, and by nothing else", () => {
+  const HOUR_MS = 3_600_000;
+  const aStart = (atMs: number, wallMs: number, isOpen = true): Start => ({
+    beganAtMs: atMs,
+    nowMs: atMs,
+    wallBeganMs: wallMs,
+    wallMs,
+    isOpen,
+  });
+
+  it("go on by the wall clock over a start", () => {
+    const clock = started();
+    clock.started(aStart(50_000, WALL_MS + 50_000));
+    expect(clock.highMs(50_000)).toBeLessThan(WALL_MS + 50_000 + 10);
+    expect(clock.lowMs(50_000)).toBe(WALL_MS + 50_000 - 2);
+  });
+
+  it("are taken forward by a start after the wall clock was set, and by nothing else", () => {
     const clock = started();
     const beforeMs = clock.highMs(5000);
-    const late = { beganAtMs: 5000, nowMs: 5000, wallBeganMs: WALL_MS + 3_600_000 };
-    clock.started({ ...late, wallMs: WALL_MS + 3_600_000, isOpen: true });
-    expect(clock.highMs(5000)).toBe(WALL_MS + 3_600_000 + 2);
-    expect(clock.highMs(5000)).toBeGreaterThan(beforeMs);
-    expect(clock.lowMs(5000)).toBe(WALL_MS + 3_600_000 - 2);
+    clock.setForward(HOUR_MS, 4000);
+    expect(clock.highMs(5000)).toBe(beforeMs);
+    clock.started(aStart(5000, WALL_MS + HOUR_MS));
+    expect(clock.highMs(5000)).toBe(WALL_MS + HOUR_MS + 2);
+    // It may have been set before an entry was stamped that nobody knows.
+    expect(clock.lowMs(5000)).toBeLessThan(WALL_MS + 5000);
+  });
+
+  it("are not taken forward by a start when an entry was stamped after the wall clock was set", () => {
+    const clock = started();
+    clock.setForward(HOUR_MS, 1000);
+    clock.stamped(WALL_MS + 2000, 2000, 2000);
+    const beforeMs = clock.highMs(5000);
+    clock.started(aStart(5000, WALL_MS + HOUR_MS + 5000));
+    expect(clock.highMs(5000)).toBe(beforeMs);
+    expect(clock.lowMs(5000)).toBe(WALL_MS + 5000 - 2);
   });
 
   it("go back no further than the last stamp when the wall clock was set back", () => {
     const clock = started();
     clock.stamped(WALL_MS + 900, 1000, 1000);
     const beforeMs = clock.highMs(5000);
-    clock.started({ beganAtMs: 5000, nowMs: 5000, wallBeganMs: 0, wallMs: 0, isOpen: true });
+    clock.started(aStart(5000, 0));
     expect(clock.lowMs(5000)).toBe(WALL_MS + 898);
     expect(clock.highMs(5000)).toBe(beforeMs);
   });
@@ -73,10 +100,10 @@ describe("the bounds of a group's clock", () => {
   it("know nothing from below of a process that never opened, nor of moments before it", () => {
     const clock = started();
     expect(clock.lowMs(99)).toBe(0);
-    const wallMs = WALL_MS + 3_600_000;
-    clock.started({ beganAtMs: 5000, nowMs: 5000, wallBeganMs: wallMs, wallMs, isOpen: false });
+    clock.setForward(HOUR_MS, 4000);
+    clock.started(aStart(5000, WALL_MS + HOUR_MS, false));
     // Its wall clock may be in an entry or not.
     expect(clock.lowMs(5000)).toBeLessThan(WALL_MS + 5000);
-    expect(clock.highMs(5000)).toBe(wallMs + 2);
+    expect(clock.highMs(5000)).toBe(WALL_MS + HOUR_MS + 2);
   });
 });

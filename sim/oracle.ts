@@ -176,6 +176,11 @@ export class Oracle {
     return this.#queue.length;
   }
 
+  /** Somebody set the wall clock forward by so much. */
+  wallSetForward(byMs: number): void {
+    this.#clock.setForward(byMs, this.#clockMs());
+  }
+
   /** A start of the node is over. Before `reopened`. */
   started(start: Start): void {
     this.#judge((oracle) => oracle.#clock.started(start));

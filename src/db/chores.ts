@@ -187,7 +187,7 @@ export class Chores {
   #restMs(): number {
     const dueMs = this.#machine.nextDeadlineMs;
     if (dueMs === null || this.#isExpiring) return CHORE_MS;
-    const leftMs = dueMs - this.#config.replica.clock.stamp();
+    const leftMs = dueMs - this.#config.replica.clock.nowMs();
     // What is due and not on its way could not be proposed: a moment later is soon enough.
     return leftMs > 0 ? Math.min(CHORE_MS, leftMs) : CHORE_MS;
   }
@@ -195,7 +195,7 @@ export class Chores {
   #expire(): void {
     const dueMs = this.#machine.nextDeadlineMs;
     if (dueMs === null || this.#isExpiring) return;
-    const nowMs = this.#config.replica.clock.stamp();
+    const nowMs = this.#config.replica.clock.nowMs();
     // The first one of a term is proposed in any case: the time that leases are given after a change of leader begins
     // with the first stamped entry of the term, and an idle group may not have another for long.
     const { term } = this.#config.replica.raft;

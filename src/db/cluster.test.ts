@@ -1,6 +1,6 @@
 /** Three nodes, one truth, in simulated time: the shipped node with its log, trees and links. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type HarmonyError, setVerifying } from "../base/index.ts";
+import { type HarmonyError, setVerifying, utf8 } from "../base/index.ts";
 import { ClusterWorld, initialCluster, optionsOf, url } from "./cluster.suite.ts";
 import type { NodeOptions } from "./node-options.ts";
 import { DATA, outcomeOf, rangeRequest, World } from "./world.suite.ts";
@@ -245,6 +245,58 @@ describe("three nodes", { timeout: 60_000 }, () => {
     // Ten seconds after the last one began to lead it ends, and not ten after somebody noticed.
     cluster.pass(7_000);
     for (const world of cluster.nodes) expect(world.get("leased")).toBeUndefined();
+  });
+
+  const lock = (world: World, key: string, token: string, ttlMs: number): void => {
+    const request = { kind: "lock", key: utf8(key), token: utf8(token), ttlMs } as const;
+    const outcome = world.now(world.write(request));
+    expect(outcome).toMatchObject({ kind: "lock", acquired: true });
+  };
+
+  const stopAll = (): void => {
+    for (const world of cluster.nodes) cluster.kill(world);
+    cluster.pass(500);
+    cluster.start(...cluster.nodes);
+  };
+
+  it("hold a lock for its time when the group's clock was behind and all of them were stopped since", () => {
+    const first = cluster.leader();
+    const [away] = cluster.followers() as [World];
+    cluster.isolate(away, true);
+    first.putNow("k");
+    cluster.pass(5_000);
+    cluster.isolate(away, false);
+    cluster.untilCaughtUp(away);
+    // It leads, and for it the stamp of the last entry is as old as the entry's arrival.
+    const { memberId } = away.node.database;
+    first.now(first.ask((reply) => first.node.database.moveLeader(memberId, {}, reply)));
+    expect(cluster.leader()).toBe(away);
+    lock(away, "l", "me", 8_000);
+    const { raftTerm } = away.node.database.status();
+    stopAll();
+    const next = cluster.leader();
+    expect(next.node.database.status().raftTerm).toBeGreaterThan(raftTerm);
+    // The first entry of the term that is stamped, and all that is due goes.
+    next.putNow("k2");
+    cluster.pass(5_000);
+    expect(cluster.leader().get("l")).toBe("me");
+    cluster.pass(5_000);
+    for (const world of cluster.nodes) expect(world.get("l")).toBeUndefined();
+  });
+
+  it("hold a lock for its time when somebody had set all their clocks forward, and it goes on while they are stopped", () => {
+    cluster.leader().putNow("k");
+    for (const world of cluster.nodes) world.machine.wallSkewMs = 30_000;
+    lock(cluster.leader(), "l", "me", 20_000);
+    stopAll();
+    cluster.pass(15_000);
+    expect(cluster.leader().get("l")).toBe("me");
+    for (const world of cluster.nodes) cluster.kill(world);
+    cluster.pass(6_000);
+    cluster.start(...cluster.nodes);
+    cluster.leader().putNow("k2");
+    cluster.pass(1_000);
+    for (const world of cluster.nodes) expect(world.get("l")).toBeUndefined();
   });
 
   it("hear of changes from any node", () => {

@@ -130,7 +130,7 @@ export class KvDatabase implements Database {
 
   /** The group's clock, which deadlines of keys are on. Now. */
   get clockMs(): number {
-    return this.#replica.clock.stamp();
+    return this.#replica.clock.nowMs();
   }
 
   /** Now. */
@@ -254,7 +254,7 @@ export class KvDatabase implements Database {
     reply: Reply<LeaseStatus>,
   ): void {
     this.#read(false, options, reply, () =>
-      this.#machine.leaseStatus(id, withKeys, this.#replica.clock.stamp()),
+      this.#machine.leaseStatus(id, withKeys, this.#replica.clock.nowMs()),
     );
   }
 
@@ -585,7 +585,7 @@ export class KvDatabase implements Database {
   /** The clocks differ where somebody set one: what is left until the moment is the same on both. */
   #onGroupClock<At extends Extract<Expiry, { readonly kind: "at" }>>(expiry: At): At {
     const leftMs = expiry.atMs - Math.floor(this.#env.clock.wallMs());
-    return { ...expiry, atMs: this.#replica.clock.stamp() + leftMs };
+    return { ...expiry, atMs: this.#replica.clock.nowMs() + leftMs };
   }
 }
 

@@ -245,12 +245,11 @@ function* startGroup(
       waiting.ready?.();
     },
   });
-  const clock = new GroupClock(env.clock, machine.clockMs);
   const replica = new Replica<Outcome>({
     group: GROUP,
     rawNode,
     machine,
-    clock,
+    clock: new GroupClock(env.clock, machine.clockMs),
     hardState,
     quarantined:
       storage.quarantine === null ? undefined : new HarmonyError("QUARANTINED", storage.quarantine),
@@ -314,8 +313,6 @@ function* startGroup(
   assertAlone(durability, rawNode.confState);
   assertLinked(env, rawNode.confState);
   if (isLone() && replica.quarantined === null) {
-    // No running member kept time, so the group's clock goes on from the wall clock, never backwards.
-    clock.adoptWallClock();
     const found = storage.unsynced;
     yield* beginRun({ env, dataDir, identity, found, durability, machine, replica, wal });
   }

@@ -125,6 +125,10 @@ export class KvStateMachine implements StateMachine<Outcome> {
     return this.#store.clockMs;
   }
 
+  get behindMs(): number {
+    return this.#store.behindMs;
+  }
+
   get revision(): number {
     return this.#store.revision;
   }
@@ -204,7 +208,8 @@ export class KvStateMachine implements StateMachine<Outcome> {
   apply(context: ApplyContext, commands: readonly Uint8Array[]): readonly Outcome[] {
     assert(context.index === this.#appliedIndex + 1, "each entry is applied once, in order");
     assert(context.term >= this.#appliedTerm, "terms do not go back");
-    this.#store.beginEntry(context.term, context.clockMs, commands.length > 0);
+    const { term, clockMs, behindMs } = context;
+    this.#store.beginEntry(term, clockMs, commands.length > 0, behindMs);
     const outcomes: Outcome[] = [];
     for (const bytes of commands) {
       const command = decodeCommand(bytes);

@@ -112,6 +112,7 @@ export class Store {
   #revision = 1;
   #compactRevision: number = NEVER_COMPACTED;
   #clockMs = 0;
+  #behindMs = 0;
   #term = 0;
   #restartMs = 0;
   /** So that a put has to look for a lock only where there is one. */
@@ -180,6 +181,11 @@ export class Store {
     return this.#clockMs;
   }
 
+  /** By how much it was behind the leader's wall clock at the last entry that was stamped. */
+  get behindMs(): number {
+    return this.#behindMs;
+  }
+
   get stateHash(): number {
     return this.#hash.value;
   }
@@ -246,9 +252,14 @@ export class Store {
 
   /**
    * An entry begins. `isStamped` says that its leader stamped it with the group's clock, which opens the term for
-   * leases: their TTLs start again.
+   * leases: their TTLs start again. `behindMs` is what it said of that clock.
    */
-  beginEntry(term: number, clockMs: number, isStamped: boolean): void {
+  beginEntry(
+    term: number,
+    clockMs: number,
+    isStamped: boolean,
+    behindMs: number = this.#behindMs,
+  ): void {
     assert(clockMs >= this.#clockMs, "the group's clock does not go back");
     assert(term >= this.#term, "terms do not go back");
     this.#clockMs = clockMs;
@@ -257,6 +268,9 @@ export class Store {
       this.#restartMs = clockMs;
     }
     this.#hash.mixNumber(Effect.entry, clockMs);
+    if (behindMs === this.#behindMs) return;
+    this.#behindMs = behindMs;
+    this.#hash.mixNumber(Effect.entry, behindMs);
   }
 
   /** From now on `listener` hears of changes; null: nobody does, and a change costs nothing more. */
@@ -514,6 +528,7 @@ export class Store {
     out.varint(this.#restartMs);
     out.varint(this.#hash.value);
     out.varint(this.#lockCount);
+    out.varint(this.#behindMs);
     return out.copy();
   }
 
@@ -528,6 +543,8 @@ export class Store {
     this.#hash.value = reader.varint();
     // Payloads that were written before there were locks end here.
     this.#lockCount = reader.isAtEnd ? 0 : reader.varint();
+    // And those that were written before stamps said how far the clock was behind, here.
+    this.#behindMs = reader.isAtEnd ? 0 : reader.varint();
     assert(format === PAYLOAD_FORMAT && reader.isAtEnd, "the store's payload fits its format");
     assert(
       this.#revision >= 1 && this.#compactRevision <= this.#revision,

@@ -21,7 +21,7 @@ describe("the group's clock", () => {
   it("starts a new group at the wall clock", () => {
     const clock = new TestClock();
     const group = new GroupClock(clock, 0);
-    group.adoptWallClock();
+    group.adoptWallClock(0);
     expect(group.stamp()).toBe(clock.wall);
   });
 
@@ -29,17 +29,17 @@ describe("the group's clock", () => {
     const clock = new TestClock();
     const ahead = clock.wall + 5_000;
     const group = new GroupClock(clock, ahead);
-    group.adoptWallClock();
+    group.adoptWallClock(0);
     expect(group.stamp()).toBe(ahead);
     const behind = new GroupClock(clock, clock.wall - 3_600_000);
-    behind.adoptWallClock();
+    behind.adoptWallClock(0);
     expect(behind.stamp()).toBe(clock.wall);
   });
 
   it("follows real time while the clocks agree, whole milliseconds without losing the rest", () => {
     const clock = new TestClock();
     const group = new GroupClock(clock, 0);
-    group.adoptWallClock();
+    group.adoptWallClock(0);
     const start = group.stamp();
     for (let i = 0; i < 10_000; i++) {
       clock.pass(0.3);
@@ -52,7 +52,7 @@ describe("the group's clock", () => {
     for (const step of [365 * 86_400_000, -365 * 86_400_000]) {
       const clock = new TestClock();
       const group = new GroupClock(clock, 0);
-      group.adoptWallClock();
+      group.adoptWallClock(0);
       const start = group.stamp();
       clock.wall += step;
       clock.pass(1_000);
@@ -64,7 +64,7 @@ describe("the group's clock", () => {
   it("is not drawn towards a wall clock that is ahead: no lease ends early by a monotonic clock", () => {
     const clock = new TestClock();
     const group = new GroupClock(clock, 0);
-    group.adoptWallClock();
+    group.adoptWallClock(0);
     const start = group.stamp();
     clock.wall += 10_000;
     clock.pass(1_000);
@@ -77,7 +77,7 @@ describe("the group's clock", () => {
   it("is drawn towards a wall clock that is behind at no less than half of real time", () => {
     const clock = new TestClock();
     const group = new GroupClock(clock, 0);
-    group.adoptWallClock();
+    group.adoptWallClock(0);
     const start = group.stamp();
     clock.wall -= 10_000;
     clock.pass(1_000);
@@ -87,7 +87,7 @@ describe("the group's clock", () => {
   it("loses no time to the disk: an own stamp that is applied later is no news", () => {
     const clock = new TestClock();
     const group = new GroupClock(clock, 0);
-    group.adoptWallClock();
+    group.adoptWallClock(0);
     // One client, one write after the other: each stamp is applied when the disk has answered, 10 ms later.
     for (let write = 0; write < 30_000; write++) {
       const stamp = group.stamp();
@@ -96,6 +96,82 @@ describe("the group's clock", () => {
     }
     expect(group.stamp()).toBe(clock.wall);
     expect(group.isAstray).toBe(false);
+  });
+
+  it("stays as far behind the wall clock over a stop of all as it was, whatever put it behind", () => {
+    const clock = new TestClock();
+    const group = new GroupClock(clock, 0);
+    group.adoptWallClock(0);
+    // Somebody set the wall clock forward: what is stamped from now on lasts by the group's clock.
+    clock.wall += 45_000;
+    clock.pass(1_000);
+    const last = group.stampEntry();
+    expect(last.behindMs).toBe(45_000);
+    clock.pass(7_000);
+    const next = new GroupClock(clock, last.clockMs);
+    next.adoptWallClock(last.behindMs);
+    expect(next.stampEntry()).toEqual({ clockMs: last.clockMs + 7_000, behindMs: 45_000 });
+  });
+
+  it("is not put forward by a stop of all when the wall clock was behind and is put right meanwhile", () => {
+    const clock = new TestClock();
+    const group = new GroupClock(clock, clock.wall + 10_000);
+    const last = group.stampEntry();
+    expect(last).toEqual({ clockMs: clock.wall + 10_000, behindMs: 0 });
+    clock.pass(4_000);
+    const next = new GroupClock(clock, last.clockMs);
+    next.adoptWallClock(last.behindMs);
+    expect(next.stamp()).toBe(last.clockMs);
+  });
+
+  it("ends nothing early where wall clocks agree: leaders that lag, members that start, stops of all", () => {
+    // What happens next, after `ms`, and how long the entry of the leader before is on its way to the one that follows it.
+    const step = fc.record({
+      what: fc.constantFrom("stamp", "lead", "restart", "stopAll"),
+      ms: fc.integer({ min: 0, max: 5_000 }),
+      wayMs: fc.integer({ min: 0, max: 300 }),
+    });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        const clock = new TestClock();
+        let group = new GroupClock(clock, 0);
+        group.adoptWallClock(0);
+        const stamps: { readonly clockMs: number; readonly atMs: number }[] = [];
+        let last = { clockMs: 0, behindMs: 0 };
+        const stamp = (): void => {
+          last = group.stampEntry();
+          stamps.push({ clockMs: last.clockMs, atMs: clock.mono });
+        };
+        stamp();
+        for (const { what, ms, wayMs } of steps) {
+          if (what === "lead") {
+            const follower = new GroupClock(clock, 0);
+            clock.pass(wayMs);
+            follower.observe(last.clockMs);
+            group = follower;
+          }
+          clock.pass(ms);
+          if (what === "restart" || what === "stopAll") group = new GroupClock(clock, last.clockMs);
+          if (what === "stopAll") group.adoptWallClock(last.behindMs);
+          stamp();
+        }
+        const now = stamps.at(-1) as (typeof stamps)[number];
+        for (const { clockMs, atMs } of stamps)
+          expect(now.clockMs - clockMs).toBeLessThanOrEqual(now.atMs - atMs);
+      }),
+    );
+  });
+
+  it("is no further than its leader's for having been looked at", () => {
+    const clock = new TestClock();
+    const follower = new GroupClock(clock, 1_000);
+    clock.pass(2_000);
+    expect(follower.nowMs()).toBe(3_000);
+    // The wall clock of the leader is behind, so its clock is slow.
+    follower.observe(2_000);
+    expect(follower.stamp()).toBe(2_000);
+    clock.pass(500);
+    expect([follower.nowMs(), follower.stamp(), follower.nowMs()]).toEqual([2_500, 2_500, 2_500]);
   });
 
   it("never decreases, whatever the clocks do and whatever stamps arrive", () => {
@@ -111,7 +187,7 @@ describe("the group's clock", () => {
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const clock = new TestClock();
         const group = new GroupClock(clock, 0);
-        group.adoptWallClock();
+        group.adoptWallClock(0);
         let last = group.stamp();
         // What has passed by the monotonic clock since the last stamp that came from elsewhere.
         let base = { stamp: last, mono: clock.mono };

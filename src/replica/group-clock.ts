@@ -7,13 +7,30 @@
  * (fault-rules, the promise, 5, against data-model.md, which lets it hurry). When the two differ by more than a minute
  * while the node runs, somebody set a clock: the group keeps its own pace and `isAstray` raises the alarm.
  *
+ * So it falls behind where time passed that nobody counted: what an entry took to a follower that leads next, how long a
+ * member was down that leads next, what a wall clock was set forward by. It stays behind, and each stamp says by how
+ * much. When all members were stopped, nobody counted the time but the wall clocks: the group goes on by the wall clock of
+ * its first leader, as far behind it as it was. Taking the wall clock as it is would end early whatever was stamped
+ * while the clock was behind.
+ *
  * Invariants: stamps never decrease; between two stamps passes no more than monotonic time, rounded up to a
- * millisecond, unless a stamp from elsewhere arrives or the wall clock is adopted.
+ * millisecond, unless a stamp from elsewhere arrives or the wall clock is adopted; by wall clocks that agree and are not
+ * set, no more than their time passes between any two stamps, restarts of all included.
  */
 import { assert } from "../base/index.ts";
 import type { Clock } from "../env/index.ts";
 
 const ASTRAY_MS = 60_000;
+/** What sums of milliseconds since 1970 are wrong by at most. */
+const FLOAT_ERROR_MS = 0.01;
+
+/** What an entry says of time. */
+export interface Stamp {
+  /** The group's clock. */
+  readonly clockMs: number;
+  /** By how much it was behind the wall clock of the leader that stamped the entry; 0 when it was ahead. */
+  readonly behindMs: number;
+}
 
 export class GroupClock {
   readonly #clock: Clock;
@@ -43,22 +60,41 @@ export class GroupClock {
     this.#stampedAtMs = this.#clock.monotonicMs();
   }
 
-  /** No running member kept time: the first leader takes its wall clock, if that is later than the last stamp. */
-  adoptWallClock(): void {
-    this.observe(Math.floor(this.#clock.wallMs()));
-    this.#isAstray = false;
+  /**
+   * No running member kept time: the first leader goes on by its wall clock, if that is later than the last stamp. The
+   * group's clock was `behindMs` behind when that was made, and stays so.
+   */
+  adoptWallClock(behindMs: number): void {
+    const showsMs = this.#clock.wallMs() - behindMs;
+    if (showsMs <= this.#stampMs) return;
+    this.#stampMs = Math.floor(showsMs);
+    this.#stampedAtMs = this.#clock.monotonicMs() - (showsMs - this.#stampMs);
   }
 
-  /** The stamp of the next entry. */
+  /** What the next entry says. */
+  stampEntry(): Stamp {
+    const clockMs = this.stamp();
+    // With the remainder below a millisecond, or the clock would fall behind by a millisecond with every start.
+    const showsMs = clockMs + this.#elapsedMs(this.#clock.monotonicMs());
+    const behindMs = Math.ceil(this.#clock.wallMs() - showsMs - FLOAT_ERROR_MS);
+    return { clockMs, behindMs: Math.max(0, behindMs) };
+  }
+
+  /**
+   * What the clock shows now. It is looked at and no more: a follower whose clock went on from here, and not from the next
+   * stamp of its leader, would be ahead of a leader whose clock is slower, and take its own time over when it leads.
+   */
+  nowMs(): number {
+    const next = this.#next(this.#elapsedMs(this.#clock.monotonicMs()));
+    return Math.max(this.#stampMs, Math.floor(next));
+  }
+
+  /** The stamp of the next entry, for the leader alone. */
   stamp(): number {
     const nowMs = this.#clock.monotonicMs();
-    const elapsedMs = nowMs - this.#stampedAtMs;
-    assert(elapsedMs >= 0, "the monotonic clock does not go back");
-    const paced = this.#stampMs + elapsedMs;
-    const wallMs = this.#clock.wallMs();
-    this.#isAstray = Math.abs(wallMs - paced) > ASTRAY_MS;
-    const isBehind = !this.#isAstray && wallMs < paced;
-    const next = isBehind ? Math.max(wallMs, paced - elapsedMs / 2) : paced;
+    const elapsedMs = this.#elapsedMs(nowMs);
+    this.#isAstray = this.#isFarFrom(this.#stampMs + elapsedMs);
+    const next = this.#next(elapsedMs);
     const whole = Math.floor(next);
     if (whole > this.#stampMs) {
       // The remainder below a millisecond stays on the account, or a busy clock would fall behind.
@@ -66,5 +102,22 @@ export class GroupClock {
       this.#stampMs = whole;
     }
     return this.#stampMs;
+  }
+
+  #elapsedMs(nowMs: number): number {
+    const elapsedMs = nowMs - this.#stampedAtMs;
+    assert(elapsedMs >= 0, "the monotonic clock does not go back");
+    return elapsedMs;
+  }
+
+  #isFarFrom(paced: number): boolean {
+    return Math.abs(this.#clock.wallMs() - paced) > ASTRAY_MS;
+  }
+
+  #next(elapsedMs: number): number {
+    const paced = this.#stampMs + elapsedMs;
+    const wallMs = this.#clock.wallMs();
+    const isBehind = wallMs < paced && !this.#isFarFrom(paced);
+    return isBehind ? Math.max(wallMs, paced - elapsedMs / 2) : paced;
   }
 }

@@ -159,7 +159,12 @@ describe("a replica among others", () => {
   // before it, whose clock was ahead, and every replica stopped.
   it("never stamps below what an earlier leader left in the log", () => {
     const one = member();
-    const early = { index: 1, term: 1, type: 0, data: encodeBatch(2_000_000_000_000, []) };
+    const early = {
+      index: 1,
+      term: 1,
+      type: 0,
+      data: encodeBatch({ clockMs: 2_000_000_000_000, behindMs: 0 }, []),
+    };
     one.step({
       type: "append",
       from: 3,
@@ -446,7 +451,7 @@ describe("a snapshot in the place of the log", () => {
     index,
     term,
     type: 0,
-    data: encodeBatch(1, [utf8(`e${index}`)]),
+    data: encodeBatch({ clockMs: 1, behindMs: 0 }, [utf8(`e${index}`)]),
   });
 
   it("stands in the frame before what follows it, drops what stood there, and holds the acknowledgement back", () => {

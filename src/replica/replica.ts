@@ -43,6 +43,7 @@ import {
   type ProposeReply,
   withDoubt,
 } from "./proposal.ts";
+import { ProposedEntries } from "./proposed-entries.ts";
 import { Reads } from "./reads.ts";
 import type { ReplicaConfig, ReplicaPeers } from "./replica-config.ts";
 import type { ApplyContext, StateMachine } from "./state-machine.ts";
@@ -73,14 +74,6 @@ interface Restoring {
   readyNumber: number;
 }
 
-/** Of an entry: who waits for it here. */
-interface Proposed<Result> {
-  readonly term: number;
-  readonly proposals: Proposal<Result>[];
-  /** Which command of the entry each waits for; null: one for each, in order, as this member proposed it. */
-  readonly positions: number[] | null;
-}
-
 export class Replica<Result> {
   readonly group: GroupId;
   readonly machine: StateMachine<Result>;
@@ -98,8 +91,7 @@ export class Replica<Result> {
   #isBlocked = false;
   readonly #forwarding: Forwarding | null;
   readonly #forwarded: ForwardedCommands<Result> | null;
-  /** By index: proposals in entries that are appended, here or at the leader, and not yet applied here. */
-  readonly #proposed = new Map<LogIndex, Proposed<Result>>();
+  readonly #proposed: ProposedEntries<Result>;
 
   readonly #reads: Reads;
 
@@ -123,7 +115,8 @@ export class Replica<Result> {
   #commandsHandedOver = 0;
   #leaderChanges = 0;
   #leaderSeen = 0;
-  #hasFollowed = false;
+  /** The clock has not stood still since the start for want of a leader: it leads, or has followed one. */
+  #hasKeptTime = false;
   /** What callers threw out of their own answers. */
   #defects: unknown[] = [];
   /** Why it takes no part now; null: it does. */
@@ -139,6 +132,9 @@ export class Replica<Result> {
     this.#wake = config.wake;
     this.#reads = new Reads(config.rawNode);
     this.#judge = config.judge ?? ((): null => null);
+    this.#proposed = new ProposedEntries((proposal, error, result) =>
+      this.#settle(proposal, error, result),
+    );
     const { peers } = config;
     this.#forwarding = peers?.forwarding ?? null;
     this.#forwarded =
@@ -183,9 +179,8 @@ export class Replica<Result> {
 
   /** Commands that wait to be proposed, or are proposed and not applied. */
   get commandsPending(): number {
-    let proposed = this.#forwarded?.count ?? 0;
-    for (const { proposals } of this.#proposed.values()) proposed += proposals.length;
-    return this.#waiting.length + this.#confChanges.length + proposed;
+    const forwarded = this.#forwarded?.count ?? 0;
+    return this.#waiting.length + this.#confChanges.length + this.#proposed.count + forwarded;
   }
 
   /** Commands that other members have handed over since the start, declined ones included. */
@@ -314,9 +309,11 @@ export class Replica<Result> {
   /** The leader says in which entry the commands stand that it was handed. */
   takePlaced(from: NodeId, placed: Placed): void {
     const { index, term, position } = placed;
+    const { appliedIndex } = this.machine;
     const taken = this.#forwarded?.take(from, placed) ?? [];
     for (const [i, proposal] of taken.entries()) {
-      if (proposal !== null) this.#expect(proposal, { index, term, position: position + i });
+      const at = { index, term, position: position + i };
+      if (proposal !== null) this.#proposed.placed(proposal, at, appliedIndex);
     }
   }
 
@@ -347,28 +344,6 @@ export class Replica<Result> {
 
   #decline(member: NodeId, ticket: number, count: number, code: string): void {
     this.#forwarding?.answer(member, { kind: "declined", group: this.group, ticket, count, code });
-  }
-
-  /** A command of this member stands in an entry of the leader's: the answer comes when that is applied here. */
-  #expect(
-    proposal: Proposal<Result>,
-    at: { readonly index: LogIndex; readonly term: number; readonly position: number },
-  ): void {
-    const { index, term, position } = at;
-    const known = this.#proposed.get(index);
-    const isOvertaken =
-      index <= this.machine.appliedIndex ||
-      (known !== undefined && (known.term > term || known.positions === null));
-    if (isOvertaken) {
-      // The entry was applied, or replaced here, before its place was told.
-      this.#settle(proposal, new HarmonyError("LEADER_CHANGED", undefined, { maybeApplied: true }));
-    } else if (known?.term === term) {
-      known.proposals.push(proposal);
-      known.positions?.push(position);
-    } else {
-      this.#displace(index);
-      this.#proposed.set(index, { term, proposals: [proposal], positions: [position] });
-    }
   }
 
   /**
@@ -510,7 +485,7 @@ export class Replica<Result> {
         bytes += size;
       }
       if (commands.length === 0) break;
-      const result = this.#node.propose(encodeBatch(this.clock.stamp(), commands));
+      const result = this.#node.propose(encodeBatch(this.clock.stampEntry(), commands));
       if (!result.ok) {
         // Too much is uncommitted, or leadership is going: they keep their place and wait.
         this.#waiting = proposals.concat(waiting.slice(taken), this.#waiting);
@@ -546,8 +521,7 @@ export class Replica<Result> {
     proposals: Proposal<Result>[],
   ): void {
     for (const proposal of proposals) proposal.isProposed = true;
-    this.#displace(entry.index);
-    this.#proposed.set(entry.index, { term: entry.term, proposals, positions: null });
+    this.#proposed.appended(entry, proposals);
     if (this.#forwarding === null) return;
     for (const { member, placed } of placements(this.group, proposals, entry))
       this.#forwarding.answer(member, placed);
@@ -559,7 +533,8 @@ export class Replica<Result> {
     if (this.#node.leader !== this.#leaderSeen) {
       this.#leaderSeen = this.#node.leader;
       if (this.#leaderSeen !== 0) this.#leaderChanges++;
-      if (this.#forwarded !== null && this.#leaderSeen !== 0) this.#keepTime();
+      // It leads by itself from the first entry of its term on: `#keepTime`.
+      if (this.#leaderSeen !== 0 && this.#node.role !== "leader") this.#hasKeptTime = true;
     }
     while (this.#node.hasReady()) {
       const ready = this.#node.ready();
@@ -603,23 +578,8 @@ export class Replica<Result> {
     restoring.readyNumber = number;
     this.#toApply = [];
     this.#toApplyAt = 0;
-    for (const [index, { proposals }] of this.#proposed) {
-      if (index > snapshot.index) continue;
-      this.#proposed.delete(index);
-      // The entry at this place is applied with the snapshot, and nobody can say whether it was theirs.
-      const error = new HarmonyError("LEADER_CHANGED", undefined, { maybeApplied: true });
-      for (const proposal of proposals) this.#settle(proposal, error);
-    }
+    this.#proposed.coveredBySnapshot(snapshot.index);
     return restoring.record;
-  }
-
-  /**
-   * Where no running member kept time, all having been stopped, the first leader takes its wall clock (data-model.md).
-   * One that has followed another since its start has the time from it.
-   */
-  #keepTime(): void {
-    if (this.#node.role === "leader" && !this.#hasFollowed) this.clock.adoptWallClock();
-    this.#hasFollowed = true;
   }
 
   /** The number to give to `settle` when what `collect` returned is durable. */
@@ -684,7 +644,10 @@ export class Replica<Result> {
       this.#toApply = [];
       this.#toApplyAt = 0;
     }
-    if (!couldPropose && this.#waiting.length > 0 && this.#mayPropose) this.#wake();
+    if (this.#mayPropose) {
+      this.#keepTime();
+      if (!couldPropose && this.#waiting.length > 0) this.#wake();
+    }
     for (const done of this.#reads.takeDone(this.machine.appliedIndex)) this.#call(done, null);
     return this.#toApply.length > 0 && this.#mayApply;
   }
@@ -699,6 +662,15 @@ export class Replica<Result> {
    */
   get #mayPropose(): boolean {
     return this.#node.leadsForSure && this.machine.appliedTerm === this.#node.term;
+  }
+
+  /**
+   * Where no running member kept time, all having been stopped, the first leader goes on by its wall clock: not before
+   * all that earlier leaders left is applied, for only then it knows how far behind theirs the group's clock was.
+   */
+  #keepTime(): void {
+    if (!this.#hasKeptTime) this.clock.adoptWallClock(this.machine.behindMs ?? 0);
+    this.#hasKeptTime = true;
   }
 
   tick(): void {
@@ -721,16 +693,14 @@ export class Replica<Result> {
   #answerAll(error: HarmonyError): void {
     const certain = withDoubt(error, false);
     const unknown = withDoubt(error, true);
-    const proposed = [...this.#proposed.values()];
+    const proposed = this.#proposed.takeAll();
     const waiting = this.#waiting.concat(this.#confChanges);
     const reads = this.#reads.takeAll();
-    this.#proposed.clear();
     this.#waiting = [];
     this.#confChanges = [];
     this.#waitingBytes = 0;
     this.#isBlocked = false;
-    for (const { proposals } of proposed)
-      for (const proposal of proposals) this.#settle(proposal, unknown);
+    for (const proposal of proposed) this.#settle(proposal, unknown);
     for (const proposal of this.#forwarded?.takeLost(null) ?? []) this.#settle(proposal, unknown);
     for (const proposal of waiting) this.#settle(proposal, certain);
     for (const done of reads) this.#call(done, certain);
@@ -748,7 +718,7 @@ export class Replica<Result> {
   get isIdle(): boolean {
     return (
       this.#waiting.length + this.#confChanges.length === 0 &&
-      this.#proposed.size === 0 &&
+      this.#proposed.isEmpty &&
       this.#toApply.length === 0 &&
       this.#restoring === null &&
       (this.#forwarded?.count ?? 0) === 0
@@ -797,7 +767,8 @@ export class Replica<Result> {
     const batch = decodeBatch(entry.data);
     assert(batch.clockMs >= this.machine.clockMs, "the group's clock does not go back");
     this.clock.observe(batch.clockMs);
-    const results = this.machine.apply({ ...context, clockMs: batch.clockMs }, batch.commands);
+    const { clockMs, behindMs } = batch;
+    const results = this.machine.apply({ ...context, clockMs, behindMs }, batch.commands);
     assert(results.length === batch.commands.length, "each command has one result");
     assert(this.machine.appliedIndex === entry.index, "the machine has applied the entry");
     this.#commandsApplied += results.length;
@@ -827,35 +798,7 @@ export class Replica<Result> {
   /** Only now, when the entry is applied, its callers are let go: had apply thrown, `stop` would answer them. */
   #answer(entry: Entry, results: readonly Result[]): void {
     this.#remember();
-    const waiting = this.#proposed.get(entry.index);
-    if (waiting === undefined) return;
-    this.#proposed.delete(entry.index);
-    const { term, proposals, positions } = waiting;
-    if (term !== entry.term) {
-      // Another leader's entry stands where these were appended: they were not applied and never will be.
-      for (const proposal of proposals) this.#settle(proposal, new HarmonyError("LEADER_CHANGED"));
-      return;
-    }
-    if (positions === null && entry.type === EntryType.normal)
-      assert(proposals.length === results.length, "each proposal of an entry has one result");
-    for (let i = 0; i < proposals.length; i++) {
-      const proposal = proposals[i] as Proposal<Result>;
-      const at = positions === null ? i : (positions[i] as number);
-      // A place that the entry does not have was told by a leader that errs: nothing is known of the command.
-      if (at < results.length) this.#settle(proposal, null, results[at] as Result);
-      else {
-        const error = new HarmonyError("LEADER_CHANGED", undefined, { maybeApplied: true });
-        this.#settle(proposal, error);
-      }
-    }
-  }
-
-  /** This index was another term's: its entry was cut off here, but a member that still has it may yet commit it. */
-  #displace(index: LogIndex): void {
-    const before = this.#proposed.get(index);
-    if (before === undefined) return;
-    const error = new HarmonyError("LEADER_CHANGED", undefined, { maybeApplied: true });
-    for (const proposal of before.proposals) this.#settle(proposal, error);
+    this.#proposed.applied(entry, results);
   }
 
   #settle(proposal: Proposal<Result>, error: HarmonyError | null, result?: Result): void {
@@ -878,11 +821,8 @@ export class Replica<Result> {
   invariants(): void {
     assert(this.#readyPersisted <= this.#readyTaken, "only a Ready that was taken is persisted");
     assert(this.#waitingBytes >= 0, "waiting bytes are counted both ways");
-    verify(() => {
-      for (const index of this.#proposed.keys())
-        assert(index > this.machine.appliedIndex, "a proposal waits only for what is not applied");
-      this.#node.invariants();
-    });
+    this.#proposed.invariants(this.machine.appliedIndex);
+    verify(() => this.#node.invariants());
   }
 }
 

@@ -7,6 +7,8 @@ export interface ApplyContext {
   readonly term: Term;
   /** The group's clock as the leader stamped it: milliseconds, never decreasing (data-model.md). */
   readonly clockMs: number;
+  /** By how much that was behind the leader's wall clock. Absent in an entry that nobody stamped: as it was. */
+  readonly behindMs?: number;
 }
 
 /** What a machine says to a change of the configuration: whether it comes into force, and what its proposer is told. */
@@ -25,6 +27,8 @@ export interface StateMachine<Result> {
   readonly appliedTerm: Term;
   /** The stamp of the last entry applied. */
   readonly clockMs: number;
+  /** By how much that was behind the wall clock of its leader. Absent: the machine keeps nothing that ends by time. */
+  readonly behindMs?: number;
   /** A hash of the state, equal on all replicas that applied the same entries. Absent: replicas are not compared. */
   readonly stateHash?: number;
   /**
