@@ -93,6 +93,7 @@ describe("the judge of what members say", () => {
           name: "n",
           clientUrls: [],
           purpose: "raft",
+          peerUrls: [],
         }),
       );
       return observe;

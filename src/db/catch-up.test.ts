@@ -310,6 +310,7 @@ describe("a member that the log no longer reaches", { timeout: 120_000 }, () => 
         bootId: env.entropy.bytes(16),
         name: cluster.nameOf(away),
         clientUrls: [],
+        peerUrls: [],
       },
       from: giver.node.identity.memberId,
       urls: [url(cluster.nameOf(giver))],

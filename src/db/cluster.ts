@@ -63,7 +63,17 @@ export class ClusterLinks {
     assert(links !== undefined, "a member of a cluster has links");
     const bootId = env.entropy.bytes(16);
     this.#env = env;
-    this.#self = { clusterId, memberId, walId, bootId, name, clientUrls };
+    this.#self = {
+      clusterId,
+      memberId,
+      walId,
+      bootId,
+      name,
+      clientUrls,
+      get peerUrls(): readonly string[] {
+        return roster.get(memberId)?.peerUrls ?? [];
+      },
+    };
     this.#roster = roster;
     this.#file = file;
     this.#removed = new Set(roster.removed);
@@ -85,7 +95,7 @@ export class ClusterLinks {
       self: this.#self,
       membership: this.#membership,
       snapshots: this.#snapshots,
-      strange: () => this.#askAround(),
+      strange: ({ peerUrls }) => this.#askAround(peerUrls),
       joinInfo: () => ({
         kind: "joinInfo",
         clusterId,
@@ -170,13 +180,15 @@ export class ClusterLinks {
 
   /**
    * This node may have been away while others came, and the leader may be one of them: nobody whom it does not know could
-   * bring it up to date. So it asks those that it knows, and talks to whom they know until its own state says more.
+   * bring it up to date. So it asks those that it knows, and the one that has called it, for they may all be gone, and
+   * talks to whom they know until its own state says more. Whom it is told of without good reason does no harm: what
+   * Raft takes from anybody hangs on terms and logs.
    */
-  #askAround(): void {
+  #askAround(callerUrls: readonly string[]): void {
     const { clock } = this.#env;
     if (this.#isAsking || clock.monotonicMs() < this.#askAtMs) return;
     this.#isAsking = true;
-    runIo(this.#ask(), (error) => {
+    runIo(this.#ask(callerUrls), (error) => {
       this.#isAsking = false;
       this.#askAtMs = clock.monotonicMs() + ASK_PAUSE_MS;
       if (error !== null)
@@ -186,13 +198,13 @@ export class ClusterLinks {
     });
   }
 
-  *#ask(): Io<void> {
+  *#ask(callerUrls: readonly string[]): Io<void> {
     const { links } = this.#env;
     assert(links !== undefined, "a member of a cluster has links");
     const { clusterId, memberId } = this.#self;
-    for (const { id, peerUrls } of this.#membership.members) {
-      const [url] = peerUrls;
-      if (id === memberId || url === undefined) continue;
+    const known = this.#membership.members.filter(({ id }) => id !== memberId);
+    for (const [url] of [...known.map(({ peerUrls }) => peerUrls), callerUrls]) {
+      if (url === undefined) continue;
       const info = yield* askOne(this.#env, links, url, this.#self);
       if (info instanceof HarmonyError || info.clusterId !== clusterId || this.#isEnded) continue;
       const membership = this.#membership;

@@ -167,6 +167,36 @@ describe("a node that joins", { timeout: 120_000 }, () => {
     expect(gone.fatal?.code).toBe("MEMBER_REMOVED");
   });
 
+  it("is known, after all have been exchanged, also to one that was away and knows nobody of them", () => {
+    const cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+    const [away] = cluster.followers() as [World];
+    cluster.pass(500);
+    cluster.kill(away);
+    let names = [...NAMES];
+    let [asked] = cluster.nodes.filter((world) => world !== away) as [World];
+    const gone = cluster.nodes.filter((world) => world !== away);
+    for (const [i, old] of gone.entries()) {
+      const name = `n${4 + i}`;
+      change(asked, add(name));
+      const newcomer = cluster.world(name, 44 + i);
+      newcomer.open(joining(name, [...names, name]));
+      cluster.pass(3_000);
+      const { memberId: by } = newcomer.node.database;
+      change(newcomer, { kind: "memberReplace", id: old.node.database.memberId, by });
+      cluster.pass(3_000);
+      names = [...names.filter((each) => each !== cluster.nameOf(old)), name];
+      expect(self(newcomer).names).toEqual(names.toSorted());
+      cluster.kill(old);
+      asked = newcomer;
+    }
+    asked.putNow("k", "of the others");
+    away.open({ name: cluster.nameOf(away) });
+    cluster.pass(15_000);
+    expect(away.get("k")).toBe("of the others");
+    expect(self(away)).toEqual({ isLearner: false, names: names.toSorted() });
+  });
+
   it("has taken the place or has not, when the leader ends in the middle of that, and the next change goes on", () => {
     for (let afterMs = 0; afterMs <= 24; afterMs += 3) {
       const cluster = new ClusterWorld();

@@ -109,6 +109,7 @@ function* ask(env: Env, links: Links, options: NodeOptions): Io<Found> {
     bootId: env.entropy.bytes(16),
     name,
     clientUrls,
+    peerUrls,
   };
   const reasons: string[] = [];
   let refused: { readonly appliedIndex: number; readonly why: HarmonyError } | null = null;

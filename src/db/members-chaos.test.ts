@@ -14,8 +14,11 @@ beforeAll(() => setVerifying(true));
 afterAll(() => setVerifying(false));
 
 const STEPS = 60;
-/** In the last two a member was away while the leader and others came that it does not know. */
-const SEEDS = [...Array.from({ length: 20 }, (_, i) => i + 1), 63, 93];
+/**
+ * Beside the first ones: in 63 and 93 a member was away while the leader and others came that it does not know, in 27 until
+ * it knew nobody; in 59 and 103 a learner stays that was told of members that are gone, and never starts.
+ */
+const SEEDS = [...Array.from({ length: 22 }, (_, i) => i + 1), 27, 59, 63, 93, 103];
 /** More than elections, joins and what is refused take. */
 const CALM_MS = 40_000;
 
@@ -163,7 +166,12 @@ class Run {
     const belongs = up.filter(({ world }) =>
       members.some(({ id }) => id === world.node.database.memberId),
     );
-    expect(belongs.length).toBeGreaterThanOrEqual(Math.floor(members.length / 2) + 1);
+    // A learner that never started may be told who is gone since, and has no vote.
+    const voters = members.filter(({ isLearner }) => !isLearner);
+    const present = belongs.filter(({ world }) =>
+      voters.some(({ id }) => id === world.node.database.memberId),
+    );
+    expect(present.length).toBeGreaterThanOrEqual(Math.floor(voters.length / 2) + 1);
     for (const { key, answer } of this.writes) {
       if (outcomeOf(answer) !== "ok") continue;
       for (const { world, name } of belongs)

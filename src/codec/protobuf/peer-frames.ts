@@ -36,6 +36,8 @@ export interface Hello {
   readonly name: string;
   readonly clientUrls: readonly string[];
   readonly purpose: PeerPurpose;
+  /** Where the caller listens for other members: who does not know it can ask it there who the members are. */
+  readonly peerUrls: readonly string[];
 }
 
 /** The called one takes it, and speaks this version. */
@@ -104,6 +106,7 @@ export function encodePeerFrame(message: Exclude<PeerFrame, Batch>): Uint8Array 
   writer.begin();
   switch (message.kind) {
     case "hello":
+      for (const url of message.peerUrls.toReversed()) writer.string(11, url);
       writer.counter(10, PURPOSES.indexOf(message.purpose));
       for (const url of message.clientUrls.toReversed()) writer.string(9, url);
       writer.string(8, message.name);
@@ -246,6 +249,7 @@ function decodeHello(bytes: Uint8Array): Hello {
   let versionMax = 0;
   let name = "";
   const clientUrls: string[] = [];
+  const peerUrls: string[] = [];
   let purpose: PeerPurpose | undefined = "raft";
   for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
     if (tag === 0x08) clusterId = reader.count();
@@ -258,7 +262,8 @@ function decodeHello(bytes: Uint8Array): Hello {
     else if (tag === 0x42) name = reader.string();
     else if (tag === 0x4a) readUrl(reader, clientUrls);
     else if (tag === 0x50) purpose = PURPOSES[reader.count()];
-    else reader.skip(tag, 10);
+    else if (tag === 0x5a) readUrl(reader, peerUrls);
+    else reader.skip(tag, 11);
   }
   if (bootId === null || walId === null) return reader.fail("a hello without its ids");
   if (purpose === undefined) return reader.fail("a call for what this version does not know");
@@ -274,6 +279,7 @@ function decodeHello(bytes: Uint8Array): Hello {
     name,
     clientUrls,
     purpose,
+    peerUrls,
   };
 }
 

@@ -167,6 +167,7 @@ const alone = fc.oneof(
     name: fc.string({ unit: "grapheme" }),
     clientUrls: fc.array(text, { maxLength: 3 }),
     purpose: fc.constantFrom("raft" as const, "snapshot" as const, "join" as const),
+    peerUrls: fc.array(text, { maxLength: 3 }),
   }),
   fc.record({
     kind: fc.constant("joinInfo" as const),

@@ -41,6 +41,7 @@ export function helloTo(self: Self, to: number): Hello {
     name: self.name,
     clientUrls: self.clientUrls,
     purpose: "raft",
+    peerUrls: self.peerUrls,
   };
 }
 

@@ -29,7 +29,7 @@ export interface IncomingConfig {
   /** For a node that wants to join; null: nothing is told here. */
   readonly joinInfo: () => JoinInfo | null;
   /** A node of this cluster was refused that is no member as far as is known here. */
-  readonly strange: () => void;
+  readonly strange: (hello: Hello) => void;
   /** The caller is taken: an older link of the same process is given up. */
   readonly taken: (incoming: Incoming) => void;
   readonly deliver: (item: PeerItem, from: NodeId) => void;
@@ -209,7 +209,7 @@ export class Incoming implements LinkEvents {
     });
     this.#link.send(encodePeerFrame(why));
     this.end(code);
-    if (code === "UNKNOWN_MEMBER") this.#config.strange();
+    if (code === "UNKNOWN_MEMBER") this.#config.strange(hello);
   }
 
   #over(why: string): void {

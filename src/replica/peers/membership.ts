@@ -24,6 +24,8 @@ export interface Self {
   readonly bootId: Uint8Array;
   readonly name: string;
   readonly clientUrls: readonly string[];
+  /** Where it listens for other members. */
+  readonly peerUrls: readonly string[];
 }
 
 /** Makes durable that `member` has the directory of this WAL id, so that a wiped one is known for what it is. */

@@ -88,6 +88,7 @@ class TestNode {
         bootId: this.env.entropy.bytes(16),
         name: `n${this.#id}`,
         clientUrls: [`http://n${this.#id}:2379`],
+        peerUrls: [`http://n${this.#id}:2380`],
       },
       membership,
       deliver: (item, from) => this.heard.push(`${from}: ${describeItem(item)}`),
@@ -346,6 +347,7 @@ describe("who is refused, and by which name", { timeout: 60_000 }, () => {
       purpose: "raft",
       name: "somebody",
       clientUrls: [],
+      peerUrls: [],
       ...change,
     });
 

@@ -6,6 +6,7 @@
 import { assert } from "../../base/index.ts";
 import {
   encodePeerItem,
+  type Hello,
   type JoinInfo,
   type PeerItem,
   type PeerRefusal,
@@ -36,7 +37,7 @@ export interface PeersConfig {
   /** For a node that wants to join. Absent: nothing is told. */
   readonly joinInfo?: (() => JoinInfo) | undefined;
   /** A node of this cluster calls that is no member as far as is known here: perhaps this one is behind. */
-  readonly strange?: (() => void) | undefined;
+  readonly strange?: ((hello: Hello) => void) | undefined;
   /** For members that pull snapshots from this one. Absent: there are none. */
   readonly snapshots?: SnapshotServer | undefined;
   /** A member says that this node does not belong to it, with a code that stays the same. */
@@ -208,7 +209,7 @@ export class Peers {
       membership,
       liveBoot: (from) => this.#liveBoot(from),
       joinInfo: () => this.#config.joinInfo?.() ?? null,
-      strange: () => this.#config.strange?.(),
+      strange: (hello) => this.#config.strange?.(hello),
       taken: (taken) => this.#taken(taken),
       deliver,
       serve: (of, hello) => snapshots?.serve(of, hello) ?? null,

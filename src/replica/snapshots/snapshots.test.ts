@@ -132,6 +132,7 @@ class World {
       bootId: this.boots[id - 1] as Uint8Array,
       name: `n${id}`,
       clientUrls: [],
+      peerUrls: [],
     };
   }
 

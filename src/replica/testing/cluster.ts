@@ -96,6 +96,7 @@ export class ClusterMember {
         bootId: env.entropy.bytes(16),
         name: `n${this.id}`,
         clientUrls: [],
+        peerUrls: [],
       },
       membership: new Membership({
         members: ids.map((id) => ({ id, name: `n${id}`, peerUrls: [url(id)] })),

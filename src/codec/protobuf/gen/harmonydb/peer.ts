@@ -83,6 +83,8 @@ export interface Hello {
   client_urls: string[];
   /** What the call is for: 0 to speak, 1 to pull a snapshot, 2 to ask about the cluster before joining it. */
   purpose: number;
+  /** Where the caller listens for other members. */
+  peer_urls: string[];
 }
 
 export interface Welcome {
@@ -683,6 +685,7 @@ function createBaseHello(): Hello {
     name: "",
     client_urls: [],
     purpose: 0,
+    peer_urls: [],
   };
 }
 
@@ -726,6 +729,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.purpose !== 0) {
       writer.uint32(80).uint32(message.purpose);
+    }
+    for (const v of message.peer_urls) {
+      writer.uint32(90).string(v!);
     }
     return writer;
   },
@@ -821,6 +827,14 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.purpose = reader.uint32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.peer_urls.push(reader.string());
             continue;
           }
         }
