@@ -1,10 +1,8 @@
 /**
  * P5 and what belongs to it: three nodes of ours and three of etcd in the same run on the same machine, all six up, which
  * take turns; both acknowledge when a write is synced on a majority, and confirm their lead for every read. The load comes
- * from the generator that ETCD_LOAD names. Then what happens when the leader dies (failover.ts), and what a snapshot to a
- * follower costs (catch-up.ts).
+ * from the generator that ETCD_LOAD names. Then what happens when the leader dies (failover.ts).
  */
-import { catchUp } from "./catch-up.ts";
 import { rawSync } from "./disk-floor.ts";
 import { failover } from "./failover.ts";
 import { median, type Row } from "./measure.ts";
@@ -50,8 +48,7 @@ export async function cluster(directory: string): Promise<Row[]> {
       ...(await amongOurs(generator, sides[0] as Side)),
     ];
     rows.push(...(await failover(sides.map((side) => side.cluster))));
-    for (const side of sides.splice(0)) await side.cluster.stop();
-    return [...rows, ...(await catchUp(generator, directory))];
+    return rows;
   } finally {
     for (const side of sides) await side.cluster.stop();
   }

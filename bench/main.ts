@@ -5,6 +5,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
+import { catchUp } from "./catch-up.ts";
 import { cluster } from "./cluster.ts";
 import { embedded } from "./embedded.ts";
 import { embeddedPut } from "./embedded-put.ts";
@@ -24,6 +25,7 @@ const BENCHES: Readonly<Record<string, (directory: string) => Promise<Row[]>>> =
   "wal-latency": walLatency,
   "etcd-api": etcdApi,
   cluster,
+  "catch-up": catchUp,
   embedded,
   modes,
   recovery,

@@ -58,6 +58,8 @@ import { unlessOver } from "./unless-over.ts";
  * whoever gave it waits for what becomes of it.
  */
 const PASS_SECONDS_MAX = 150;
+/** To make trees of bytes costs two to four times as much as to sum or to copy them: it is done at a part of the rate. */
+const LOAD_SHARE = 0.5;
 /** After an attempt that failed; twice as long each time. */
 const PAUSE_FIRST_MS = 500;
 const PAUSE_MAX_MS = 30_000;
@@ -109,6 +111,10 @@ export class Installer {
   /** With whom the last attempt failed. */
   #failedWith: NodeId = 0;
   #pauseMs = PAUSE_FIRST_MS;
+  /** When the last one was in force. */
+  #installedAtMs = Number.NEGATIVE_INFINITY;
+  /** The one under way keeps to no rate. */
+  #isHurried = false;
   /** What the last attempt left where snapshots arrive. */
   #partial: PartialSnapshot | null = null;
   #whenQuiet: (() => void)[] = [];
@@ -169,6 +175,8 @@ export class Installer {
     if (wanted === null || wanted.indexAtLeast <= replica.raft.commit) return;
     this.#isRunning = true;
     const startedAtMs = env.clock.monotonicMs();
+    // While the last one was taken over, the log of the leader went on beyond its end: at that pace it would do so again.
+    this.#isHurried = startedAtMs - this.#installedAtMs <= this.#stats.lastDurationMs;
     runIo(this.#install(wanted), (error, isInstalled) => {
       this.#isRunning = false;
       this.#pull = null;
@@ -181,6 +189,7 @@ export class Installer {
   #succeeded(durationMs: number): void {
     const { env, machine } = this.#config;
     this.#pauseMs = PAUSE_FIRST_MS;
+    this.#installedAtMs = env.clock.monotonicMs();
     this.#stats.installed++;
     this.#stats.durationMs += durationMs;
     this.#stats.lastDurationMs = durationMs;
@@ -248,8 +257,10 @@ export class Installer {
     const { env } = this.#config;
     const over = (): HarmonyError | null => (this.#isOver ? this.#over() : null);
     try {
-      const paced = { ...env, files: this.#filesFor(pulled), sha256: () => env.sha256() };
-      const options = { ...this.#options(), env: paced };
+      const files = this.#filesFor(pulled, 1);
+      const loadThrough = this.#filesFor(pulled, LOAD_SHARE);
+      const paced = { ...env, files, sha256: () => env.sha256() };
+      const options = { ...this.#options(), env: paced, loadThrough };
       const record = yield* unlessOver(prepareInstall(pulled.path, options), over);
       const { meta } = record;
       const isSame =
@@ -265,10 +276,10 @@ export class Installer {
   }
 
   /** This member answers clients meanwhile, and the leader may be on the same machine. */
-  #filesFor({ sizeBytes }: PulledSnapshot): Files {
+  #filesFor({ sizeBytes }: PulledSnapshot, share: number): Files {
     const { env, rateBytes } = this.#config;
-    if (rateBytes === 0) return env.files;
-    return new PacedFiles(env, Math.max(rateBytes, sizeBytes / PASS_SECONDS_MAX));
+    if (rateBytes === 0 || this.#isHurried) return env.files;
+    return new PacedFiles(env, Math.max(share * rateBytes, sizeBytes / PASS_SECONDS_MAX));
   }
 
   *#putInPlace(pull: SnapshotPull, record: SnapshotRecord): Io<boolean> {

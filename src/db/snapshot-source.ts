@@ -1,6 +1,7 @@
 /**
  * Snapshots of this node for members that are too far behind: the last one that was made, if the log here goes on from it
- * and the member is part of it, else a new one.
+ * and the member is part of it, else a new one. That is made at a rate, and without one for a member that was given a
+ * snapshot a moment ago and lacks another: while it took that, the log has gone on beyond its end.
  */
 import { HarmonyError } from "../base/index.ts";
 import { type Env, runIo } from "../env/index.ts";
@@ -9,7 +10,10 @@ import type { OpenSnapshot, Replica, SnapshotSource } from "../replica/index.ts"
 import type { SnapshotStore } from "../snapshot/index.ts";
 import type { SnapshotRecord, Wal } from "../wal/index.ts";
 import type { Outcome } from "./requests.ts";
-import { SnapshotReader, type Snapshots } from "./snapshots.ts";
+import { type SnapshotDone, SnapshotReader, type Snapshots } from "./snapshots.ts";
+
+/** Who asks again within this time has not come to follow. */
+const AGAIN_MS: number = 15 * 60_000;
 
 type Opened = Parameters<SnapshotSource["open"]>[1];
 
@@ -25,6 +29,8 @@ export class LocalSnapshots implements SnapshotSource {
   readonly #config: LocalSnapshotsConfig;
   /** Files that somebody found to be damaged. */
   readonly #distrusted = new Set<string>();
+  /** When a member had all bytes of a snapshot. */
+  readonly #givenMs: Map<NodeId, number> = new Map();
 
   constructor(config: LocalSnapshotsConfig) {
     this.#config = config;
@@ -55,31 +61,40 @@ export class LocalSnapshots implements SnapshotSource {
     const isEnough =
       latest !== null && latest.meta.index >= indexAtLeast && this.#isFor(latest, member);
     if (isEnough && this.#isUseful(latest)) {
-      this.#read(latest, done, () => this.#make(want, done));
+      this.#read(latest, member, done, () => this.#make(want, done));
     } else this.#make(want, done);
   }
 
   #make({ member, indexAtLeast }: { member: NodeId; indexAtLeast: number }, done: Opened): void {
-    const { snapshots, replica } = this.#config;
+    const { env, snapshots, replica } = this.#config;
     if (replica.machine.appliedIndex < indexAtLeast) {
       const { appliedIndex } = replica.machine;
       done(new HarmonyError("PEER_FAILED", `only entry ${appliedIndex} is applied here`), null);
       return;
     }
-    snapshots.makePaced((error, made) => {
-      if (made === null) {
+    const givenMs = this.#givenMs.get(member) ?? Number.NEGATIVE_INFINITY;
+    const isAgain = env.clock.monotonicMs() - givenMs < AGAIN_MS;
+    const made: SnapshotDone = (error, snapshot) => {
+      if (snapshot === null) {
         done(error, null);
-      } else if (!this.#isFor(made.record, member)) {
+      } else if (!this.#isFor(snapshot.record, member)) {
         done(new HarmonyError("INVALID_ARGUMENT", "its snapshot does not hold this member"), null);
       } else {
-        const { record } = made;
+        const { record } = snapshot;
         this.#distrusted.delete(record.fileName);
-        this.#read(record, done, (failure) => done(failure, null));
+        this.#read(record, member, done, (failure) => done(failure, null));
       }
-    });
+    };
+    if (isAgain) snapshots.make(made);
+    else snapshots.makePaced(made);
   }
 
-  #read(record: SnapshotRecord, done: Opened, failed: (error: HarmonyError) => void): void {
+  #read(
+    record: SnapshotRecord,
+    member: NodeId,
+    done: Opened,
+    failed: (error: HarmonyError) => void,
+  ): void {
     const { env, store } = this.#config;
     runIo(SnapshotReader.open(env, store, { record }), (error, reader) => {
       if (reader === undefined) {
@@ -93,7 +108,10 @@ export class LocalSnapshots implements SnapshotSource {
         sha256,
         skipTo: (offset) => reader.skipTo(offset),
         read: (bytesMax, read) => reader.read(bytesMax, read),
-        close: () => reader.close(),
+        close: () => {
+          if (reader.remaining === 0) this.#givenMs.set(member, env.clock.monotonicMs());
+          reader.close();
+        },
         distrust: () => this.#distrusted.add(fileName),
       };
       done(null, opened);

@@ -12,6 +12,7 @@ import { BTreeEngine } from "../btree/index.ts";
 import {
   closeFile,
   type Env,
+  type Files,
   type Io,
   openFile,
   renameFile,
@@ -36,6 +37,8 @@ export interface BuildOptions {
   readonly fileId: Uint8Array;
   /** The log is durable at least to here. */
   readonly walLsn: number;
+  /** Through which the snapshot is read when trees are made of it; absent: `env`'s. */
+  readonly loadThrough?: Files | undefined;
   /** What the checkpoint has to say of itself besides index and term. */
   readonly payload: (header: SnapshotHeader) => Uint8Array;
 }
@@ -146,11 +149,12 @@ function* buildDataFile(
 ): Io<void> {
   const { env, fileId, walLsn, payload } = options;
   const { files } = env;
+  const { loadThrough = files } = options;
   // What is left of an earlier attempt may hold pages of another state.
   yield* unlinkIfThere(files, path);
   const { engine } = yield* BTreeEngine.open(files, path, { fileId, create: "if-missing" });
   try {
-    const file = yield* openFile(files, snapshot, { access: "read" });
+    const file = yield* openFile(loadThrough, snapshot, { access: "read" });
     let header: SnapshotHeader;
     try {
       ({ header } = yield* loadSnapshot(file, () => env.sha256(), engine, checked));
