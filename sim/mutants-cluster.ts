@@ -174,14 +174,6 @@ export const CLUSTER_MUTANTS: readonly Mutant[] = [
     why: "a member answers with the result of another command of the entry",
   },
   {
-    name: "what-was-proposed-for-another-is-declined",
-    layer: "replica",
-    file: "replica/forwarding.js",
-    find: "if (error !== null && !this.isProposed)",
-    replace: "if (error !== null)",
-    why: "a member is told that its command was not taken, hands it over again, and it happens twice",
-  },
-  {
     name: "a-lost-place-is-a-lost-command",
     layer: "replica",
     file: "replica/proposed-entries.js",
