@@ -1,7 +1,7 @@
 /** Three nodes, one truth, in simulated time: the shipped node with its log, trees and links. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type HarmonyError, setVerifying, utf8 } from "../base/index.ts";
-import { ClusterWorld, initialCluster, optionsOf, url } from "./cluster.suite.ts";
+import { ClusterWorld, initialCluster, NAMES, optionsOf, url } from "./cluster.suite.ts";
 import type { NodeOptions } from "./node-options.ts";
 import { DATA, outcomeOf, rangeRequest, World } from "./world.suite.ts";
 
@@ -39,6 +39,34 @@ describe("three nodes", { timeout: 60_000 }, () => {
       expect(status.errors).toEqual([]);
       expect(status.members.map(({ clientUrls }) => clientUrls.length)).toEqual([1, 1, 1]);
     }
+  });
+
+  it("say in their logs who leads, and that nobody does", () => {
+    const leader = cluster.leader();
+    const name = cluster.nameOf(leader);
+    cluster.pass(500);
+    const said = (): string[] =>
+      cluster.logged.filter((line) => /: leads|: follows|leader/.test(line));
+    const { raftTerm } = leader.node.database.status();
+    expect(said().toSorted()).toEqual(
+      NAMES.map((of) =>
+        of === name
+          ? `${of} info: leads {"term":${raftTerm}}`
+          : `${of} info: follows ${name} {"leader":"${name}","term":${raftTerm}}`,
+      ),
+    );
+    const before = said().length;
+    cluster.isolate(leader, true);
+    cluster.pass(10_000);
+    const later = said().slice(before);
+    expect(later.filter((line) => line.startsWith(name))).toEqual([
+      `${name} warn: has no leader: requests wait for the next one {"term":${raftTerm}}`,
+    ]);
+    const next = cluster.nodes.find((world) => world !== leader) as World;
+    const { leader: id, members } = next.node.database.status();
+    const successor = members.find((member) => member.id === id)?.name;
+    expect(later.filter((line) => line.startsWith(`${successor} info: leads`))).toHaveLength(1);
+    expect(later.filter((line) => line.includes(`info: follows ${successor}`))).toHaveLength(1);
   });
 
   it("take writes on any node, and each reads what any has written", () => {

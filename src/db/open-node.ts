@@ -39,6 +39,7 @@ import {
 import { Installer } from "./installer.ts";
 import { type OpenedStorage, openStorage } from "./open-damaged.ts";
 import { assertLinked, GROUP } from "./open-storage.ts";
+import { LeaderLog } from "./leader-log.ts";
 import { judgeChange } from "./reconfiguration.ts";
 import { assertBelongs, Removal } from "./removal.ts";
 import { Quarantine } from "./quarantine.ts";
@@ -242,9 +243,11 @@ function* startGroup(
         settleRemovals();
         if (roster.isSelfRemoved) removal.isApplied();
       }
+      leaderLog.look(rawNode, isLone);
       waiting.ready?.();
     },
   });
+  const leaderLog = new LeaderLog(env, roster, memberId);
   const replica = new Replica<Outcome>({
     group: GROUP,
     rawNode,
