@@ -33,6 +33,7 @@ export interface ProgressStatus {
   readonly next: LogIndex;
   readonly state: ProgressState;
   readonly isLearner: boolean;
+  /** It has answered within the last election timeout, or within the one before. */
   readonly recentActive: boolean;
   readonly inflightMessages: number;
   readonly inflightBytes: number;
@@ -395,7 +396,7 @@ export class RawNode {
         next: of.next,
         state: of.state,
         isLearner: of.isLearner,
-        recentActive: of.recentActive || id === raft.id,
+        recentActive: of.recentActive || of.wasActive || id === raft.id,
         inflightMessages: of.inflights.count,
         inflightBytes: of.inflights.bytes,
         needsSnapshot: of.needsSnapshot,

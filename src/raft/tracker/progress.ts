@@ -36,6 +36,8 @@ export class Progress {
   readonly inflights: Inflights;
   /** The member answered anything since the last CheckQuorum. */
   recentActive = false;
+  /** It had before that, since the CheckQuorum before the last: right after one nobody has answered since. */
+  wasActive = false;
   /** The highest commit that the messages sent so far let the member reach. */
   sentCommit: LogIndex = 0;
   /** A probe is on its way and the next one waits for an answer of any kind. */

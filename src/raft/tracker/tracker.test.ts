@@ -176,6 +176,19 @@ describe("Tracker", () => {
     expect(tracker.recordVote(3, true)).toBe("won");
   });
 
+  it("knows right after a CheckQuorum who had answered before it", () => {
+    const tracker = new Tracker(simpleConf([1, 2]), 1, 1);
+    tracker.startLeading(9);
+    const progress = tracker.progress.get(2) as Progress;
+    progress.recentActive = true;
+    const lately: boolean[] = [];
+    for (let i = 0; i < 3; i++) {
+      lately.push(progress.recentActive || progress.wasActive);
+      tracker.takeQuorumActive(1);
+    }
+    expect(lately).toEqual([true, true, false]);
+  });
+
   it("keeps the first answer of a voter", () => {
     const tracker = new Tracker(simpleConf([1, 2, 3]), 1, 1);
     tracker.recordVote(2, false);

@@ -83,7 +83,10 @@ export class Tracker {
     const own = this.progress.get(self);
     if (own !== undefined) own.recentActive = true;
     const active = this.voters.voteResult(this.#activeOf) === "won";
-    for (const progress of this.progress.values()) progress.recentActive = false;
+    for (const progress of this.progress.values()) {
+      progress.wasActive = progress.recentActive;
+      progress.recentActive = false;
+    }
     return active;
   }
 
