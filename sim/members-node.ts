@@ -1,9 +1,13 @@
 /**
  * One member of the members world: a simulated machine on the network, and the processes that one after another live on
- * it, each a whole node as it ships.
+ * it, each a whole node as it ships. Its disk may be lost, and what comes back then is another member:
+ *
+ *     founder ──wipe──▶ blank ──start──▶ joins, where it was added under its address ──▶ as any
+ *        ▲                │
+ *        └──────start─────┘ as who it was, which the others refuse, until it is wiped again
  */
-import { HarmonyError } from "../src/base/index.ts";
-import { type Node, type NodeOptions, openNode } from "../src/db/index.ts";
+import { HarmonyError, hash32 } from "../src/base/index.ts";
+import { type InitialMember, type Node, type NodeOptions, openNode } from "../src/db/index.ts";
 import { type Env, FileError, runIo } from "../src/env/index.ts";
 import {
   type CrashMode,
@@ -18,10 +22,22 @@ import { type FrameObserver, tappedLinks } from "./members-links.ts";
 import { MEMBERS_MARKS, type MembersMark } from "./members-marks.ts";
 import type { MembersOptions } from "./members-options.ts";
 import { NEVER_COMPACTS } from "./node-options.ts";
+import type { NodeId } from "../src/raft/index.ts";
 import { Violation } from "./violation.ts";
 
 /** A kernel holds back so much for a process that does not listen. */
 const INBOX_MAX = 2000;
+
+/** One that never starts keeps no other from coming. */
+export const LEARNERS_MAX = 3;
+
+/** It is not known yet where it asks, or is known no more; nobody is there to be asked, or has what it needs. */
+const JOINS_END_WITH: ReadonlySet<string> = new Set([
+  "JOIN_REFUSED",
+  "UNREACHABLE",
+  "PEER_FAILED",
+  "MEMBER_REMOVED",
+]);
 
 /** How a process ends: killed, or with the power, of which so much survives. */
 export type End = CrashMode | "kill";
@@ -43,6 +59,10 @@ export interface MemberSurroundings {
   stopped(member: Member): void;
   /** Somebody has asked for its removal. */
   mayBeRemoved(member: Member): boolean;
+  /** All members, as whoever came furthest says; null where none is at the address of this one that has never run. */
+  rosterFor(member: Member): readonly InitialMember[] | null;
+  /** Bits have rotted in its files. */
+  isHarmed(member: Member): boolean;
 }
 
 export function nameOf(number: number): string {
@@ -55,15 +75,33 @@ export function urlOf(number: number): string {
 
 export class Member {
   readonly number: number;
-  readonly machine: SimEnv;
   readonly #world: MemberSurroundings;
+  readonly #seed: number;
   readonly #body = new Pausable();
-  readonly #nodeOptions: NodeOptions;
+  #machine: SimEnv;
+  #disks = 0;
   #state: "down" | "opening" | "up" | "closing" = "down";
   #life = 0;
   #node: Node | null = null;
   #identity: Node["identity"] | null = null;
   #appliedIndex = 0;
+  /** Nothing on its disk is of a member that has run: it has to join. */
+  #isBlank: boolean;
+  /** It was started as who it was, on a disk that knows nothing of that. */
+  #isImpostor = false;
+  /** Its start has come to nothing, and it says why. */
+  #isRefused = false;
+  /** It refuses its files, for good. */
+  #isBroken = false;
+  /** The member that it was before it lost its disk; null: it has not. */
+  #lost: NodeId | null = null;
+  /** All members, as they were when it joined; null: it is one of the first. */
+  #joined: readonly InitialMember[] | null = null;
+  #wasLearner = false;
+  /** This life began in quarantine. */
+  #beganInQuarantine = false;
+  #entered = 0;
+  #healed = 0;
   /** Snapshots of others in this life. */
   #installed = 0;
   #downSinceMs = 0;
@@ -79,25 +117,60 @@ export class Member {
   /** In this life the disk was full at some time. */
   #wasFull = false;
 
-  constructor(world: MemberSurroundings, number: number, seed: number) {
-    const { options, scheduler, network } = world;
-    const { shortWritePercent, journaledNames, syncKeepsName, diskLatencyMs } = options;
+  /** `isBlank`: nobody has ever run there. */
+  constructor(world: MemberSurroundings, number: number, seed: number, isBlank: boolean) {
     this.number = number;
     this.#world = world;
-    this.#nodeOptions = nodeOptionsOf(options, number);
-    this.machine = new SimEnv({
-      seed,
+    this.#seed = seed;
+    this.#isBlank = isBlank;
+    this.#machine = this.#newMachine();
+  }
+
+  #newMachine(): SimEnv {
+    const { options, scheduler, network } = this.#world;
+    const { number } = this;
+    const { shortWritePercent, journaledNames, syncKeepsName, diskLatencyMs } = options;
+    const machine = new SimEnv({
+      seed: this.#disks === 0 ? this.#seed : hash32(this.#seed, this.#disks),
       scheduler,
       network: { of: network, url: urlOf(number) },
       disk: { shortWritePercent, journaledNames, syncKeepsName, latencyMs: diskLatencyMs },
     });
-    this.machine.disk.observer = (moment, operation, ordinal): void => {
-      if (moment === "before") world.note(`n${number} ${operation.kind}`, ordinal, operation);
+    machine.disk.observer = (moment, operation, ordinal): void => {
+      if (moment === "before") this.#world.note(`n${number} ${operation.kind}`, ordinal, operation);
       if (ordinal === this.#haltAt && moment === this.#haltMoment) {
-        world.note(`n${number} ends ${moment} this operation`, ordinal);
+        this.#world.note(`n${number} ends ${moment} this operation`, ordinal);
         this.#die();
       }
     };
+    return machine;
+  }
+
+  get machine(): SimEnv {
+    return this.#machine;
+  }
+
+  /** A process that starts there has to join; or it is an impostor, whom nobody hears. */
+  get isBlank(): boolean {
+    return this.#isBlank;
+  }
+
+  get isImpostor(): boolean {
+    return this.#isImpostor;
+  }
+
+  get isBroken(): boolean {
+    return this.#isBroken;
+  }
+
+  /** Somebody new may come there: nobody runs there, or nobody who belongs to the cluster. */
+  get isVacant(): boolean {
+    return this.#isBlank || this.#isRemoved;
+  }
+
+  /** The member that it was when it lost its disk. */
+  get lost(): NodeId | null {
+    return this.#lost;
   }
 
   get state(): "down" | "opening" | "up" | "closing" {
@@ -135,25 +208,98 @@ export class Member {
   takeApplied(): { readonly index: number; readonly stateHash: number } | null {
     const node = this.#node;
     if (node === null) return null;
+    this.#watchQuarantine(node);
+    // What it holds then is not to be trusted, and nobody sees it.
+    if (this.isQuarantined) return null;
     const { index } = node.database.applied;
     if (index === this.#appliedIndex) return null;
     this.#appliedIndex = index;
     const { installed = 0 } = node.snapshotsInstalled ?? {};
     if (installed > this.#installed) this.#world.mark(MEMBERS_MARKS.installed);
     this.#installed = installed;
+    if (this.#world.options.autoPromote && this.#joined !== null) this.#noteVote(node);
     return node.database.applied;
   }
 
-  start(): void {
-    if (this.#state !== "down" || this.#isRemoved) return;
+  /** It says itself that it takes no part. */
+  get isQuarantined(): boolean {
+    const { reason = null } = this.#node?.quarantineStats ?? {};
+    return reason !== null;
+  }
+
+  /** In this life what it had was not to be trusted at some time. */
+  get wasQuarantined(): boolean {
+    return (this.#node?.quarantineStats?.entered ?? 0) > 0;
+  }
+
+  /** In this life all that it has came from others, since the start found damage. */
+  get isMadeAnew(): boolean {
+    return this.#beganInQuarantine && this.#healed > 0;
+  }
+
+  #noteVote({ database }: Node): void {
+    const { isLearner } = database.status();
+    if (this.#wasLearner && !isLearner) this.#world.mark(MEMBERS_MARKS.promotedItself);
+    this.#wasLearner = isLearner;
+  }
+
+  #watchQuarantine({ quarantineStats }: Node): void {
+    const { entered = 0, healed = 0 } = quarantineStats ?? {};
+    if (entered > this.#entered) this.#world.mark(MEMBERS_MARKS.quarantined);
+    if (healed > this.#healed) {
+      this.#world.note(`n${this.number} is healed`, healed);
+      this.#world.mark(MEMBERS_MARKS.healed);
+    }
+    this.#entered = entered;
+    this.#healed = healed;
+  }
+
+  /** `asOld`: a machine whose disk was lost, with the flags that it was started with before. */
+  start(asOld = false): void {
+    if (this.#state !== "down" || this.#isRemoved || this.#isBroken) return;
+    if (this.#isBlank && !this.#isImpostor) {
+      if (asOld) {
+        if (this.number > this.#world.options.nodes || this.#lost === null) return;
+        this.#isImpostor = true;
+        this.#joined = null;
+      } else {
+        this.#joined = this.#world.rosterFor(this);
+        if (this.#joined === null) return;
+      }
+    }
     this.#state = "opening";
+    this.#isRefused = false;
     const life = ++this.#life;
     this.#world.note(`n${this.number} starts`, life);
-    runIo(openNode(this.#boot(), this.#nodeOptions), (error, node) => {
+    const options = nodeOptionsOf(this.#world.options, this.number, this.#joined);
+    runIo(openNode(this.#boot(), options), (error, node) => {
       if (life !== this.#life || !this.machine.running) return;
       if (error === null) this.#opened(node as Node);
       else this.#refused(error);
     });
+  }
+
+  /** Somebody empties the disk of a machine that is down for a member that is to come. */
+  vacate(): void {
+    this.wipe();
+    this.#lost = null;
+  }
+
+  /** The disk of a machine that is down is lost. */
+  wipe(): void {
+    if (this.#state !== "down") return;
+    const { wallSkewMs, disk } = this.#machine;
+    this.#lost = this.#isImpostor ? this.#lost : (this.#identity?.memberId ?? this.#lost);
+    this.#disks++;
+    this.#machine = this.#newMachine();
+    this.#machine.wallSkewMs = wallSkewMs;
+    if (this.#isFull) this.#machine.disk.quotaBytes = disk.quotaBytes;
+    this.#identity = null;
+    this.#isBlank = true;
+    this.#isImpostor = false;
+    this.#isBroken = false;
+    this.#isRemoved = false;
+    this.#wasLearner = false;
   }
 
   #boot(): Env {
@@ -173,7 +319,14 @@ export class Member {
     this.#identity = node.identity;
     this.#appliedIndex = -1;
     this.#installed = 0;
+    this.#entered = 0;
+    this.#healed = 0;
+    this.#beganInQuarantine = this.isQuarantined;
     this.#state = "up";
+    if (this.#isBlank && !this.#isImpostor) {
+      this.#isBlank = false;
+      this.#world.mark(this.#lost === null ? MEMBERS_MARKS.joined : MEMBERS_MARKS.replaced);
+    }
     const life = this.#life;
     node.onFatal((error) => this.#fatal(life, error));
     this.#world.note(`n${this.number} is up`, life);
@@ -181,15 +334,27 @@ export class Member {
   }
 
   #refused(error: unknown): void {
+    this.#isRefused = true;
+    const code = error instanceof HarmonyError ? error.code : String(error);
+    this.#world.note(`n${this.number} does not start`, this.#life, code);
     const isKnown = error instanceof FileError || error instanceof HarmonyError;
     if (this.#learnsRemoval(error)) {
       this.#die();
       return;
     }
     if (!isKnown) this.#world.failed(error);
-    else if (!this.#hasFault)
+    else if (this.#isBlank && error instanceof HarmonyError && JOINS_END_WITH.has(error.code))
+      this.#world.mark(MEMBERS_MARKS.joinRefused);
+    else if (this.#isDamage(error)) {
+      this.#isBroken = true;
+      this.#world.mark(MEMBERS_MARKS.damageRefused);
+    } else if (!this.#hasFault)
       this.#world.failed(new Violation("a directory opens again after a crash", `${error.stack}`));
     this.#die();
+  }
+
+  #isDamage(error: unknown): boolean {
+    return error instanceof HarmonyError && error.code === "CORRUPT" && this.#world.isHarmed(this);
   }
 
   #learnsRemoval(error: unknown): boolean {
@@ -226,8 +391,10 @@ export class Member {
   crash(end: End = this.#endMode): void {
     if (this.#state === "down") return;
     this.#world.note(`n${this.number} ends`, this.#life, end);
-    if (this.#state === "opening" && this.#life > 1)
-      this.#world.mark(MEMBERS_MARKS.crashInRecovery);
+    const isCut = this.#state === "opening" && !this.#isRefused;
+    if (isCut && this.#isBlank && !this.#isImpostor) this.#world.mark(MEMBERS_MARKS.joinCutShort);
+    else if (isCut && this.#life > 1) this.#world.mark(MEMBERS_MARKS.crashInRecovery);
+    if (this.isQuarantined) this.#world.mark(MEMBERS_MARKS.crashInQuarantine);
     if (end === "kill") this.machine.kill();
     else this.machine.losePower(end);
     for (const fault of this.#faults) fault.remove();
@@ -309,6 +476,11 @@ export class Member {
       this.#die();
       return;
     }
+    // The next start puts it aside.
+    if (this.#isDamage(error)) {
+      this.#die();
+      return;
+    }
     const cause = error.cause instanceof Error ? error.cause : error;
     if (!this.#hasFault || !(cause instanceof HarmonyError || cause instanceof FileError))
       this.#world.failed(
@@ -321,8 +493,12 @@ export class Member {
   }
 }
 
-function nodeOptionsOf(options: MembersOptions, number: number): NodeOptions {
-  const initialCluster = Array.from({ length: options.nodes }, (_, i) => ({
+function nodeOptionsOf(
+  options: MembersOptions,
+  number: number,
+  joined: readonly InitialMember[] | null,
+): NodeOptions {
+  const founders = Array.from({ length: options.nodes }, (_, i) => ({
     name: nameOf(i + 1),
     peerUrls: [urlOf(i + 1)],
   }));
@@ -331,7 +507,10 @@ function nodeOptionsOf(options: MembersOptions, number: number): NodeOptions {
     name: nameOf(number),
     peerUrls: [urlOf(number)],
     clientUrls: [`http://${nameOf(number)}:2379`],
-    initialCluster,
+    initialCluster: joined ?? founders,
+    join: joined !== null,
+    autoPromote: options.autoPromote,
+    learnersMax: LEARNERS_MAX,
     heartbeatIntervalMs: options.tickMs,
     electionTimeoutMs: options.electionMs,
     walSegmentBytes: options.segmentBytes,

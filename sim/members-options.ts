@@ -34,10 +34,23 @@ export type MembersFaults = {
   readonly changes: boolean;
   /** Somebody is told to lead. */
   readonly handOvers: boolean;
+  /** Members come with empty disks, get votes, and take the places of others. */
+  readonly joins: boolean;
+  /** Members lose their disks. */
+  readonly wipes: boolean;
+  /** Bits rot in the files of members that are down. */
+  readonly rot: boolean;
 };
 
 export type MembersOptions = {
+  /** The first members. */
   readonly nodes: number;
+  /** Machines beside theirs, with empty disks. */
+  readonly spares: number;
+  /** Learners ask for their votes themselves. */
+  readonly autoPromote: boolean;
+  /** Rot may reach a majority: then nothing has to go on, but it has to be seen why. */
+  readonly rotBeyond: boolean;
   readonly steps: number;
   readonly clients: number;
   readonly keys: number;
@@ -79,6 +92,9 @@ const NO_FAULTS: MembersFaults = {
   impatience: false,
   changes: false,
   handOvers: false,
+  joins: false,
+  wipes: false,
+  rot: false,
 };
 const FAULT_NAMES = Object.keys(NO_FAULTS) as (keyof MembersFaults)[];
 
@@ -93,8 +109,12 @@ export function drawMembersOptions(seed: number, style: Style): MembersOptions {
   const nodes = random.pick(isSwarm ? [2, 3, 3, 5] : [3, 3, 3, 3, 5]);
   const tickMs = random.pick([20, 100]);
   const electionTicks = isSwarm ? random.pick([4, 10, 20]) : 10;
+  const spares = random.between(1, 2);
   return {
     nodes,
+    spares,
+    autoPromote: random.percent(50),
+    rotBeyond: random.percent(8),
     steps: random.between(90, 200),
     clients: random.between(2, 10),
     keys: random.pick([2, 4, 8]),
@@ -119,7 +139,7 @@ export function drawMembersOptions(seed: number, style: Style): MembersOptions {
       [0.1, 2],
       [0.5, 8],
     ] as const),
-    clockRates: Array.from({ length: nodes }, () =>
+    clockRates: Array.from({ length: nodes + spares }, () =>
       random.percent(40) ? 1000 + random.between(-100, 100) : 1000,
     ),
     faults: drawFaults(random, isSwarm),
@@ -139,8 +159,7 @@ function drawFaults(random: Random, isSwarm: boolean): MembersFaults {
 /** With one kind of trouble less, for the shrinking of a failure. */
 export function simplerMembersOptions(options: MembersOptions): MembersOptions[] {
   const simpler: MembersOptions[] = [];
-  if (options.nodes > 3)
-    simpler.push({ ...options, nodes: 3, clockRates: options.clockRates.slice(0, 3) });
+  if (options.nodes > 3) simpler.push({ ...options, nodes: 3 });
   if (options.clockRates.some((rate) => rate !== 1000))
     simpler.push({ ...options, clockRates: options.clockRates.map(() => 1000) });
   if (options.shortWritePercent > 0) simpler.push({ ...options, shortWritePercent: 0 });

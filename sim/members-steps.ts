@@ -3,6 +3,7 @@ import { hash32, Random } from "../src/base/index.ts";
 import type { CrashMode, WayWeather } from "../src/env/sim/index.ts";
 import type { KvInput } from "./linearizability/kv-model.ts";
 import type { Change } from "./members-changes.ts";
+import type { Rot } from "./members-damage.ts";
 import { COUNTER, LOCK } from "./members-history.ts";
 import type { End } from "./members-node.ts";
 import { isCalm, type MembersOptions } from "./members-options.ts";
@@ -27,7 +28,18 @@ export type MembersStep = { readonly ms: number } & (
   /** All of them at once, each in its way. */
   | { readonly do: "outage"; readonly ends: readonly End[] }
   | { readonly do: "stop"; readonly member: number }
-  | { readonly do: "start"; readonly member: number }
+  /** `asOld`: should its disk be lost, as if it were not. */
+  | { readonly do: "start"; readonly member: number; readonly asOld: boolean }
+  /** It ends, should it run, and its disk is lost. */
+  | { readonly do: "wipe"; readonly member: number; readonly end: End }
+  /** It ends, should it run, and bits rot in its files. `isBeyond`: also where a majority is damaged then. */
+  | {
+      readonly do: "rot";
+      readonly member: number;
+      readonly end: End;
+      readonly rot: Rot;
+      readonly isBeyond: boolean;
+    }
   | {
       readonly do: "weather";
       readonly ways: readonly Way[];
@@ -67,15 +79,21 @@ export interface Sight {
   readonly stepsDone: number;
   readonly isCut: boolean;
   isBusy(client: number): boolean;
+  /** It does not run, and could. */
   isDown(member: number): boolean;
+  /** Its disk is lost, and the others still count on it. */
+  isLost(member: number): boolean;
+  /** A machine for somebody new. */
+  isVacant(member: number): boolean;
+  isLearner(member: number): boolean;
   isFull(member: number): boolean;
   /** Who leads the newest term; 0 when nobody does. */
   readonly leader: number;
   /** Who takes itself for the leader, of whatever term. */
   readonly believers: readonly number[];
   seen(key: string): string | null;
-  /** Removals that were asked for. */
-  readonly removals: number;
+  /** So many have a vote when all removals are made that were asked for. */
+  readonly votersLeft: number;
 }
 
 const STREAM_STEPS = 62;
@@ -116,7 +134,14 @@ export class StepSource {
       return { do: "run", ms: electionMs * (isCalm(this.#options) ? 12 : random.between(2, 4)) };
     const down = this.#members.filter((member) => sight.isDown(member));
     if (down.length > 0 && random.percent(15 + 15 * down.length))
-      return { do: "start", member: random.pick(down), ms: this.#shortMs() };
+      return { do: "start", member: random.pick(down), asOld: false, ms: this.#shortMs() };
+    const lost = this.#members.filter((member) => sight.isLost(member));
+    if (lost.length > 0 && random.percent(8)) {
+      const member = random.pick(lost);
+      if (random.percent(50)) return { do: "start", member, asOld: true, ms: this.#anyMs() };
+      const change = { kind: "remove", target: member } as const;
+      return { do: "change", member: random.pick(this.#members), change, ms: this.#anyMs() };
+    }
     // Who was deposed and does not know it must not answer from its past.
     const stale = sight.believers.find((member) => member !== sight.leader) ?? 0;
     if (random.percent(60)) {
@@ -127,8 +152,10 @@ export class StepSource {
     return this.#fault(sight);
   }
 
+  /** Every machine. */
   get #members(): number[] {
-    return Array.from({ length: this.#options.nodes }, (_, i) => i + 1);
+    const { nodes, spares } = this.#options;
+    return Array.from({ length: nodes + spares }, (_, i) => i + 1);
   }
 
   #shortMs(): number {
@@ -242,7 +269,7 @@ export class StepSource {
     const { faults, electionMs } = this.#options;
     const random = this.#random;
     const member = this.#someMember(sight);
-    const kinds: MembersStep["do"][] = [];
+    const kinds: (MembersStep["do"] | "grow")[] = [];
     if (faults.kills || faults.powerLoss) kinds.push("crash", "crash", "crashSoon", "crashSoon");
     if (faults.outages) kinds.push("outage");
     if (faults.cleanStops) kinds.push("stop");
@@ -256,6 +283,9 @@ export class StepSource {
     if (faults.clockJumps) kinds.push("skew");
     if (faults.changes) kinds.push("change");
     if (faults.handOvers) kinds.push("handOver");
+    if (faults.joins) kinds.push("grow", "grow", "grow");
+    if (faults.wipes) kinds.push("wipe");
+    if (faults.rot) kinds.push("rot", "rot");
     if (kinds.length === 0) return { do: "run", ms: this.#anyMs() };
     const ms = this.#shortMs();
     const kind = random.pick(kinds);
@@ -318,6 +348,22 @@ export class StepSource {
         return { do: kind, member: random.pick(this.#members), change: this.#change(sight), ms };
       case "handOver":
         return { do: kind, member, to: random.pick(this.#members), ms };
+      case "grow": {
+        const change = this.#growth(sight);
+        if (change === null) return { do: "run", ms: this.#anyMs() };
+        return { do: "change", member: random.pick(this.#members), change, ms: this.#anyMs() };
+      }
+      case "wipe":
+        return { do: kind, member, end: this.#end(), ms };
+      case "rot":
+        return {
+          do: kind,
+          member,
+          end: this.#end(),
+          rot: this.#rot(),
+          isBeyond: this.#options.rotBeyond && random.percent(50),
+          ms,
+        };
       case "mend":
       case "run":
       case "start":
@@ -327,13 +373,46 @@ export class StepSource {
     }
   }
 
-  /** As many may be removed as leave a majority of those that were there. */
+  /** Of three or more at least two stay. */
   #change(sight: Sight): Change {
     const random = this.#random;
-    const { nodes } = this.#options;
-    const mayRemove = sight.removals < (nodes - 1) >> 1;
+    const mayRemove = sight.votersLeft > 2;
     if (mayRemove && random.percent(40)) return { kind: "remove", target: this.#someMember(sight) };
     return { kind: random.percent(60) ? "addLearner" : "removeLearner" };
+  }
+
+  /** Somebody comes, or who came gets a vote, or the place of another. */
+  #growth(sight: Sight): Change | null {
+    const random = this.#random;
+    const learners = this.#members.filter((member) => sight.isLearner(member));
+    if (learners.length > 0 && random.percent(65)) {
+      const learner = random.pick(learners);
+      if (random.percent(60)) return { kind: "promote", target: learner };
+      return { kind: "replace", target: this.#someMember(sight), by: learner };
+    }
+    const vacant = this.#members.filter((member) => sight.isVacant(member));
+    if (vacant.length === 0) return null;
+    return { kind: "join", target: random.pick(vacant), isLearner: random.percent(75) };
+  }
+
+  #rot(): Rot {
+    const random = this.#random;
+    return {
+      files: random.pick([
+        "log",
+        "log",
+        "log",
+        "data",
+        "data",
+        "votes",
+        "manifest",
+        "log and votes",
+      ]),
+      file: random.below(8),
+      offset: random.below(random.pick([1024, 65_536])),
+      places: random.pick([1, 1, 3, 200]),
+      stride: random.pick([1, 61, 509]),
+    };
   }
 
   /** Rather one that leads. */

@@ -22,9 +22,6 @@ const IMPOSSIBLE_REFUSALS: ReadonlySet<string> = new Set([
   "CORRUPT",
 ]);
 
-/** Whoever has been removed is known as such, or not any more. */
-const REMOVAL_REFUSALS: ReadonlySet<string> = new Set(["REMOVED_MEMBER", "UNKNOWN_MEMBER"]);
-
 /** What others rely on of one member, over its lives. */
 export interface Promised {
   term: Term;
@@ -40,8 +37,8 @@ export interface WireSurroundings {
   mark(name: MembersMark): void;
   /** A message that promises something has left this member. */
   promised(member: NodeId): void;
-  /** Removals that were asked for. */
-  readonly removals: number;
+  /** What was done to the members explains why one refuses another with this code. */
+  mayRefuse(code: string): boolean;
 }
 
 export class WireOracle {
@@ -53,6 +50,8 @@ export class WireOracle {
   /** By the term of a leader and an index: the term of its entry there, as far as it has been said. */
   readonly #logs = new Map<number, Term>();
   readonly #promises = new Map<NodeId, Promised>();
+  /** Who has spoken to whom: each of the two knows for good with which directory the other came. */
+  readonly #met = new Set<string>();
 
   constructor(world: WireSurroundings) {
     this.#world = world;
@@ -73,6 +72,16 @@ export class WireOracle {
     return this.#promises.get(member);
   }
 
+  haveMet(one: NodeId, other: NodeId): boolean {
+    return this.#met.has(`${one} ${other}`) || this.#met.has(`${other} ${one}`);
+  }
+
+  /** What it holds is damaged: nobody relies on the entries any more once it says so. Its votes stay. */
+  losesEntries(member: NodeId): void {
+    const promised = this.#promises.get(member);
+    if (promised !== undefined) Object.assign(promised, { index: 0, entryTerm: 0, inTerm: 0 });
+  }
+
   /** For one link of a member: a hello says who speaks to whom. */
   observer(): FrameObserver {
     let ends: { readonly from: NodeId; readonly to: NodeId } | null = null;
@@ -85,6 +94,7 @@ export class WireOracle {
         if (frame.kind === "head") this.#world.mark(MEMBERS_MARKS.pulled);
         return;
       }
+      if (ends !== null) this.#met.add(`${ends.from} ${ends.to}`);
       for (const each of frame.items) {
         check(ends !== null, "who says something has said who it is", () => "a batch comes first");
         const item = decodePeerItem(each, ends);
@@ -95,15 +105,14 @@ export class WireOracle {
 
   /** A process of before may not be given up yet, and a snapshot may not be there, or find no room. */
   #refused(code: string, detail: string): void {
-    const mayBeRemoved = this.#world.removals > 0 && REMOVAL_REFUSALS.has(code);
     check(
-      mayBeRemoved || !IMPOSSIBLE_REFUSALS.has(code),
+      !IMPOSSIBLE_REFUSALS.has(code) || this.#world.mayRefuse(code),
       "members that are what they seem do not refuse each other",
       () => `${code}: ${detail}`,
     );
-    this.#world.mark(
-      code === "DUPLICATE_MEMBER" ? MEMBERS_MARKS.duplicate : MEMBERS_MARKS.pullRefused,
-    );
+    if (code === "DUPLICATE_MEMBER") this.#world.mark(MEMBERS_MARKS.duplicate);
+    else if (code === "DATA_LOST") this.#world.mark(MEMBERS_MARKS.dataLost);
+    else this.#world.mark(MEMBERS_MARKS.pullRefused);
   }
 
   #said(item: PeerItem): void {

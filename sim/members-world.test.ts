@@ -74,7 +74,7 @@ describe("the judge of what members say", () => {
       note: () => {},
       mark: () => {},
       promised: () => {},
-      removals: 0,
+      mayRefuse: () => false,
     });
     const links = new Map<number, (bytes: Uint8Array) => void>();
     const observer = (from: number, to: number): ((bytes: Uint8Array) => void) => {

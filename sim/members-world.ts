@@ -8,17 +8,26 @@
  * (members-disk.ts), what they have applied (members-state.ts), and what clients were told (members-clients.ts,
  * members-history.ts). At the end everything is healed and must work.
  */
-import { hash32 } from "../src/base/index.ts";
-import type { WatchEvent } from "../src/db/index.ts";
+import { HarmonyError, hash32 } from "../src/base/index.ts";
+import type { InitialMember, MemberInfo, WatchEvent } from "../src/db/index.ts";
 import { CLEAR_WAY, SimNetwork, SimScheduler } from "../src/env/sim/index.ts";
 import type { NodeId } from "../src/raft/index.ts";
-import { type ChangesSurroundings, MemberChanges } from "./members-changes.ts";
+import { type Change, type ChangesSurroundings, MemberChanges } from "./members-changes.ts";
 import { type ClientSurroundings, MemberClients } from "./members-clients.ts";
+import { rot } from "./members-damage.ts";
 import { type DurableState, durableStateOf, judgePromise } from "./members-disk.ts";
+import { Harm, type HarmSurroundings } from "./members-harm.ts";
 import { type History, historyOf, judgeHistory } from "./members-history.ts";
 import type { FrameObserver } from "./members-links.ts";
 import { MEMBERS_MARKS, type MembersMark } from "./members-marks.ts";
-import { type End, Member, type MemberSurroundings, urlOf } from "./members-node.ts";
+import {
+  type End,
+  LEARNERS_MAX,
+  Member,
+  type MemberSurroundings,
+  nameOf,
+  urlOf,
+} from "./members-node.ts";
 import {
   drawMembersOptions,
   isCalm,
@@ -33,7 +42,7 @@ import type { Marks } from "./marks.ts";
 import { eventsFrom } from "./node-driver.ts";
 import type { Play, World } from "./play.ts";
 import type { Trace } from "./trace.ts";
-import { check, difference } from "./violation.ts";
+import { check, difference, show } from "./violation.ts";
 
 /** So many first applications of a run are looked up on the disks, and then one of so many. */
 const COMMITS_LOOKED_UP = 2;
@@ -46,6 +55,10 @@ const HEALING_MS = 30_000;
 /** As the node's: five seconds and two election timeouts. */
 const REQUEST_TIMEOUT_MS = 5000;
 const AWAY_MS = 2000;
+/** After so many election timeouts whoever leads knows who takes no part. */
+const KNOWN_TIMEOUTS = 4;
+/** So often somebody asks again that a member goes. */
+const ASK_AGAIN_MS = 3000;
 
 export const MEMBERS_WORLD: World<MembersOptions, MembersStep> = {
   name: "members",
@@ -60,6 +73,7 @@ class Cluster
     MemberSurroundings,
     ClientSurroundings,
     ChangesSurroundings,
+    HarmSurroundings,
     WireSurroundings,
     Sight
 {
@@ -77,9 +91,13 @@ class Cluster
   readonly #byId = new Map<NodeId, Member>();
   readonly #clients: MemberClients;
   readonly #changes: MemberChanges;
-  /** Who votes, by number, as whoever came furthest says, and who did before that. */
-  #voters: readonly number[];
-  #votersBefore: readonly number[];
+  readonly #harm: Harm;
+  /** Who votes, as whoever came furthest says, and who did before that. Empty: the first members. */
+  #voters: readonly NodeId[] = [];
+  #votersBefore: readonly NodeId[] = [];
+  #wipes = 0;
+  /** Until then nobody asks again that somebody goes who will not come back, or comes in his place. */
+  #askedMs = 0;
   /** Of every life of every member, by which. */
   readonly #watches = new Map<string, MemberWatch>();
   #thrown: unknown = null;
@@ -106,10 +124,10 @@ class Cluster
     this.#source = new StepSource(seed, options);
     this.#clients = new MemberClients(this);
     this.#changes = new MemberChanges(this);
-    this.#voters = Array.from({ length: options.nodes }, (_, i) => i + 1);
-    this.#votersBefore = this.#voters;
-    for (let number = 1; number <= options.nodes; number++)
-      this.#members.push(new Member(this, number, hash32(seed, 100, number)));
+    this.#harm = new Harm(this);
+    const { nodes, spares } = options;
+    for (let number = 1; number <= nodes + spares; number++)
+      this.#members.push(new Member(this, number, hash32(seed, 100, number), number > nodes));
     for (const member of this.#members) member.start();
   }
 
@@ -145,7 +163,55 @@ class Cluster
   }
 
   isDown(number: number): boolean {
-    return this.member(number).state === "down";
+    const member = this.member(number);
+    if (member.state !== "down" || member.isBroken || member.isRemoved) return false;
+    return !member.isBlank || member.isImpostor || this.rosterFor(member) !== null;
+  }
+
+  isLost(number: number): boolean {
+    const member = this.member(number);
+    return member.lost !== null && member.isBlank && this.votersNow.includes(member.lost);
+  }
+
+  isVacant(number: number): boolean {
+    const member = this.member(number);
+    return member.isVacant && this.#placeOf(member) === undefined;
+  }
+
+  isLearner(number: number): boolean {
+    const { identity } = this.member(number);
+    const of = this.#placeOf(this.member(number));
+    return identity !== null && of?.isLearner === true;
+  }
+
+  /** Who is to be found at its address, as whoever came furthest says. */
+  #placeOf({ number }: Member): MemberInfo | undefined {
+    return this.#roster.find(({ peerUrls }) => peerUrls.includes(urlOf(number)));
+  }
+
+  /** As whoever came furthest says. */
+  get #roster(): readonly MemberInfo[] {
+    let newest: Member | null = null;
+    let place = -1;
+    for (const member of this.#members) {
+      if (member.isQuarantined || member.isImpostor) continue;
+      const index = member.node?.database.applied.index ?? -1;
+      if (index <= place) continue;
+      newest = member;
+      place = index;
+    }
+    return newest?.node?.database.status().members ?? [];
+  }
+
+  rosterFor({ number }: Member): readonly InitialMember[] | null {
+    const roster = this.#roster;
+    const url = urlOf(number);
+    const self = roster.find(({ peerUrls }) => peerUrls.includes(url));
+    if (self === undefined || self.name !== "") return null;
+    return roster.map(({ id, name, peerUrls }) => ({
+      name: peerUrls.includes(url) ? nameOf(number) : name === "" ? `at ${id}` : name,
+      peerUrls,
+    }));
   }
 
   isFull(number: number): boolean {
@@ -168,8 +234,56 @@ class Cluster
     return leader === memberId;
   }
 
-  get removals(): number {
-    return this.#changes.removals;
+  get votersLeft(): number {
+    const left = [this.votersNow, this.votersBefore].map(
+      (voters) => voters.filter((voter) => !this.isAsked(voter)).length,
+    );
+    return Math.min(...left);
+  }
+
+  isAsked(id: NodeId): boolean {
+    return this.#changes.isAsked(id);
+  }
+
+  /** The ids of the first members are known when all of them were open once. */
+  get votersNow(): readonly NodeId[] {
+    return this.#voters.length > 0 ? this.#voters : this.#founders;
+  }
+
+  get votersBefore(): readonly NodeId[] {
+    return this.#votersBefore.length > 0 ? this.#votersBefore : this.#founders;
+  }
+
+  get #founders(): readonly NodeId[] {
+    return this.#members
+      .slice(0, this.options.nodes)
+      .map(({ identity, number }) => identity?.memberId ?? -number);
+  }
+
+  isHarmed({ identity }: Member): boolean {
+    return this.#harm.has(identity?.memberId);
+  }
+
+  /**
+   * Whoever has been removed is known as such, or not any more, and whoever comes is known to some before others. At an
+   * address is somebody else when a disk was lost.
+   */
+  mayRefuse(code: string): boolean {
+    const { changes, joins, wipes } = this.options.faults;
+    switch (code) {
+      case "REMOVED_MEMBER":
+        return this.#changes.hasRemovals;
+      case "UNKNOWN_MEMBER":
+        return changes || joins || wipes;
+      case "WRONG_MEMBER":
+        return this.#changes.hasRemovals;
+      case "DATA_LOST":
+        return this.#wipes > 0;
+      case "CORRUPT":
+        return this.#harm.hasAny;
+      default:
+        return false;
+    }
   }
 
   mayBeRemoved(member: Member): boolean {
@@ -231,7 +345,13 @@ class Cluster
         return;
       }
       case "start":
-        this.member(step.member).start();
+        this.member(step.member).start(step.asOld);
+        return;
+      case "wipe":
+        this.#wipe(this.member(step.member), step.end);
+        return;
+      case "rot":
+        this.#rot(step);
         return;
       case "weather":
         for (const [from, to] of step.ways)
@@ -279,12 +399,9 @@ class Cluster
       case "room":
         this.member(step.member).room();
         return;
-      case "change": {
-        const { change } = step;
-        const target = change.kind === "remove" ? this.member(change.target) : null;
-        this.member(step.member).input((node) => this.#changes.ask(node, change, target));
+      case "change":
+        this.#change(this.member(step.member), step.change);
         return;
-      }
       case "handOver":
         this.member(step.member).input((node) =>
           this.#changes.handOver(node, this.member(step.to)),
@@ -299,6 +416,56 @@ class Cluster
   #everyWay(change: (from: string, to: string) => void): void {
     for (const { number: from } of this.#members)
       for (const { number: to } of this.#members) if (from !== to) change(urlOf(from), urlOf(to));
+  }
+
+  #change(asked: Member, change: Change): void {
+    if (change.kind === "remove" || change.kind === "replace") {
+      const id = this.#placeOf(this.member(change.target))?.id;
+      const knownMs = KNOWN_TIMEOUTS * this.options.electionMs;
+      if (id === undefined || !this.#harm.mayRemove(Number(id), knownMs)) return;
+    }
+    if (change.kind === "join") {
+      const target = this.member(change.target);
+      if (!this.isVacant(change.target)) return;
+      if (!target.isBlank) {
+        this.#end(target);
+        target.vacate();
+      }
+    }
+    asked.input((node) => this.#changes.ask(node, change));
+  }
+
+  /** Who has met it knows it by its disk; who has not, such as one that was never up, would take it for new. */
+  #wipe(member: Member, end: End): void {
+    const { identity } = member;
+    if (identity === null || member.isBlank || !this.#harm.mayHit(member)) return;
+    const { memberId } = identity;
+    const isKnown = this.#roster.every(
+      ({ id, name }) =>
+        name === "" || Number(id) === memberId || this.#wire.haveMet(Number(id), memberId),
+    );
+    if (!isKnown || this.#roster.length === 0) return;
+    this.#end(member, end);
+    member.wipe();
+    this.#wipes++;
+    this.#harm.note(memberId);
+    this.mark(MEMBERS_MARKS.wiped);
+  }
+
+  #rot({ member: number, end, rot: of, isBeyond }: MembersStep & { readonly do: "rot" }): void {
+    const member = this.member(number);
+    const { identity } = member;
+    if (identity === null || member.isBlank || member.isRemoved) return;
+    const isHeld = this.#harm.mayHit(member);
+    if (!isHeld && !isBeyond) return;
+    this.#end(member, end);
+    const places = rot(member.machine, of);
+    this.note(`bits rot in n${number}`, places, of);
+    if (places === 0) return;
+    if (!isHeld) this.#harm.isBeyond = true;
+    this.#harm.note(identity.memberId);
+    this.#wire.losesEntries(identity.memberId);
+    this.mark(MEMBERS_MARKS.rotten);
   }
 
   #pause(member: Member, forMs: number): void {
@@ -335,11 +502,13 @@ class Cluster
     if (this.#thrown !== null) throw this.#thrown as Error;
     for (const member of this.#members) {
       const applied = member.takeApplied();
+      if (member.isMadeAnew && member.identity !== null)
+        this.#harm.healed(member.identity.memberId);
       if (applied === null) continue;
       const { index, stateHash } = applied;
       this.note(`n${member.number} has applied`, index, stateHash);
       if (!this.#states.applied(member.number, index, stateHash)) continue;
-      if (this.options.faults.changes) this.#noteVoters(member);
+      this.#noteVoters(member);
       this.#committed(index);
     }
     if (this.#dying.length === 0) return;
@@ -347,15 +516,18 @@ class Cluster
     if (this.#thrown !== null) throw this.#thrown as Error;
   }
 
-  #runUntil(rule: string, isThere: () => boolean): void {
+  /** False: that will not be, and the members say why. */
+  #runUntil(rule: string, isThere: () => boolean): boolean {
     const { electionMs, tickMs } = this.options;
     const limitMs = this.nowMs + HEALING_MS + electionMs * HEALING_TIMEOUTS;
     while (!isThere()) {
+      if (this.nowMs >= limitMs && this.#saysWhy) return false;
       check(this.nowMs < limitMs, rule, () => this.#picture());
       this.#run(tickMs);
       // A write that failed before may end a process only now.
       for (const member of this.#members) if (member.state === "down") member.start();
     }
+    return true;
   }
 
   // ---- what members tell ----
@@ -415,14 +587,16 @@ class Cluster
   }
 
   #noteVoters({ node }: Member): void {
+    const { changes, joins, wipes } = this.options.faults;
+    if (this.#voters.length > 0 && !changes && !joins && !wipes) return;
     const members = node?.database.status().members ?? [];
     const voters = members
       .filter(({ isLearner }) => !isLearner)
-      .map(({ id }) => this.#byId.get(Number(id))?.number ?? 0)
+      .map(({ id }) => Number(id))
       .toSorted((a, b) => a - b);
     if (voters.join() === this.#voters.join()) return;
     this.note("other voters", voters.length, voters);
-    this.#votersBefore = this.#voters;
+    this.#votersBefore = this.#voters.length > 0 ? this.#voters : voters;
     this.#voters = voters;
   }
 
@@ -430,12 +604,15 @@ class Cluster
   #committed(index: number): void {
     if (!this.#isLook(this.#looks++, COMMITS_LOOKED_UP, COMMITS_PER_LOOK)) return;
     this.mark(MEMBERS_MARKS.durable);
-    const disks = this.#members.map((member) => this.#durable(member));
-    const copiesAmong = (voters: readonly number[]): number => {
+    const copiesAmong = (voters: readonly NodeId[]): number => {
       const copies = new Map<number, number>();
       let kept = 0;
       for (const voter of voters) {
-        const disk = disks[voter - 1] ?? null;
+        // It may have held it when that was counted.
+        if (this.#harm.has(voter)) kept++;
+        if (this.#harm.has(voter)) continue;
+        const member = this.#byId.get(voter);
+        const disk = member?.identity?.memberId === voter ? this.#durable(member) : null;
         const term = disk?.termAt(index) ?? null;
         // What a checkpoint covers may be gone from the log.
         if (disk !== null && term === null && disk.appliedIndex >= index) kept++;
@@ -444,28 +621,42 @@ class Cluster
       return kept + Math.max(0, ...copies.values());
     };
     // The entry that changes the voters is committed by those before it.
-    const isDurable = [this.#voters, this.#votersBefore].some(
+    const isDurable = [this.votersNow, this.votersBefore].some(
       (voters) => copiesAmong(voters) > voters.length / 2,
     );
     check(
       isDurable,
       "what is committed is durable on a quorum's disks",
-      () => `${index} has ${copiesAmong(this.#voters)} durable copies among ${this.#voters.join()}`,
+      () =>
+        `${index} has ${copiesAmong(this.votersNow)} durable copies among ${this.votersNow.join()}`,
     );
   }
 
   promised(id: NodeId): void {
     const member = this.#byId.get(id);
+    check(
+      member?.identity?.memberId !== id || !member.isQuarantined,
+      "who is in quarantine promises nothing",
+      () => `n${member?.number}: ${show(this.#wire.promisedBy(id))}`,
+    );
     if (!this.#isLook(this.#promises++, PROMISES_LOOKED_UP, PROMISES_PER_LOOK)) return;
     const promised = this.#wire.promisedBy(id);
-    const disk = member === undefined ? null : this.#durable(member);
+    const disk = member?.identity?.memberId === id ? this.#durable(member) : null;
     if (promised === undefined || disk === null) return;
     this.mark(MEMBERS_MARKS.promise);
     judgePromise(`n${member?.number}`, disk, promised);
   }
 
-  #durable({ machine, identity }: Member): DurableState | null {
-    return identity === null ? null : durableStateOf(machine, identity, this.options.segmentBytes);
+  /** Null where nothing is, or what there is cannot be read. */
+  #durable(member: Member): DurableState | null {
+    const { machine, identity } = member;
+    if (identity === null) return null;
+    try {
+      return durableStateOf(machine, identity, this.options.segmentBytes);
+    } catch (error) {
+      if (error instanceof HarmonyError && this.isHarmed(member)) return null;
+      throw error;
+    }
   }
 
   #isLook(ordinal: number, first: number, oneOf: number): boolean {
@@ -484,17 +675,78 @@ class Cluster
       member.resume();
     }
     this.#settle();
-    this.#runUntil("after all faults every member is up", () =>
-      this.#members.every(({ state, isRemoved }) => state === "up" || isRemoved),
-    );
-    this.#writeEverywhere();
-    this.#runUntil("every client is answered or has given up", () => this.#clients.busy === 0);
-    this.#runUntil("after all faults every member has applied everything", () => {
-      const places = this.#present.map(({ node }) => node?.database.applied.index ?? -1);
-      return places.every((place) => place === this.#states.newest);
-    });
+    if (!this.#becomesWhole()) {
+      this.mark(MEMBERS_MARKS.majorityRotten);
+      return;
+    }
     if (away.length > 0) this.mark(MEMBERS_MARKS.caughtUp);
     this.#judgeClients();
+  }
+
+  /** False: a majority is damaged, and says so. */
+  #becomesWhole(): boolean {
+    const isUp = this.#runUntil("after all faults every member is up", () => {
+      this.#letGo();
+      return this.#members.every(
+        (member) =>
+          member.isRemoved ||
+          (member.isBlank
+            ? member.lost === null && this.#placeOf(member) === undefined
+            : member.state === "up"),
+      );
+    });
+    if (!isUp || !this.#writeEverywhere()) return false;
+    const { autoPromote } = this.options;
+    return (
+      this.#runUntil("every client is answered or has given up", () => this.#clients.busy === 0) &&
+      this.#runUntil("after all faults every learner that wants to vote does", () =>
+        this.#present.every((member) => !autoPromote || !this.isLearner(member.number)),
+      ) &&
+      this.#runUntil("after all faults every member has applied everything", () => {
+        const places = this.#present.map(({ node }) => node?.database.applied.index ?? -1);
+        return places.every((place) => place === this.#states.newest);
+      })
+    );
+  }
+
+  /** Who has lost its disk, or will not start again, is removed, and its machine joins as a new member. */
+  #letGo(): void {
+    for (const member of this.#members) {
+      if (!member.isBroken && !member.isImpostor) continue;
+      this.#end(member);
+      if (member.identity !== null) this.#harm.note(member.identity.memberId);
+      member.wipe();
+    }
+    const leader = this.#members.find(({ number }) => this.leader === number);
+    if (leader === undefined || this.nowMs < this.#askedMs) return;
+    const gone = this.#members.find(
+      (member) => member.isBlank && (this.#placeOf(member)?.name ?? "") !== "",
+    );
+    const newcomer = this.#members.find(
+      (member) => member.isBlank && member.lost !== null && this.#placeOf(member) === undefined,
+    );
+    const learners = this.#roster.filter(({ isLearner }) => isLearner).length;
+    const change: Change | null =
+      gone !== undefined
+        ? { kind: "remove", target: gone.number }
+        : newcomer !== undefined
+          ? { kind: "join", target: newcomer.number, isLearner: learners < LEARNERS_MAX }
+          : null;
+    if (change === null) return;
+    this.#askedMs = this.nowMs + ASK_AGAIN_MS;
+    leader.input((node) => this.#changes.ask(node, change));
+  }
+
+  /** So many of those who have a vote say that they cannot take part that nobody can lead. */
+  get #saysWhy(): boolean {
+    if (!this.#harm.isBeyond) return false;
+    const silent = this.votersNow.filter((voter) => {
+      const member = this.#byId.get(voter);
+      const isTelling =
+        member?.identity?.memberId !== voter || member.isQuarantined || member.isBroken;
+      return !isTelling;
+    });
+    return 2 * silent.length <= this.votersNow.length;
   }
 
   /** Nothing went wrong, so nothing may have: no leader was deposed, no client was refused or left alone. */
@@ -515,25 +767,16 @@ class Cluster
 
   /** Whoever belongs to the cluster, as far as anybody knows. */
   get #present(): readonly Member[] {
-    let newest: Member | null = null;
-    let place = -1;
-    for (const member of this.#members) {
-      const index = member.node?.database.applied.index ?? -1;
-      if (index <= place) continue;
-      newest = member;
-      place = index;
-    }
-    const present = newest?.node?.database.status().members ?? [];
-    const ids = new Set(present.map(({ id }) => Number(id)));
+    const ids = new Set(this.#roster.map(({ id }) => Number(id)));
     return this.#members.filter(({ identity }) => identity !== null && ids.has(identity.memberId));
   }
 
   /** Each member takes a write and a read that sees it. */
-  #writeEverywhere(): void {
+  #writeEverywhere(): boolean {
     let id = 1_000_000;
     const done = new Set<number>();
     const asked = new Map<number, number>();
-    this.#runUntil("after all faults every member takes writes", () => {
+    return this.#runUntil("after all faults every member takes writes", () => {
       const present = this.#present;
       for (const { number } of present) {
         if (done.has(number) || this.#clients.isBusy(-number)) continue;
@@ -552,24 +795,37 @@ class Cluster
   }
 
   #judgeClients(): void {
-    const [first, ...others] = this.#present.map((member) => this.#everything(member));
-    const events = first as readonly WatchEvent[];
+    const [first, ...others] = this.#present.flatMap((member) => this.#everything(member) ?? []);
+    const events = first?.events as readonly WatchEvent[];
     for (const other of others) {
-      const found = difference(other, events);
+      const found = difference(other.events, events);
       check(found === null, "all members tell the same history", () => found ?? "");
     }
     const history: History = historyOf(events);
     const isTimeTrue =
       !this.options.faults.clockJumps && this.options.clockRates.every((rate) => rate === 1000);
     const news = judgeHistory(this.#clients.all, history, isTimeTrue);
-    const live = new Set(this.#present.map(lifeOf));
+    const live = new Set(this.#present.filter((member) => !member.wasQuarantined).map(lifeOf));
     for (const [name, watch] of this.#watches) watch.judge(history, live.has(name));
     this.#marks.hit(MEMBERS_MARKS.lockEnded, news.locksEnded);
     this.#marks.hit(MEMBERS_MARKS.fenced, news.locksTakenAfter);
   }
 
-  #everything({ node }: Member): readonly WatchEvent[] {
-    return node === null ? [] : eventsFrom(node.database, 1).events;
+  /** Null: it comes upon damage while it reads, and says so. */
+  #everything(member: Member): { readonly events: readonly WatchEvent[] } | null {
+    const { node } = member;
+    if (node === null) return { events: [] };
+    try {
+      return eventsFrom(node.database, 1);
+    } catch (error) {
+      if (!(error instanceof HarmonyError) || !this.isHarmed(member)) throw error;
+      check(
+        member.isQuarantined,
+        "who comes upon damage takes no part any more",
+        () => `n${member.number}: ${error.message}`,
+      );
+      return null;
+    }
   }
 
   #picture(): string {
