@@ -775,6 +775,68 @@ describe("on a log in the interval mode", () => {
 });
 
 describe("a change of the configuration", () => {
+  const said = (messages: readonly Message[]): string[] =>
+    messages.map(({ type, to }) => `${type} ${to}`).filter((text) => text !== "heartbeat 2");
+
+  /** A leader whose two followers are up to date, and which is asked to remove itself. */
+  function leaving(...more: readonly ConfChangeSingle[]): {
+    one: ReturnType<typeof member>;
+    answers: string[];
+  } {
+    const one = member();
+    const applyConfChange: StateMachine<string>["applyConfChange"] = (context) => {
+      one.machine.apply(context, []);
+      return { isTaken: true, result: "done" };
+    };
+    Object.assign(one.machine, { applyConfChange });
+    elect(one);
+    for (const from of [3, 2])
+      one.step({ type: "appendResponse", from, term: 1, reject: false, index: 1 } as never);
+    one.turn();
+    const answers: string[] = [];
+    const changes = [{ type: "removeNode" as const, nodeId: 1 }, ...more];
+    const change = { transition: "auto" as const, changes, context: new Uint8Array(0) };
+    one.replica.proposeConfChange(change, (error) => answers.push(error?.code ?? "done"));
+    return { one, answers };
+  }
+
+  it("that removes the leader waits until it has handed the lead over, and is not proposed by it", () => {
+    const { one, answers } = leaving();
+    const [first] = said(one.turn());
+    expect([first, one.rawNode.lastIndex]).toEqual(["timeoutNow 2", 1]);
+    one.step({
+      type: "append",
+      from: 2,
+      term: 2,
+      prevIndex: 1,
+      prevTerm: 1,
+      entries: [{ index: 2, term: 2, type: 2, data: new Uint8Array(0) }],
+      commit: 1,
+    } as never);
+    one.turn();
+    // There is no way to the next leader in this test, so it waits.
+    expect([one.rawNode.leader, answers, one.replica.commandsPending]).toEqual([2, [], 1]);
+  });
+
+  it("that removes the leader is proposed by it when nobody takes over", () => {
+    const { one, answers } = leaving();
+    one.turn();
+    for (let i = 0; i < 10; i++) {
+      one.replica.tick();
+      one.turn();
+    }
+    expect([one.rawNode.role, one.rawNode.lastIndex]).toEqual(["leader", 2]);
+    acknowledge(one, 2);
+    expect([answers, one.rawNode.role]).toEqual([["done"], "follower"]);
+  });
+
+  it("that puts somebody into the leader's place is proposed by it at once", () => {
+    const { one } = leaving({ type: "addNode", nodeId: 4 });
+    const messages = said(one.turn());
+    expect(messages.filter((text) => text.startsWith("timeoutNow"))).toEqual([]);
+    expect(one.rawNode.lastIndex).toBe(2);
+  });
+
   it("comes into force if the machine takes it, is answered with what that says, and is one entry", () => {
     const lab = new Lab();
     lab.open();

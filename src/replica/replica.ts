@@ -36,6 +36,7 @@ import { type Collected, mergeEntries } from "./collected.ts";
 import { batchSizeBytes, decodeBatch, encodeBatch } from "./batch.ts";
 import { ForeignProposal, ForwardedCommands, type Forwarding, placements } from "./forwarding.ts";
 import type { GroupClock } from "./group-clock.ts";
+import { heirBefore } from "./heir.ts";
 import {
   FINAL_DECLINES,
   PASSING_REFUSALS,
@@ -87,6 +88,8 @@ export class Replica<Result> {
   /** Changes of the configuration, which this leader proposes one after the other. Their bytes count as waiting. */
   #confChanges: Proposal<Result>[] = [];
   readonly #judge: (change: ConfChangeV2) => ErrorCode | null;
+  /** The term in which it has begun to hand the lead over because it is removed. */
+  #handedOverIn = 0;
   /** Raft has no room for what waits until something of it is committed. */
   #isBlocked = false;
   readonly #forwarding: Forwarding | null;
@@ -499,12 +502,16 @@ export class Replica<Result> {
     for (const proposal of refused) this.#settle(proposal, new HarmonyError("DISK_FULL"));
   }
 
-  /** Raft takes one at a time: the others wait until it is applied. */
+  /**
+   * Raft takes one at a time: the others wait until it is applied. What removes this leader waits until another leads, who
+   * is handed it then; if that comes to nothing, it is proposed here after all.
+   */
   #proposeConfChanges(): void {
     for (let next = this.#confChanges[0]; next !== undefined; next = this.#confChanges[0]) {
       const change = next.reply === null ? null : decodeConfChange(next.command);
       const refused = change === null ? "INVALID_ARGUMENT" : this.#judge(change);
       if (change !== null && refused === null) {
+        this.#handOverBefore(change);
         const result = this.#node.proposeConfChange(change);
         if (result.ok) this.#isIn(result, [next]);
         else if (PASSING_REFUSALS.has(result.reason)) return;
@@ -513,6 +520,15 @@ export class Replica<Result> {
       this.#confChanges.shift();
       this.#waitingBytes -= next.command.length;
     }
+  }
+
+  /** While it hands over Raft takes no proposals. */
+  #handOverBefore(change: ConfChangeV2): void {
+    const { term } = this.#node;
+    const heir = this.#handedOverIn === term ? 0 : heirBefore(change, this.#node);
+    if (heir === 0) return;
+    this.#handedOverIn = term;
+    this.#node.transferLeader(heir);
   }
 
   /** These stand in the entry, alone and in this order. */
