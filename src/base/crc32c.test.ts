@@ -24,7 +24,11 @@ describe("crc32c", () => {
   });
 
   it("is the definition's value for any range, in one go and continued", () => {
-    const cases = fc.tuple(fc.uint8Array({ maxLength: 80 }), fc.nat(80), fc.nat(80));
+    const cases = fc
+      .constantFrom(80, 700, 2100)
+      .chain((maxLength) =>
+        fc.tuple(fc.uint8Array({ maxLength, size: "max" }), fc.nat(maxLength), fc.nat(maxLength)),
+      );
     fc.assert(
       fc.property(cases, ([bytes, x, y]) => {
         const start = Math.min(x, bytes.length);
@@ -32,6 +36,9 @@ describe("crc32c", () => {
         const expected = slow(bytes.subarray(start, end));
         expect(crc32c(bytes, start, end)).toBe(expected);
         const middle = (start + end) >> 1;
+        const within = new Uint8Array(bytes.length + 3).fill(7);
+        within.set(bytes, 3);
+        expect(crc32c(within.subarray(3), start, end)).toBe(expected);
         expect(crc32c(bytes, middle, end, crc32c(bytes, start, middle))).toBe(expected);
       }),
     );
