@@ -1,6 +1,7 @@
 /** What Raft relies on in a LogStorage. MemoryStorage and the WAL's group log pass the same suite. */
 import { expect, it } from "vitest";
 import {
+  type ConfState,
   type Entry,
   EntryType,
   type LogIndex,
@@ -22,6 +23,14 @@ export interface LogStorageHarness {
   restore(snapshot: SnapshotMeta): void | Promise<void>;
   close?(): void | Promise<void>;
 }
+
+const CONF_STATE: ConfState = {
+  voters: [1, 2],
+  votersOutgoing: [],
+  learners: [3],
+  learnersNext: [],
+  autoLeave: false,
+};
 
 /** `create` gives an empty log each time. */
 export function logStorageSuite(
@@ -92,6 +101,28 @@ export function logStorageSuite(
     expect(counts).toEqual([1, 1, 1, 1, 2, 2, 3, 3]);
   });
 
+  scenario("knows where the configuration changes, as far as the log goes", async (h) => {
+    const change = (index: LogIndex, term: Term): Entry =>
+      entry(index, term, "c", EntryType.confChange);
+    await h.append([...row(1, 2, 1), change(3, 1), ...row(4, 5, 1), change(6, 1), change(7, 1)]);
+    expect(h.storage.confChanges(1, 8)).toEqual([3, 6, 7]);
+    expect(h.storage.confChanges(3, 7)).toEqual([3, 6]);
+    expect(h.storage.confChanges(4, 6)).toEqual([]);
+    expect(h.storage.confChanges(8, 8)).toEqual([]);
+    await h.append([change(7, 2), ...row(8, 9, 2)]);
+    expect(h.storage.confChanges(1, 10)).toEqual([3, 6, 7]);
+    await h.append(row(6, 9, 3));
+    expect(h.storage.confChanges(1, 10)).toEqual([3]);
+    await h.append([change(10, 3)]);
+    await h.compact(6);
+    const first = h.storage.firstIndex();
+    expect(h.storage.confChanges(first, 11)).toEqual(first <= 3 ? [3, 10] : [10]);
+    await h.restore({ index: 20, term: 4, confState: CONF_STATE });
+    expect(h.storage.confChanges(21, 21)).toEqual([]);
+    await h.append([change(21, 4)]);
+    expect(h.storage.confChanges(21, 22)).toEqual([21]);
+  });
+
   scenario("the whole log can be replaced", async (h) => {
     await h.append(row(1, 3, 1));
     await h.append(row(1, 2, 5));
@@ -130,15 +161,8 @@ export function logStorageSuite(
   });
 
   scenario("a snapshot takes the place of everything, and the log goes on after it", async (h) => {
-    const confState = {
-      voters: [1, 2],
-      votersOutgoing: [],
-      learners: [3],
-      learnersNext: [],
-      autoLeave: false,
-    };
     await h.append(row(1, 6, 1));
-    await h.restore({ index: 9, term: 4, confState });
+    await h.restore({ index: 9, term: 4, confState: CONF_STATE });
     expect([h.storage.firstIndex(), h.storage.lastIndex()]).toEqual([10, 9]);
     expect([8, 9, 10].map((index) => h.storage.term(index))).toEqual([
       "compacted",

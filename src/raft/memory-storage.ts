@@ -1,6 +1,13 @@
 /** A log in memory, for tests, for groups without persistence, and as the oracle of the suite that the WAL passes. */
 import { assert } from "../base/index.ts";
-import type { Entry, LogIndex, LogStorage, SnapshotMeta, Term } from "./types.ts";
+import {
+  type Entry,
+  EntryType,
+  type LogIndex,
+  type LogStorage,
+  type SnapshotMeta,
+  type Term,
+} from "./types.ts";
 
 /** Invariants: those of LogStorage. entries[i].index = firstIndex() + i. */
 export class MemoryStorage implements LogStorage {
@@ -41,6 +48,15 @@ export class MemoryStorage implements LogStorage {
       at++;
     }
     return this.#entries.slice(start, at);
+  }
+
+  confChanges(low: LogIndex, high: LogIndex): readonly LogIndex[] {
+    assert(low >= this.firstIndex() && low <= high, "a range begins within the log");
+    assert(high <= this.lastIndex() + 1, "a range ends within the log");
+    return this.#entries
+      .slice(low - this.firstIndex(), high - this.firstIndex())
+      .filter((entry) => entry.type === EntryType.confChange)
+      .map((entry) => entry.index);
   }
 
   /** Discards everything at and after the index of the first entry, then appends. */

@@ -184,6 +184,19 @@ describe("RaftLog", () => {
     expect(log.hasUnappliedConfChange()).toBe(true);
   });
 
+  it("finds the changes of the configuration without reading the log", () => {
+    const storage = new MemoryStorage();
+    storage.append(entriesOf([1, 1, 1]));
+    storage.append([{ ...(entriesOf([1], 4)[0] as Entry), type: EntryType.confChange }]);
+    storage.entries = () => expect.unreachable("a start does not read what it will read again");
+    const log = new RaftLog(storage, 2, 0);
+    expect(log.hasUnappliedConfChange()).toBe(false);
+    log.append(4, 1, [{ ...(entriesOf([1], 5)[0] as Entry), type: EntryType.confChange }]);
+    expect(log.hasUnappliedConfChange()).toBe(false);
+    log.commitTo(5);
+    expect(log.hasUnappliedConfChange()).toBe(true);
+  });
+
   it("hands out for applying only what is committed and durable, each once", () => {
     const storage = new MemoryStorage();
     storage.append(entriesOf([1, 1]));

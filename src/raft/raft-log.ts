@@ -11,8 +11,7 @@ import {
 import { Unstable } from "./unstable.ts";
 
 const NO_ENTRIES: readonly Entry[] = Object.freeze([]);
-/** How much of the log is held at once while it is searched. */
-const SEARCH_BYTES = 1 << 20;
+const NO_INDEXES: readonly LogIndex[] = Object.freeze([]);
 
 /** An entry named by its place. */
 export interface Place {
@@ -270,14 +269,14 @@ export class RaftLog {
 
   /** The indexes of the configuration changes in [low, high). */
   #confChangesBetween(low: LogIndex, high: LogIndex): readonly LogIndex[] {
-    const found: LogIndex[] = [];
-    let at = low;
-    while (at < high) {
-      for (const entry of this.slice(at, high, SEARCH_BYTES)) {
-        if (entry.type === EntryType.confChange) found.push(entry.index);
-        at++;
-      }
-    }
+    if (low >= high) return NO_INDEXES;
+    const { offset } = this.#unstable;
+    const boundary = Math.min(high, offset);
+    const stable = low < boundary ? this.#storage.confChanges(low, boundary) : NO_INDEXES;
+    if (high <= offset) return stable;
+    const found = [...stable];
+    for (const entry of this.#unstable.slice(Math.max(low, offset), high, Infinity, 0))
+      if (entry.type === EntryType.confChange) found.push(entry.index);
     return found;
   }
 

@@ -67,4 +67,9 @@ export interface LogStorage {
    * the log. Reads disk for cold entries and checks their CRC again. Throws CorruptionError.
    */
   entries(low: LogIndex, high: LogIndex, maxBytes: number): readonly Entry[];
+  /**
+   * The indexes of the configuration changes in [low, high), within the log, in order. Known without reading: a start asks
+   * for it of everything that is to be applied again.
+   */
+  confChanges(low: LogIndex, high: LogIndex): readonly LogIndex[];
 }

@@ -4,10 +4,17 @@
  *
  * Invariants: #floorIndex is the last entry that is gone (0: none) and #floorTerm its term; entries live at
  * (#floorIndex, #lastIndex]; the cache holds (#lastIndex - cached, #lastIndex], so that it is a suffix of the log;
- * terms never decrease.
+ * terms never decrease; #confChanges names the live entries that change the configuration, in order.
  */
 import { assert, verify } from "../base/index.ts";
-import type { Entry, GroupId, LogIndex, LogStorage, Term } from "../raft/index.ts";
+import {
+  type Entry,
+  EntryType,
+  type GroupId,
+  type LogIndex,
+  type LogStorage,
+  type Term,
+} from "../raft/index.ts";
 import type { EntryCache } from "./entry-cache.ts";
 import { RunIndex } from "./run-index.ts";
 import type { Lsn } from "./types.ts";
@@ -33,6 +40,8 @@ export class GroupLog implements LogStorage {
   /** Cached entries live at [#cacheHead, #cache.length). */
   #cache: Entry[] = [];
   #cacheHead = 0;
+  /** Few, whatever the log's length: a cluster seldom changes. */
+  #confChanges: LogIndex[] = [];
   /** The run that was read from disk last: a follower that catches up asks for it piece by piece. */
   #cold: readonly Entry[] = [];
 
@@ -87,6 +96,14 @@ export class GroupLog implements LogStorage {
     return out;
   }
 
+  confChanges(low: LogIndex, high: LogIndex): readonly LogIndex[] {
+    assert(
+      low > this.#floorIndex && low <= high && high <= this.#lastIndex + 1,
+      `entries [${low}, ${high}) lie within the log (${this.#floorIndex}, ${this.#lastIndex}]`,
+    );
+    return this.#confChanges.filter((index) => index >= low && index < high);
+  }
+
   /** LSN of the frame that holds a live entry. */
   lsnOf(index: LogIndex): Lsn {
     return this.#runs.lsnAt(this.#runs.find(index));
@@ -105,6 +122,7 @@ export class GroupLog implements LogStorage {
     this.#cache = [];
     this.#cacheHead = 0;
     this.#cold = [];
+    this.#confChanges = [];
     this.#floorIndex = this.#lastIndex = index;
     this.#floorTerm = this.#lastTerm = term;
   }
@@ -116,7 +134,7 @@ export class GroupLog implements LogStorage {
     let bytes = 0;
     for (let i = from; i < to; i++) {
       const entry = entries[i] as Entry;
-      this.#push(entry.index, entry.term, lsn);
+      this.#push(entry.index, entry.term, entry.type, lsn);
       this.#cache.push(entry);
       bytes += entry.data.length;
     }
@@ -125,8 +143,8 @@ export class GroupLog implements LogStorage {
   }
 
   /** An entry that a start found. The cache stays empty: most of what is replayed is never asked for again. */
-  replay(index: LogIndex, term: Term, lsn: Lsn): void {
-    this.#push(index, term, lsn);
+  replay(index: LogIndex, term: Term, type: EntryType, lsn: Lsn): void {
+    this.#push(index, term, type, lsn);
   }
 
   relocate(index: LogIndex, term: Term, lsn: Lsn): void {
@@ -144,6 +162,7 @@ export class GroupLog implements LogStorage {
     this.#cache.length =
       index <= cacheFirst ? this.#cacheHead : this.#cacheHead + index - cacheFirst;
     this.#runs.truncateFrom(index);
+    while ((this.#confChanges.at(-1) ?? 0) >= index) this.#confChanges.pop();
     this.#lastIndex = index - 1;
     this.#lastTerm = term;
     this.#cold = [];
@@ -157,6 +176,8 @@ export class GroupLog implements LogStorage {
     this.#floorTerm = term;
     this.#floorIndex = index;
     this.#runs.dropThrough(index, this.#lastIndex);
+    if (this.#confChanges.length > 0)
+      this.#confChanges = this.#confChanges.filter((change) => change > index);
     this.evictThrough(index);
     verify(() => this.invariants());
   }
@@ -194,8 +215,16 @@ export class GroupLog implements LogStorage {
       term = this.#runs.termAt(run);
     }
     assert(term === this.#lastTerm, "the last run has the last term");
+    for (const [i, index] of this.#confChanges.entries()) {
+      const before = this.#confChanges[i - 1] ?? this.#floorIndex;
+      assert(index > before && index <= this.#lastIndex, "live changes are named in order");
+    }
     for (let i = this.#cacheHead; i < this.#cache.length; i++) {
       const entry = this.#cache[i] as Entry;
+      assert(
+        (entry.type === EntryType.confChange) === this.#confChanges.includes(entry.index),
+        "every change of the configuration is named",
+      );
       assert(entry.index === this.#cacheFirst + i - this.#cacheHead, "the cache has no gap");
       assert(
         entry.term === this.#runs.termAt(this.#runs.find(entry.index)),
@@ -213,13 +242,14 @@ export class GroupLog implements LogStorage {
   }
 
   /** Pushes an entry to the end. The caller adds it to the cache or leaves the cache empty. */
-  #push(index: LogIndex, term: Term, lsn: Lsn): void {
+  #push(index: LogIndex, term: Term, type: EntryType, lsn: Lsn): void {
     assert(index === this.#lastIndex + 1, `entry ${index} follows entry ${this.#lastIndex}`);
     assert(
       term >= this.#lastTerm,
       `term ${term} of entry ${index} is not below term ${this.#lastTerm}`,
     );
     this.#runs.push(index, term, lsn);
+    if (type === EntryType.confChange) this.#confChanges.push(index);
     this.#lastIndex = index;
     this.#lastTerm = term;
   }

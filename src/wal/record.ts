@@ -300,16 +300,20 @@ export class EntryCursor {
     return true;
   }
 
+  /** Of the present entry. */
+  get type(): EntryType {
+    const type = this.#record.bytes[this.#dataStart - 4] as number;
+    if (type > Types.empty) this.#record.refuse(`an entry of type ${type}`);
+    return type as EntryType;
+  }
+
   /** The present entry; its data is a view. */
   entry(): Entry {
-    const { bytes } = this.#record;
-    const type = bytes[this.#dataStart - 4] as number;
-    if (type > Types.empty) this.#record.refuse(`an entry of type ${type}`);
     return {
       index: this.index,
       term: this.term,
-      type: type as EntryType,
-      data: bytes.subarray(this.#dataStart, this.#dataEnd),
+      type: this.type,
+      data: this.#record.bytes.subarray(this.#dataStart, this.#dataEnd),
     };
   }
 }

@@ -141,7 +141,7 @@ export class Replay {
           `entry ${cursor.index} of group ${records.group} has term ${cursor.term} after ${log.lastTerm()}`,
         );
       }
-      log.replay(cursor.index, cursor.term, lsn);
+      log.replay(cursor.index, cursor.term, cursor.type, lsn);
     }
     noteIndex(segment, records.group, firstIndex + cursor.count - 1);
   }
