@@ -77,6 +77,10 @@ export class Model {
     return isNew;
   }
 
+  get(key: Uint8Array): Uint8Array | undefined {
+    return this.#entries.get(hex(key))?.value;
+  }
+
   delete(key: Uint8Array): boolean {
     return this.#entries.delete(hex(key));
   }
@@ -180,6 +184,42 @@ export function engineSuite(name: string, open: () => EngineUnderTest): void {
         const other = tree.get(key((i * 11) % 400)) as Uint8Array;
         model.put(cursor.key.slice(), other.slice());
         tree.put(cursor.key, other);
+        version?.release();
+      }
+      expect(contents(tree)).toEqual(model.contents());
+      engine.invariants();
+    });
+
+    it("a put goes to its own place, whatever was looked for before it", () => {
+      const tree = engine.tree(0);
+      const model = new Model();
+      const random = new Random(11);
+      const asked = new Uint8Array(8);
+      const given = new Uint8Array(200);
+      let last = 0;
+      for (let i = 0; i < 3_000; i++) {
+        // Ascending runs, and between them keys from anywhere: both in one buffer, whose bytes change after the question.
+        const at = random.below(3) === 0 ? random.below(1_000_000) : (last += random.below(40));
+        new DataView(asked.buffer).setUint32(4, at);
+        const found = tree.getForPut(asked);
+        expect(found).toEqual(model.get(asked));
+        const version = random.below(10) === 0 ? engine.pin() : undefined;
+        if (random.below(8) === 0) {
+          const other = filled(1 + random.below(20), i);
+          tree.put(other, asked);
+          model.put(other, asked.slice());
+        }
+        if (random.below(8) === 0) {
+          engine.tree(1).put(asked, asked);
+        }
+        if (random.below(8) === 0) {
+          expect(tree.delete(asked)).toBe(found !== undefined);
+          model.delete(asked);
+        }
+        if (random.below(4) === 0) asked[7] = (asked[7] as number) ^ 1;
+        const value = given.subarray(0, random.below(200));
+        expect(tree.put(asked, value)).toBe(model.get(asked) === undefined);
+        model.put(asked.slice(), value.slice());
         version?.release();
       }
       expect(contents(tree)).toEqual(model.contents());

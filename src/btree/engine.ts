@@ -38,6 +38,8 @@ export interface ReadTree {
 }
 
 export interface Tree extends ReadTree {
+  /** As `get`; a put of the same key, with no other change of the tree between them, costs no second search. */
+  getForPut(key: Uint8Array): Uint8Array | undefined;
   /**
    * Sets the value of a key. True when the key is new. Copies both, which may be views that a cursor or `get` gave.
    * Keys up to KEY_SIZE_MAX, values up to VALUE_SIZE_MAX bytes.

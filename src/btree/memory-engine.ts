@@ -123,6 +123,10 @@ class MemoryTree implements Tree {
       : undefined;
   }
 
+  getForPut(key: Uint8Array): Uint8Array | undefined {
+    return this.get(key);
+  }
+
   cursor(): Cursor {
     return new MemoryCursor(this);
   }

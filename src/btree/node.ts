@@ -237,7 +237,7 @@ export function childIndex(found: number): number {
 }
 
 /** The order of a cell's key and `key`. */
-function compareCell(
+export function compareCell(
   pager: Pager,
   b: Uint8Array,
   cell: number,
@@ -535,6 +535,65 @@ export function appendCells(
   }
   setCellCount(b, base, count);
   setContentStart(b, base, content);
+}
+
+/** Inserts the leaf cells [from, to) of another leaf at `index`, as they are. There is room for them. */
+export function insertCells(
+  b: Uint8Array,
+  base: number,
+  index: number,
+  source: Uint8Array,
+  sourceBase: number,
+  from: number,
+  to: number,
+): void {
+  const count = cellCount(b, base);
+  const added = to - from;
+  let size = 0;
+  for (let i = from; i < to; i++) size += cellSize(source, cellAt(source, sourceBase, i), 0);
+  const slotsEnd = BODY + (count + added) * SLOT_SIZE;
+  if (contentStart(b, base) - slotsEnd < size) compactNode(b, base, 0);
+  let content = contentStart(b, base);
+  assert(content - slotsEnd >= size, "cells are inserted where they have room");
+  const at = base + BODY + index * SLOT_SIZE;
+  b.copyWithin(at + added * SLOT_SIZE, at, base + BODY + count * SLOT_SIZE);
+  for (let i = from; i < to; i++) {
+    const cell = cellAt(source, sourceBase, i);
+    const bytes = cellSize(source, cell, 0);
+    content -= bytes;
+    copyBytes(b, base + content, source, cell, bytes);
+    writeU16(b, at + (i - from) * SLOT_SIZE + SLOT_OFFSET, content);
+  }
+  setCellCount(b, base, count + added);
+  setContentStart(b, base, content);
+  rebuildHeads(b, base, 0);
+}
+
+/** Removes the leaf cells [from, to); what stands between them moves up, so that the free bytes stay in one piece. */
+export function removeCells(b: Uint8Array, base: number, from: number, to: number): void {
+  const count = cellCount(b, base);
+  const slots = base + BODY;
+  const start = contentStart(b, base);
+  let content = start;
+  for (let i = from; i < to; i++) {
+    const cell = cellAt(b, base, i);
+    const size = cellSize(b, cell, 0);
+    const offset = cell - base;
+    b.copyWithin(base + content + size, base + content, cell);
+    content += size;
+    // Also of the cells that are still to go.
+    for (let slot = slots + SLOT_OFFSET; slot < slots + count * SLOT_SIZE; slot += SLOT_SIZE) {
+      const other = readU16(b, slot);
+      if (other < offset) writeU16(b, slot, other + size);
+    }
+  }
+  b.fill(0, base + start, base + content);
+  const left = count - (to - from);
+  b.copyWithin(slots + from * SLOT_SIZE, slots + to * SLOT_SIZE, slots + count * SLOT_SIZE);
+  b.fill(0, slots + left * SLOT_SIZE, slots + count * SLOT_SIZE);
+  setCellCount(b, base, left);
+  setContentStart(b, base, content);
+  rebuildHeads(b, base, 0);
 }
 
 /** Removes the cells from `from` on and leaves the others in one piece. */

@@ -18,7 +18,6 @@ import {
   CELL_CHILD,
   CELL_CRC,
   initPage,
-  LEVELS_MAX,
   PAGE_SHIFT,
   PAGE_SIZE,
   pageCrc,
@@ -73,9 +72,6 @@ export class Pager {
   /** Set while trees are being changed. Found set at the next call, it says that a change was cut off by an error. */
   changing = false;
   closed = false;
-  /** For the tree that is being changed: the pages from its leaf to its root, and the cells that lead there. */
-  readonly path: Uint32Array = new Uint32Array(LEVELS_MAX);
-  readonly pathIndex: Int32Array = new Int32Array(LEVELS_MAX);
 
   readonly #file: File;
   readonly #tag: number;

@@ -3,13 +3,28 @@
  * it is split. `low` and `high` are where the two are in memory.
  */
 import { assert, compareBytes } from "../base/index.ts";
-import { BODY_SIZE, cellCount, initPage, PAGE_SIZE, SLOT_SIZE, TYPE_LEAF } from "./layout.ts";
-import { appendCells, cellAt, cellKey, cellSize, rebuildHeads, usedBytes } from "./node.ts";
+import { BODY_SIZE, cellCount, SLOT_SIZE } from "./layout.ts";
+import { cellAt, cellKey, cellSize, insertCells, removeCells, usedBytes } from "./node.ts";
 import type { Pager } from "./pager.ts";
 
-/** Where `#share` builds the two leaves; overwritten by each call. */
-export const SHARED_LOW: Uint8Array = new Uint8Array(PAGE_SIZE);
-export const SHARED_HIGH: Uint8Array = new Uint8Array(PAGE_SIZE);
+/**
+ * Moves cells across the border between the two, so that the first `kept` cells of the row stand in `low`. Only what
+ * moves is copied. There is room for it.
+ */
+export function moveBorder(pager: Pager, low: number, high: number, kept: number): void {
+  const a = pager.slab(low);
+  const aBase = pager.base(low);
+  const z = pager.slab(high);
+  const zBase = pager.base(high);
+  const lowCount = cellCount(a, aBase);
+  if (kept < lowCount) {
+    insertCells(z, zBase, 0, a, aBase, kept, lowCount);
+    removeCells(a, aBase, kept, lowCount);
+  } else if (kept > lowCount) {
+    insertCells(a, aBase, lowCount, z, zBase, 0, kept - lowCount);
+    removeCells(z, zBase, 0, kept - lowCount);
+  }
+}
 
 /** The shortest key above `below` and not above `above`. */
 export function separatorOf(below: Uint8Array, above: Uint8Array): Uint8Array {
@@ -29,26 +44,6 @@ export function keyInRow(pager: Pager, low: number, high: number, at: number): U
   const b = pager.slab(slot);
   const cell = cellAt(b, pager.base(slot), at < lowCount ? at : at - lowCount);
   return cellKey(pager, b, cell, 0, slot);
-}
-
-/** Copies the cells [from, to) of the row into an empty leaf. */
-export function gatherRow(
-  pager: Pager,
-  low: number,
-  high: number,
-  from: number,
-  to: number,
-  into: Uint8Array,
-): void {
-  const a = pager.slab(low);
-  const aBase = pager.base(low);
-  const lowCount = cellCount(a, aBase);
-  into.fill(0);
-  initPage(into, 0, 0, TYPE_LEAF, 0, 0);
-  appendCells(into, 0, a, aBase, 0, Math.min(from, lowCount), Math.min(to, lowCount));
-  const [first, end] = [Math.max(from - lowCount, 0), Math.max(to - lowCount, 0)];
-  appendCells(into, 0, pager.slab(high), pager.base(high), 0, first, end);
-  rebuildHeads(into, 0, 0);
 }
 
 /**

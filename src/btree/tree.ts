@@ -51,6 +51,7 @@ import {
   childId,
   childIndex,
   clearFirstKey,
+  compareCell,
   copyBytes,
   freeBytes,
   hasOverflowValue,
@@ -77,7 +78,7 @@ import {
 } from "./node.ts";
 import { retireOverflow, writeOverflow } from "./overflow.ts";
 import { TreeReader } from "./reader.ts";
-import { gatherRow, keyInRow, separatorOf, SHARED_HIGH, SHARED_LOW, sharePoint } from "./share.ts";
+import { keyInRow, moveBorder, separatorOf, sharePoint } from "./share.ts";
 
 /** Longer values stay where they are when pages are moved: copying one would be a long turn. */
 const MOVED_VALUE_MAX: number = 256 * 1024;
@@ -89,21 +90,49 @@ const SHARED_MIN: number = BODY_SIZE / 8;
 /** Where keys and values that are views of pages wait for their place; overwritten by each call. */
 const GIVEN_KEY: Uint8Array = new Uint8Array(PAGE_SIZE);
 const GIVEN_VALUE: Uint8Array = new Uint8Array(PAGE_SIZE);
+/** A longer key is looked for a second time. */
+const SOUGHT_KEY_MAX = 128;
 
 /** The present state of a tree, which is changed here and nowhere else. */
 export class LiveTree extends TreeReader implements Tree {
   /**
-   * The page on each level from the leaf (0) to the root, and the index of the cell that was followed. All trees of a
-   * file share them, because nothing is kept there from one call to the next.
+   * The page on each level from the leaf (0) to the root, and the index of the cell that was followed. They stay true until
+   * the tree changes, whatever its pages do meanwhile: they are named by ids, and who copies them changes the tree.
    */
-  readonly #path: Uint32Array = this.pager.path;
-  readonly #index: Int32Array = this.pager.pathIndex;
+  readonly #path: Uint32Array = new Uint32Array(LEVELS_MAX);
+  readonly #index: Int32Array = new Int32Array(LEVELS_MAX);
+  /** The key that `getForPut` looked for last, as long as it is short, what `search` said, and `changes` of that time. */
+  readonly #soughtKey: Uint8Array = new Uint8Array(SOUGHT_KEY_MAX);
+  #soughtLength = 0;
+  #soughtFound = 0;
+  #soughtChanges = -1;
+  /** `changes` of the time when the last put added the last key of the tree, to which the path leads; -1: it did not. */
+  #endChanges = -1;
   /** Where the last new key went, to know a run of ascending keys: such pages are filled, not halved. */
   #lastLeaf = 0;
   #lastIndex = 0;
   /** What `#split` or `#share` decided: whether the new cell goes to the other page, and at which index. */
   #splitToOther = false;
   #splitAt = 0;
+
+  /** As `get`, and the way is remembered: a put of the same key that follows does not look for it again. */
+  getForPut(key: Uint8Array): Uint8Array | undefined {
+    const { pager, root } = this;
+    pager.assertUsable();
+    this.#soughtChanges = -1;
+    if (root.id === 0) return undefined;
+    const found = this.#descend(key);
+    if (key.length <= SOUGHT_KEY_MAX) {
+      copyBytes(this.#soughtKey, 0, key, 0, key.length);
+      this.#soughtLength = key.length;
+      this.#soughtFound = found;
+      this.#soughtChanges = root.changes;
+    }
+    if (found < 0) return undefined;
+    const slot = pager.slotOfLoaded(this.#path[0] as number);
+    const b = pager.slab(slot);
+    return cellValue(pager, b, cellAt(b, pager.base(slot), found), slot);
+  }
 
   put(givenKey: Uint8Array, givenValue: Uint8Array): boolean {
     const { pager, root } = this;
@@ -112,7 +141,7 @@ export class LiveTree extends TreeReader implements Tree {
     assert(key.length <= KEY_SIZE_MAX, "a key has at most KEY_SIZE_MAX bytes");
     assert(value.length <= VALUE_SIZE_MAX, "a value has at most VALUE_SIZE_MAX bytes");
     pager.assertUsable();
-    const found = root.id === 0 ? -1 : this.#descend(key);
+    const found = this.#findForPut(key);
     pager.changing = true;
     root.changes++;
     if (root.id === 0) {
@@ -280,9 +309,46 @@ export class LiveTree extends TreeReader implements Tree {
     return found;
   }
 
+  /** What `#descend` says, without a descent where the path is known to lead to the key's place. */
+  #findForPut(key: Uint8Array): number {
+    const { pager, root } = this;
+    if (root.id === 0) return -1;
+    const { changes } = root;
+    if (this.#soughtChanges === changes && this.#isSought(key)) return this.#soughtFound;
+    if (this.#endChanges === changes) {
+      const slot = pager.slotOfLoaded(this.#path[0] as number);
+      const b = pager.slab(slot);
+      const base = pager.base(slot);
+      const count = cellCount(b, base);
+      if (compareCell(pager, b, cellAt(b, base, count - 1), 0, slot, key) < 0) return -1 - count;
+    }
+    return this.#descend(key);
+  }
+
+  #isSought(key: Uint8Array): boolean {
+    const { length } = key;
+    if (length !== this.#soughtLength) return false;
+    const sought = this.#soughtKey;
+    for (let i = 0; i < length; i++) if (sought[i] !== key[i]) return false;
+    return true;
+  }
+
+  /** Whether the path leads to the last leaf. */
+  #isPathLast(): boolean {
+    const { pager, root } = this;
+    for (let level = root.level; level > 0; level--) {
+      const slot = pager.slotOfLoaded(this.#path[level] as number);
+      if (this.#index[level] !== cellCount(pager.slab(slot), pager.base(slot)) - 1) return false;
+    }
+    return true;
+  }
+
   /** Walks to the leaf of `key`, remembers the path, and returns what `search` found there. */
   #descend(key: Uint8Array): number {
     const { pager, root } = this;
+    // What was known of the path before is known no more.
+    this.#soughtChanges = -1;
+    this.#endChanges = -1;
     let level = root.level;
     let id = root.id;
     let slot = pager.fetchNode(id, level, root.crc, pager.epoch);
@@ -455,6 +521,13 @@ export class LiveTree extends TreeReader implements Tree {
     this.#lastLeaf = target;
     this.#lastIndex = at;
     if (right !== 0) this.#link(1, right, this.#separator(leaf, right));
+    else if (ascending && target === leaf && at === cellCount(b, base) - 1) this.#keepEnd();
+  }
+
+  /** An ascending run goes on at the end of the path's leaf: if that is the last one, the next put finds it at once. */
+  #keepEnd(): void {
+    const { changes } = this.root;
+    if (this.#endChanges === changes - 1 || this.#isPathLast()) this.#endChanges = changes;
   }
 
   /** The shortest key above the last of `left` and not above the first of `right`. */
@@ -513,16 +586,11 @@ export class LiveTree extends TreeReader implements Tree {
     if (freeBytes(p, pBase) < growth) return 0;
 
     const total = lowCount + cellCount(pager.slab(high), pager.base(high));
-    gatherRow(pager, low, high, 0, kept, SHARED_LOW);
-    gatherRow(pager, low, high, kept, total, SHARED_HIGH);
     const other = this.#ownChild(neighbour);
     const leaf = this.#path[0] as number;
     const lowId = isLow ? leaf : other;
     const highId = isLow ? other : leaf;
-    const lowSlot = pager.slotOfLoaded(lowId);
-    const highSlot = pager.slotOfLoaded(highId);
-    replaceBody(pager.slab(lowSlot), pager.base(lowSlot), SHARED_LOW, 0);
-    replaceBody(pager.slab(highSlot), pager.base(highSlot), SHARED_HIGH, 0);
+    moveBorder(pager, pager.slotOfLoaded(lowId), pager.slotOfLoaded(highId), kept);
 
     this.#retireKey(p, upperCell, 1);
     removeCell(p, pBase, 1, upper);

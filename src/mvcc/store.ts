@@ -325,7 +325,7 @@ export class Store {
     assert(key.length > 0 && key.length <= KEY_LENGTH_MAX, "a key has 1 to KEY_LENGTH_MAX bytes");
     const revision = this.#revision + 1;
     const sub = this.#sub++;
-    const oldBytes = this.#keys.get(key);
+    const oldBytes = this.#keys.getForPut(key);
     const old = oldBytes === undefined ? null : this.#old.read(oldBytes);
     assert(old === null || old.modRevision <= revision, "no version is newer than the store");
 
