@@ -3,7 +3,7 @@ import { cpSync } from "node:fs";
 import { join } from "node:path";
 import { inDirectory, runChild } from "./child.ts";
 import { median, type Row } from "./measure.ts";
-import type { ReadFigures, RecoveryFigures } from "./recovery-side.ts";
+import type { FillFigures, ReadFigures, RecoveryFigures } from "./recovery-side.ts";
 
 const ROUNDS = 3;
 
@@ -49,7 +49,7 @@ export async function recovery(directory: string): Promise<Row[]> {
     const times = await inDirectory(directory, async (own) => {
       const filled = join(own, "filled");
       const sizes = [keys, checkpointed, valueBytes].map(String);
-      await runChild("recovery-side", ["fill", ...sizes, filled]);
+      const fill = await runChild<FillFigures>("recovery-side", ["fill", ...sizes, filled]);
       const all: RecoveryFigures[] = [];
       for (let round = 0; round < ROUNDS; round++) {
         // A copy each time: who has recovered once has less to do the next time.
@@ -59,7 +59,8 @@ export async function recovery(directory: string): Promise<Row[]> {
           floors.push(read);
           return await runChild<RecoveryFigures>("recovery-side", ["open", join(copy, "data")]);
         });
-        if (figures.keys !== keys) throw new Error(`${figures.keys} of ${keys} keys came back`);
+        if (figures.keys !== fill.keys)
+          throw new Error(`${figures.keys} of ${fill.keys} keys came back`);
         all.push(figures);
       }
       return all;
