@@ -7,7 +7,7 @@
  */
 import { assert, HarmonyError } from "../base/index.ts";
 import type { CheckpointMeta, Engine } from "../btree/index.ts";
-import { type Env, FileError, runIo, type Timer } from "../env/index.ts";
+import { type Env, FileError, type Io, runIo, type Timer } from "../env/index.ts";
 import type { Replica } from "../replica/index.ts";
 import type { Wal } from "../wal/index.ts";
 import { encodeCheckpointPayload } from "./checkpoint-payload.ts";
@@ -58,6 +58,8 @@ export interface ChoresConfig {
   readonly incarnation: number;
   readonly checkpoints: CheckpointTriggers;
   readonly retention: RetentionSettings;
+  /** Makes durable what has to be before a checkpoint speaks of it; null when there is nothing. */
+  readonly beforeCheckpoint: () => Io<void> | null;
   /** So much of the log stays, whatever is in checkpoints: others may still need it. */
   readonly keepLogBytes: () => number;
   readonly onFatal: (error: HarmonyError) => void;
@@ -306,9 +308,10 @@ export class Chores {
     }
     this.#checkpointing = true;
     // No meta page is written before the log is synced through what it names.
-    runIo(this.#config.wal.sync(), (error) => {
+    runIo(this.#prepareCheckpoint(), (error) => {
       const { replica, onFatal } = this.#config;
-      if (error !== null) {
+      if (error instanceof FileError && error.isFull) this.#foundNoRoom(error, done);
+      else if (error !== null) {
         const fatal = fatalOf(error);
         onFatal(fatal);
         this.#checkpointEnded(done, fatal);
@@ -316,6 +319,29 @@ export class Chores {
         this.#checkpointEnded(done, replica.stopped ?? new HarmonyError("CLOSED"));
       } else this.#writeCheckpoint(done);
     });
+  }
+
+  /** The log comes last: what was applied while something else was written is to be synced, too. */
+  *#prepareCheckpoint(): Io<void> {
+    const { wal, beforeCheckpoint } = this.#config;
+    do {
+      const before = beforeCheckpoint();
+      if (before !== null) yield* before;
+      yield* wal.sync();
+    } while (beforeCheckpoint() !== null);
+  }
+
+  #foundNoRoom(error: FileError, done: (error: HarmonyError | null) => void): void {
+    this.#checkpointNotBeforeMs = this.#env.clock.monotonicMs() + CHECKPOINT_RETRY_MS;
+    this.#env.log(
+      "warn",
+      "checkpoint",
+      "no room for a checkpoint: the log is kept until there is",
+      {
+        error: error.message,
+      },
+    );
+    this.#checkpointEnded(done, new HarmonyError("DISK_FULL", error.message, { cause: error }));
   }
 
   #writeCheckpoint(done: (error: HarmonyError | null) => void): void {
@@ -343,14 +369,7 @@ export class Chores {
         this.#checkpointsMade++;
         this.#release(() => this.#checkpointEnded(done, null));
       } else if (error instanceof FileError && error.isFull) {
-        this.#checkpointNotBeforeMs = nowMs + CHECKPOINT_RETRY_MS;
-        this.#env.log(
-          "warn",
-          "checkpoint",
-          "no room for a checkpoint: the log is kept until there is",
-          { error: error.message },
-        );
-        this.#checkpointEnded(done, new HarmonyError("DISK_FULL", error.message, { cause: error }));
+        this.#foundNoRoom(error, done);
       } else {
         const fatal = fatalOf(error);
         onFatal(fatal);

@@ -1,6 +1,7 @@
 /** Three nodes, one truth, in simulated time: the shipped node with its log, trees and links. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type HarmonyError, setVerifying, utf8 } from "../base/index.ts";
+import { unlinkIfThere } from "../env/index.ts";
 import { ClusterWorld, initialCluster, NAMES, optionsOf, url } from "./cluster.suite.ts";
 import type { NodeOptions } from "./node-options.ts";
 import { DATA, outcomeOf, rangeRequest, World } from "./world.suite.ts";
@@ -470,5 +471,45 @@ describe("first members that cannot be", { timeout: 60_000 }, () => {
     node.until(() => isDone);
     const refused = node.tryOpen(optionsOf("n1")) as HarmonyError;
     expect([refused.code, refused.message]).toEqual(["CORRUPT", expect.stringMatching(/MEMBERS/)]);
+  });
+
+  it("are refused without MEMBERS, which is never missing where a checkpoint names others", () => {
+    const cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+    const node = cluster.node("n1");
+    cluster.checkpointAll(node);
+    cluster.kill(node);
+    cluster.run(unlinkIfThere(node.env.files, `${DATA}/MEMBERS`));
+    const refused = node.tryOpen(optionsOf("n1")) as HarmonyError;
+    expect([refused.code, refused.message]).toEqual([
+      "CORRUPT",
+      expect.stringMatching(/MEMBERS.*missing/),
+    ]);
+  });
+
+  it("have MEMBERS before a checkpoint names one that nobody has met, wherever the power is lost", () => {
+    let isDone = false;
+    for (let operations = 1; !isDone; operations++) {
+      const world = new ClusterWorld().node("n1");
+      const options = { name: "n1", peerUrls: [url("n1")] };
+      world.open(options);
+      world.putNow("k", "v");
+      const answer = world.ask<unknown>((reply) =>
+        world.node.database.changeMembers(
+          { kind: "memberAdd", peerUrls: [url("n2")], isLearner: true },
+          {},
+          reply,
+        ),
+      );
+      world.now(answer);
+      const { machine } = world;
+      machine.haltAt(machine.disk.opCount + operations, "after");
+      world.node.checkpoint((error) => (isDone = error === null));
+      world.until(() => isDone || !machine.running);
+      machine.disk.observer = undefined;
+      world.losePower("mixed");
+      world.open(options);
+      expect(world.get("k")).toBe("v");
+    }
   });
 });

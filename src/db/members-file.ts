@@ -3,7 +3,7 @@
  * that has others beside it, or had, keeps one. It is written before VERSION at the first start and replaced when a
  * member is met for the first time, before that member is talked to: from then on its id with another directory is known
  * for a disk that was wiped (fault-rules R13), whatever happens to this process. Who the members are now stands in the
- * replicated state.
+ * replicated state. No checkpoint names others before the file is there, so that one that was deleted is missed.
  */
 import { CorruptionError, type Damage, hex } from "../base/index.ts";
 import { type Env, FileError, type Io, runIo } from "../env/index.ts";
@@ -30,6 +30,7 @@ export class MembersFile {
   #removal: string | null = null;
   readonly #env: Env;
   readonly #directory: string;
+  #isKept = false;
   /** Who waits for what is not written yet; null while nothing is being written. */
   #waiting: ((error: Error | null) => void)[] | null = null;
 
@@ -47,6 +48,11 @@ export class MembersFile {
 
   get members(): readonly Member[] {
     return this.#members;
+  }
+
+  /** The directory has the file. */
+  get isKept(): boolean {
+    return this.#isKept;
   }
 
   get removal(): string | null {
@@ -83,6 +89,7 @@ export class MembersFile {
     const members = parsed.map(({ id, name, peerUrls }) => ({ id, name, peerUrls }));
     const file = new MembersFile(env, directory, members, walIds);
     file.#removal = removal;
+    file.#isKept = true;
     return file;
   }
 
@@ -96,6 +103,16 @@ export class MembersFile {
     const removal = this.#removal === null ? {} : { removal: this.#removal };
     const json = JSON.stringify({ format: FORMAT, members, ...removal });
     yield* replaceFile(this.#env.files, this.#directory, "MEMBERS", seal(json));
+    this.#isKept = true;
+  }
+
+  /** The file is there, or is made. */
+  *keep(): Io<void> {
+    if (this.#isKept) return;
+    yield (done) => {
+      // Errors of `write` other than those of files are thrown before this is called.
+      this.#save((error) => done(error as FileError | null, undefined));
+    };
   }
 
   /** A member is met for the first time. Several at once share a write. */
@@ -105,13 +122,17 @@ export class MembersFile {
     done: (error: Error | null) => void,
   ): void => {
     this.walIds.set(id, walId);
+    this.#save(done);
+  };
+
+  #save(done: (error: Error | null) => void): void {
     if (this.#waiting !== null) {
       this.#waiting.push(done);
       return;
     }
     this.#waiting = [];
     this.#replace([done]);
-  };
+  }
 
   #replace(told: readonly ((error: Error | null) => void)[]): void {
     runIo(this.write(), (thrown) => {

@@ -38,7 +38,7 @@ import {
 } from "./node-options.ts";
 import { Installer } from "./installer.ts";
 import { type OpenedStorage, openStorage } from "./open-damaged.ts";
-import { assertLinked, GROUP } from "./open-storage.ts";
+import { assertLinked, GROUP, namesOthers } from "./open-storage.ts";
 import { LeaderLog } from "./leader-log.ts";
 import { judgeChange } from "./reconfiguration.ts";
 import { assertBelongs, Removal } from "./removal.ts";
@@ -350,6 +350,10 @@ function* startGroup(
     incarnation,
     checkpoints: options.checkpoints ?? DEFAULT_CHECKPOINTS,
     retention: machine.settings,
+    beforeCheckpoint: () =>
+      !storage.members.isKept && namesOthers(rawNode.confState, machine, memberId)
+        ? storage.members.keep()
+        : null,
     keepLogBytes: () => {
       if (links === null || roster.all.length === 1) return 0;
       const bytes = options.walRetentionBytes ?? WAL_RETENTION_DEFAULT_BYTES;

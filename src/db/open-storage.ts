@@ -171,6 +171,8 @@ export function* openFound(
   const confState = payload?.confState ?? firstConfState(founders);
   assertAlone(durability, confState);
   assertLinked(env, confState);
+  if (!isFresh)
+    assertMembersKept(members, namesOthers(confState, machine, identity.memberId), dataDir);
   const start = startOf(engine);
   if (isFresh) {
     // The settings of a new database are data from its first moment: a later start with other flags must not replay
@@ -434,6 +436,32 @@ function assertLogReaches(lastIndex: number, commit: number, file: string): void
       what: `entry ${commit} is committed and the log ends at ${lastIndex}`,
     });
   }
+}
+
+/** Whether the state here knows of a member besides `self`, or of one that was removed. */
+export function namesOthers(
+  confState: ConfState,
+  { members }: Pick<KvStateMachine, "members">,
+  self: NodeId,
+): boolean {
+  return (
+    membersOf(confState).some((id) => id !== self) ||
+    members.all.some(({ id }) => id !== self) ||
+    members.removed.size > 0
+  );
+}
+
+/**
+ * Before a checkpoint names others MEMBERS is durable, so it was deleted. Without it this node would take a member that
+ * has lost its disk for the one that it knew, and would not know that it was removed itself.
+ */
+function assertMembersKept(members: MembersFile, isNeeded: boolean, dataDir: string): void {
+  if (members.isKept || !isNeeded) return;
+  throw new CorruptionError({
+    file: `${dataDir}/MEMBERS`,
+    offset: 0,
+    what: "it is missing although the node has, or had, others beside it: put it back from a copy of this directory, or replace this member",
+  });
 }
 
 /** Retention belongs to the data (data-model.md): the flag only says with what a database is created. */
