@@ -148,7 +148,7 @@ when all is loaded.
 | 4 | the node does not know the request, or failed at it |
 | 5 | an endpoint is not healthy |
 | 6 | a file on this side could not be read or written |
-| 128 | wrong arguments |
+| 128 | wrong arguments, or no such command |
 
 \`lock\` with a command ends with the exit code of the command.
 `;

@@ -29,6 +29,11 @@ export const USAGE = `usage: npm run sim -- [options]
 
 export class UsageError extends Error {}
 
+/** One line for what is wrong with a command line. */
+export function usageLine({ message }: Error, command: string): string {
+  return `${message.replaceAll(/\s*\n\s*/g, " ").trim()} (\`${command} -- --help\` says what there is)`;
+}
+
 export type Command =
   | { readonly kind: "help" }
   | {
@@ -184,7 +189,7 @@ function minutesMs(text: string): number {
   return minutes * 60_000;
 }
 
-function whole(text: string, name: string): number {
+export function whole(text: string, name: string): number {
   const value = Number(text);
   if (text === "" || !Number.isSafeInteger(value) || value < 0)
     throw new UsageError(`${name} is a whole number, not ${text}`);

@@ -68,7 +68,10 @@ export function encodeFixture({ steps, ...head }: Fixture): string {
 
 /** Throws an error that names what is wrong when the text is no fixture. */
 export function decodeFixture(text: string): Fixture {
-  const value = fromJson(JSON.parse(text) as Json) as Partial<Record<keyof Fixture, unknown>>;
+  const value = fromJson(JSON.parse(text) as Json) as Partial<
+    Record<keyof Fixture, unknown>
+  > | null;
+  if (typeof value !== "object" || value === null) throw new Error("a fixture is an object");
   const { world, seed, options, steps, found, check } = value;
   if (typeof world !== "string" || typeof seed !== "number" || !Array.isArray(steps))
     throw new Error("a fixture names its world and its seed, and has steps");

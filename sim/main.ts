@@ -15,10 +15,11 @@ import {
   type SweepCommand,
   USAGE,
   UsageError,
+  usageLine,
 } from "./command-line.ts";
 import { SCENARIOS } from "./enumerate.ts";
 import { runExhaustive } from "./exhaustive.ts";
-import { decodeFixture } from "./fixture.ts";
+import { decodeFixture, type Fixture } from "./fixture.ts";
 import { hunt, HUNT_BEGINS } from "./hunt.ts";
 import { keep, noteFailures } from "./keep.ts";
 import { type AnyWorld, playScript } from "./play.ts";
@@ -66,13 +67,21 @@ async function main(command: Command): Promise<number> {
       return replayed(command.profile, result, trace, command.show.keep);
     }
     case "play": {
-      const fixture = decodeFixture(readFileSync(command.path, "utf8"));
+      const fixture = readFixture(command.path);
       const trace = new Trace(command.show.events);
       const result = playScript(worldOf(fixture.world), fixture, trace);
       return replayed(fixture.world as ProfileName, result, trace, command.show.keep);
     }
     case "sweep":
       return sweepAll(command.sweep);
+  }
+}
+
+function readFixture(path: string): Fixture {
+  try {
+    return decodeFixture(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new UsageError(`${path} is no kept run: ${(error as Error).message}`);
   }
 }
 
@@ -202,7 +211,9 @@ try {
 } catch (error) {
   const isUsage = error instanceof UsageError || (error instanceof TypeError && "code" in error);
   process.stderr.write(
-    isUsage ? `${(error as Error).message}\n${USAGE}\n` : `${String((error as Error).stack)}\n`,
+    isUsage
+      ? `${usageLine(error as Error, "npm run sim")}\n`
+      : `${String((error as Error).stack)}\n`,
   );
   process.exitCode = isUsage ? 2 : 1;
 }

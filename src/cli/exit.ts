@@ -23,7 +23,7 @@ export const Exit = {
   corrupt: 70,
   /** A write or sync failed while running, or the disk answers EIO (EX_IOERR). Nothing was acknowledged after it. */
   disk: 74,
-  /** A client's command was called with the wrong arguments. */
+  /** A client's command was called with the wrong arguments, or there is no such command. */
   badArguments: 128,
   /** An invariant broke or an error had no handler: the number that abort(3) gives, without a core full of user data. */
   defect: 134,
@@ -50,6 +50,12 @@ export interface Ending {
   readonly advice: string;
 }
 
+/** The process or the machine has as many files open as it may. */
+const LIMITS: ReadonlyMap<string, string> = new Map([
+  ["EMFILE", "raise the limit of open files (ulimit -n, LimitNOFILE) and start again"],
+  ["ENFILE", "the machine has no file handles left: raise fs.file-max and start again"],
+]);
+
 /** Errors of files that a person mends without a look at the disk: rights, missing mounts, limits. */
 const MENDABLE: Readonly<Record<string, string>> = {
   EACCES: "give the user of this process access to the directory, or choose another --data-dir",
@@ -61,8 +67,7 @@ const MENDABLE: Readonly<Record<string, string>> = {
   ENOSPC: "the disk is full: free space and start again; what was acknowledged is safe",
   EDQUOT:
     "the quota of the disk is used up: free space and start again; what was acknowledged is safe",
-  EMFILE: "raise the limit of open files (ulimit -n, LimitNOFILE) and start again",
-  ENFILE: "the machine has no file handles left: raise fs.file-max and start again",
+  ...Object.fromEntries(LIMITS),
 };
 
 /** Translates whatever ended a start or a running node. */
@@ -80,6 +85,11 @@ export function endingOf(error: unknown, dataDir: string): Ending {
   }
   if (error instanceof FileError) return fileEnding(error, dataDir);
   if (error instanceof HarmonyError) return harmonyEnding(error, dataDir);
+  if (error instanceof Error && "code" in error) {
+    const advice = LIMITS.get(String(error.code));
+    // The program's own files are opened when they are needed, too.
+    if (advice !== undefined) return { exit: Exit.refused, message: error.message, advice };
+  }
   if (isListenError(error)) {
     return {
       exit: Exit.refused,

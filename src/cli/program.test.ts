@@ -59,8 +59,6 @@ describe("the command line", () => {
       "serve --listen-resp-urls redis://localhost:1",
       /option --listen-resp-urls is not available in this version/,
     ],
-    ["serv", /unknown command "serv"; did you mean "serve"\?/],
-    ["user list", /user is not among the commands.*\n.*etcdctl user list/],
     ["wal repair", /unknown command 'repair'/],
     ["wal dump -w table", /argument 'table' is invalid/],
     ["version extra words here", /too many arguments/],
@@ -73,6 +71,9 @@ describe("the command line", () => {
   });
 
   it.each([
+    ["serv", /unknown command "serv"; did you mean "serve"\?/],
+    ["nosuch", /unknown command "nosuch"\n {2}harmonydb --help lists the commands/],
+    ["user list", /user is not among the commands.*\n.*etcdctl user list/],
     ["get", /missing required argument 'key'/],
     ["get a b c", /too many arguments/],
     ["get a --prefix --from-key", /cannot be given together/],
@@ -94,13 +95,16 @@ describe("the command line", () => {
     ["bench sleep", /"sleep" is none of put, get, mixed/],
     ["load - --resume", /standard input cannot be read again/],
     ["completion tcsh", /"tcsh" is none of bash, zsh, fish/],
-  ])("refuses `%s` of a client with exit code 128 and a sentence", async (line, sentence) => {
-    const said = await harmonydb(line);
-    expect(said.err).toMatch(sentence);
-    expect(said.err).toMatch(/^harmonydb: /);
-    expect(said.exit).toBe(128);
-    expect(said.out).toBe("");
-  });
+  ])(
+    "refuses `%s` of a client, or of nobody, with exit code 128 and a sentence",
+    async (line, sentence) => {
+      const said = await harmonydb(line);
+      expect(said.err).toMatch(sentence);
+      expect(said.err).toMatch(/^harmonydb: /);
+      expect(said.exit).toBe(128);
+      expect(said.out).toBe("");
+    },
+  );
 
   it("says that no node is there, where, and what to do", async () => {
     const said = await harmonydb("get a", { HARMONYDB_ENDPOINTS: "127.0.0.1:1" });

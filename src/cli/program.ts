@@ -75,14 +75,14 @@ function refuseUnknownCommand(line: readonly string[], program: Command): void {
   const known = program.commands.flatMap((command) => [command.name(), ...command.aliases()]);
   if (known.includes(word) || word === "help") return;
   if (LEFT_TO_ETCDCTL.includes(word)) {
-    throw new CommandError(`${word} is not among the commands of this version`, undefined, [
+    throw new CommandError(`${word} is not among the commands of this version`, Exit.badArguments, [
       `use etcdctl, which speaks to this server: etcdctl ${line.join(" ")}`,
     ]);
   }
   const near = closest(word, known);
   throw new CommandError(
     `unknown command "${word}"${near === null ? "" : `; did you mean "${near}"?`}`,
-    undefined,
+    Exit.badArguments,
     ["harmonydb --help lists the commands"],
   );
 }

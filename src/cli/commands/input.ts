@@ -29,10 +29,13 @@ export interface Line {
 
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
+/** U+FEFF in UTF-8. */
+const BYTE_ORDER_MARK: readonly number[] = [0xef, 0xbb, 0xbf];
 
 /**
  * Lines of a stream that begins at line `first.number` and byte `first.offset` of its source. Holds one line and one
- * chunk, however long the source is; of a line longer than `bytesMax` nothing is held.
+ * chunk, however long the source is; of a line longer than `bytesMax` nothing is held. The byte order mark that some
+ * editors put before everything is no part of the first line.
  */
 export async function* linesOf(
   stream: AsyncIterable<Uint8Array>,
@@ -56,6 +59,8 @@ export async function* linesOf(
           ? (parts[0] as Uint8Array)
           : Buffer.concat(parts);
     if (bytes !== null && bytes.at(-1) === RETURN && isEnded) bytes = bytes.subarray(0, -1);
+    if (bytes !== null && number === 1 && BYTE_ORDER_MARK.every((byte, i) => bytes?.[i] === byte))
+      bytes = bytes.subarray(BYTE_ORDER_MARK.length);
     if (bytes !== null && bytes.length > bytesMax) bytes = null;
     const line: Line = { number, bytes, end: offset, isEnded };
     parts = [];

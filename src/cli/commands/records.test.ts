@@ -150,6 +150,27 @@ describe("lines of a stream", () => {
     expect(await linesIn("", 100)).toEqual([]);
   });
 
+  it("begins behind a byte order mark, in pieces of any size, and only the first line may have one", async () => {
+    for (const size of [1, 2, 64]) {
+      const lines = await linesIn("\ufeffone\n\ufefftwo\n", 100, [size]);
+      expect(lines).toMatchObject([
+        { number: 1, bytes: Buffer.from("one"), end: 7, isEnded: true },
+        { number: 2, bytes: Buffer.from("\ufefftwo"), end: 14, isEnded: true },
+      ]);
+    }
+    // A key that begins with it comes back from a file of its own.
+    const record = {
+      key: Buffer.from("\ufeffk"),
+      value: Buffer.from("v"),
+      lease: null,
+      ttlMs: null,
+    };
+    for (const format of ["json", "tsv"] as const) {
+      const [line] = await linesIn(formatLine(record, format), 100);
+      expect(Buffer.from(parseLine(line?.bytes as Uint8Array, format).key)).toEqual(record.key);
+    }
+  });
+
   it.each([[1], [3], [64]])(
     "passes over a line that is too long, in pieces of %i bytes",
     async (size) => {

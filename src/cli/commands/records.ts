@@ -54,12 +54,14 @@ const TSV_ESCAPES: Readonly<Record<string, string>> = {
   "\t": "\\t",
   "\n": "\\n",
   "\r": "\\r",
+  // Else a key that begins with it would lose it at the beginning of a file.
+  "\ufeff": "\\xef\\xbb\\xbf",
 };
 
 function tsvField(bytes: Uint8Array): string {
   const text = textOf(bytes);
   if (text !== null)
-    return text.replaceAll(/[\\\t\n\r]/g, (character) => TSV_ESCAPES[character] as string);
+    return text.replaceAll(/[\\\t\n\r\ufeff]/g, (character) => TSV_ESCAPES[character] as string);
   // What is no text as a whole is written byte by byte where it is not plain ASCII.
   let out = "";
   for (const byte of bytes) {
