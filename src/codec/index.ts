@@ -22,6 +22,7 @@ export {
   Allowance,
   type CallListener,
   GrpcCall,
+  HeldRoom,
   HTTP2_LIMITS,
   Http2Connection,
   type Http2Limits,

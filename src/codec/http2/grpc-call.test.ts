@@ -1,7 +1,7 @@
 /** Messages on a stream: any split, one at a time, and how much of them a connection holds. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Allowance, type CallListener, GrpcCall } from "./grpc-call.ts";
+import { Allowance, type CallListener, GrpcCall, HeldRoom } from "./grpc-call.ts";
 import { HTTP2_LIMITS } from "./limits.ts";
 import { Http2Connection } from "./connection.ts";
 import { parseTimeout, isGrpc, metadataValue } from "./request-head.ts";
@@ -26,18 +26,24 @@ interface Options {
   readonly allowance?: number;
   /** Messages are kept in hand until the test says otherwise. */
   readonly keeps?: boolean;
+  /** Shared with other connections. */
+  readonly room?: HeldRoom;
 }
+
+const ROOM_BYTES: number = 2 ** 30;
 
 class Rig {
   readonly events: string[] = [];
   readonly messages: Uint8Array[] = [];
   readonly calls: Map<number, GrpcCall> = new Map();
   readonly connection: Http2Connection;
+  readonly room: HeldRoom;
   /** What the client may still send, as far as it was told. */
   readonly windows: Map<number, number> = new Map();
 
   constructor(options: Options = {}) {
-    const { max = 1000, allowance = 400_000 } = options;
+    const { max = 1000, allowance = 400_000, room = new HeldRoom(ROOM_BYTES) } = options;
+    this.room = room;
     const shared = new Allowance(allowance);
     this.connection = new Http2Connection(HTTP2_LIMITS, {
       hasOutput: () => {},
@@ -56,7 +62,10 @@ class Rig {
           writable: () => {},
           closed: () => this.events.push(`closed ${id}`),
         };
-        const call = new GrpcCall(stream, listener, shared, { encoding, maxMessageBytes: max });
+        const call = new GrpcCall(stream, listener, shared, this.room, {
+          encoding,
+          maxMessageBytes: max,
+        });
         this.calls.set(id, call);
         return call;
       },
@@ -127,6 +136,7 @@ describe("messages", () => {
             }
           expect(rig.messages).toEqual(bodies);
           expect(rig.events.at(-1)).toBe("half-closed 1");
+          expect(rig.room.freeBytes).toBe(ROOM_BYTES);
         },
       ),
       { numRuns: 300 },
@@ -278,6 +288,52 @@ describe("what is held", () => {
     expect(rig.windows.get(3)).toBe(15_535);
     rig.send(frame(T.rst, 0, 1, u32(8)));
     expect(rig.windows.get(3)).toBeGreaterThan(250_000);
+  });
+});
+
+describe("what all connections hold", () => {
+  const half = message(new Uint8Array(120_000)).slice(0, 60_000);
+
+  it("is bounded: whose bytes find no room is refused, whole messages are not, and what ends gives its room back", () => {
+    const room = new HeldRoom(100_000);
+    const [first, second] = [new Rig({ max: 300_000, room }), new Rig({ max: 300_000, room })];
+    first.send(request(1, 0));
+    expect(first.push(1, half)).toHaveLength(0);
+    expect(room.freeBytes).toBe(40_000);
+
+    second.send(request(1, 0));
+    second.push(1, half);
+    expect(second.texts).toMatch(/grpc-status.*8.*not whole; try again later/s);
+    expect(second.events).toEqual(["closed 1"]);
+    expect(room.freeBytes).toBe(40_000);
+    second.send(request(3, 0));
+    second.push(3, message(new Uint8Array(10_000)), F.endStream);
+    expect(second.events.slice(1)).toEqual(["message 10000 on 3", "half-closed 3"]);
+
+    first.connection.lost();
+    expect(room.freeBytes).toBe(100_000);
+    second.send(request(5, 0));
+    expect(second.push(5, message(new Uint8Array(60_000)), F.endStream)).toHaveLength(0);
+    expect(second.events).toContain("message 60000 on 5");
+    expect(room.freeBytes).toBe(100_000);
+  });
+
+  it("counts what waits behind a message in hand", () => {
+    const room = new HeldRoom(100_000);
+    const rig = new Rig({ max: 300_000, room, keeps: true });
+    rig.send(request(1, 0));
+    rig.push(1, message(new Uint8Array(1_000)));
+    expect(room.freeBytes).toBe(100_000);
+    rig.push(1, half);
+    expect(room.freeBytes).toBe(40_000);
+    rig.send(request(3, 0));
+    rig.push(3, half);
+    expect(rig.events).toContain("closed 3");
+    // The rest of what was refused is on its way: it takes nothing.
+    rig.send(frame(T.data, 0, 3, half.slice(0, 5_000)));
+    expect(room.freeBytes).toBe(40_000);
+    rig.send(frame(T.rst, 0, 1, u32(8)));
+    expect(room.freeBytes).toBe(100_000);
   });
 });
 

@@ -4,7 +4,8 @@
  *
  * A message that is larger than a stream's window gets its room from an allowance of the connection, whole or not at
  * all; calls that find it used up wait for their turn. So every message that is begun can be finished, and a
- * connection holds at most `streams * window + allowance`.
+ * connection holds at most `streams * window + allowance`. What all connections hold together is bounded besides: a call
+ * whose bytes find no room there is refused. A message that comes whole with its frame is never counted.
  */
 import { assert, EMPTY_BYTES } from "../../base/index.ts";
 import { type MessageFault, MessageReader } from "./message-reader.ts";
@@ -63,6 +64,30 @@ export class Allowance {
   }
 }
 
+/** Room that the calls of all connections share for what has come of messages that are not handed over yet. */
+export class HeldRoom {
+  #freeBytes: number;
+
+  constructor(bytes: number) {
+    this.#freeBytes = bytes;
+  }
+
+  get freeBytes(): number {
+    return this.#freeBytes;
+  }
+
+  /** False when there is not so much. */
+  take(bytes: number): boolean {
+    if (bytes > this.#freeBytes) return false;
+    this.#freeBytes -= bytes;
+    return true;
+  }
+
+  giveBack(bytes: number): void {
+    this.#freeBytes += bytes;
+  }
+}
+
 const STATUS_INTERNAL = 13;
 const STATUS_RESOURCE_EXHAUSTED = 8;
 const STATUS_UNIMPLEMENTED = 12;
@@ -71,6 +96,7 @@ export class GrpcCall implements StreamListener {
   readonly stream: Http2Stream;
   readonly #listener: CallListener;
   readonly #allowance: Allowance;
+  readonly #room: HeldRoom;
   readonly #reader: MessageReader;
   readonly #encoding: string;
   readonly #maxMessageBytes: number;
@@ -84,18 +110,24 @@ export class GrpcCall implements StreamListener {
   #isHalfClosedTold = false;
   /** Bytes that came and were not handed over, prefixes included. */
   #heldBytes = 0;
+  /** Of them, what is taken of the room of all connections. */
+  #countedBytes = 0;
   /** Of the allowance, for the message that is coming. */
   #grantedBytes = 0;
+  /** There was no room for it: what still comes is dropped. */
+  #isDropped = false;
 
   constructor(
     stream: Http2Stream,
     listener: CallListener,
     allowance: Allowance,
+    room: HeldRoom,
     options: { readonly encoding: string; readonly maxMessageBytes: number },
   ) {
     this.stream = stream;
     this.#listener = listener;
     this.#allowance = allowance;
+    this.#room = room;
     this.#encoding = options.encoding;
     this.#maxMessageBytes = options.maxMessageBytes;
     this.#reader = new MessageReader(options.maxMessageBytes);
@@ -108,17 +140,21 @@ export class GrpcCall implements StreamListener {
     // From within `message` the loop there goes on by itself.
     if (this.#isDelivering) return;
     this.#deliver();
+    this.#count();
     this.#openWindow();
   }
 
   data(bytes: Uint8Array): void {
+    if (this.#isDropped) return;
     this.#heldBytes += bytes.length;
     if (this.#isBusy || this.#isDelivering) {
       this.#keep(bytes);
+      this.#count();
       return;
     }
     this.#reader.give(bytes);
     this.#deliver();
+    this.#count();
     this.#openWindow();
   }
 
@@ -132,10 +168,7 @@ export class GrpcCall implements StreamListener {
   }
 
   closed(): void {
-    this.#allowance.forget(this);
-    this.#giveAllowanceBack();
-    this.#later = EMPTY_BYTES;
-    this.#laterBytes = 0;
+    this.#drop();
     this.#listener.closed();
   }
 
@@ -183,6 +216,34 @@ export class GrpcCall implements StreamListener {
     this.#laterBytes = needed;
   }
 
+  /** Takes room for what is held now, or gives back what is not held any more. */
+  #count(): void {
+    if (this.stream.isOver) return;
+    const more = this.#heldBytes - this.#countedBytes;
+    if (more > 0 && !this.#room.take(more)) {
+      this.#drop();
+      this.stream.end({
+        code: STATUS_RESOURCE_EXHAUSTED,
+        message: "grpc: too many bytes of requests that are not whole; try again later",
+      });
+      return;
+    }
+    if (more < 0) this.#room.giveBack(-more);
+    this.#countedBytes = this.#heldBytes;
+  }
+
+  #drop(): void {
+    this.#isDropped = true;
+    this.#allowance.forget(this);
+    this.#giveAllowanceBack();
+    this.#room.giveBack(this.#countedBytes);
+    this.#countedBytes = 0;
+    this.#heldBytes = 0;
+    this.#later = EMPTY_BYTES;
+    this.#laterBytes = 0;
+    this.#reader.drop();
+  }
+
   #giveAllowanceBack(): void {
     const bytes = this.#grantedBytes;
     if (bytes === 0) return;
@@ -191,7 +252,7 @@ export class GrpcCall implements StreamListener {
   }
 
   #openWindow(): void {
-    if (this.#isRemoteOver || this.stream.isOver) return;
+    if (this.#isRemoteOver || this.#isDropped || this.stream.isOver) return;
     // While a message is in hand the one after it is not looked at, so that its size is not known.
     if (
       !this.#isBusy &&

@@ -9,7 +9,7 @@
  * frames than 16 KiB, compressed messages (refused as gRPC asks for), the client's side but for its messages.
  */
 export { Http2Connection } from "./connection.ts";
-export { Allowance, type CallListener, GrpcCall } from "./grpc-call.ts";
+export { Allowance, type CallListener, GrpcCall, HeldRoom } from "./grpc-call.ts";
 export { HTTP2_LIMITS, type Http2Limits } from "./limits.ts";
 export { MessageReader } from "./message-reader.ts";
 export { isGrpc, metadataValue, parseTimeout, type RequestHead } from "./request-head.ts";

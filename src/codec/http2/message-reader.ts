@@ -45,6 +45,13 @@ export class MessageReader {
     this.#at = 0;
   }
 
+  /** What has come is not needed any more. */
+  drop(): void {
+    this.#body = EMPTY_BYTES;
+    this.#piece = EMPTY_BYTES;
+    this.#at = 0;
+  }
+
   /** The next message that is whole, null when there is none yet or `fault` says why there never will be. */
   next(): Uint8Array | null {
     if (this.fault !== null || !this.#readPrefix()) return null;

@@ -7,6 +7,7 @@ import { performance } from "node:perf_hooks";
 import {
   Allowance,
   GrpcCall,
+  type HeldRoom,
   Http2Connection,
   type Http2Limits,
   type Http2Stream,
@@ -27,6 +28,8 @@ export interface ConnectionContext {
   readonly services: ReadonlySet<string>;
   readonly limits: Http2Limits;
   readonly maxMessageBytes: number;
+  /** For what has come of requests that are not whole. */
+  readonly heldRoom: HeldRoom;
   /** A connection without calls is closed after so long. */
   readonly idleMs: number;
   /** A connection that has not spoken HTTP/2 by then is cut. */
@@ -210,12 +213,12 @@ export class GrpcConnection {
         return null;
       }
     }
-    const { maxMessageBytes } = this.#context;
+    const { maxMessageBytes, heldRoom } = this.#context;
     const owner =
       method.kind === "unary"
         ? new UnaryCall(stream, head, method, this.#calls)
         : new StreamingCall(stream, head, method, this.#calls);
-    const call = new GrpcCall(stream, owner, this.#allowance, {
+    const call = new GrpcCall(stream, owner, this.#allowance, heldRoom, {
       encoding: head.encoding,
       maxMessageBytes,
     });

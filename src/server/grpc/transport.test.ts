@@ -11,7 +11,7 @@ import {
 } from "@grpc/grpc-js";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { EMPTY_BYTES } from "../../base/index.ts";
-import { HTTP2_LIMITS } from "../../codec/index.ts";
+import { HeldRoom, HTTP2_LIMITS } from "../../codec/index.ts";
 import { GrpcConnection } from "./connection.ts";
 import type { Method, StreamCall, UnaryReply } from "./method.ts";
 import { memoryLog } from "./fake-database.suite.ts";
@@ -300,6 +300,48 @@ describe("streams", () => {
     await until(() => got.length === 3);
     stream.cancel();
     await until(() => rig.seen.closed === 1);
+  });
+
+  it("requests that never become whole take the memory of all connections only up to a bound", async () => {
+    const rig = await start({ maxMessageBytes: 200_000, maxHeldBytes: 300_000 });
+    // A frame each, so that it is known how many of them find room.
+    const begun = new Uint8Array(15_000);
+    new DataView(begun.buffer).setUint32(1, 100_000);
+    let held = 0;
+    const refused: unknown[] = [];
+    const sessions = Array.from({ length: 4 }, () => {
+      const session = http2.connect(`http://127.0.0.1:${rig.port}`);
+      cleanups.push(() => session.destroy());
+      session.on("error", () => {});
+      return session;
+    });
+    for (const session of sessions)
+      for (let i = 0; i < 8; i++) {
+        const request = session.request({
+          ":method": "POST",
+          ":path": ECHO,
+          "content-type": "application/grpc",
+          te: "trailers",
+        });
+        held++;
+        request.on("response", (answer) => refused.push(answer["grpc-status"]));
+        request.on("error", () => {});
+        request.on("close", () => held--);
+        request.write(begun);
+      }
+    // What is refused is refused, and what found room waits for its rest.
+    await until(() => refused.length === 12);
+    expect(refused).toEqual(refused.map(() => "8"));
+    await until(() => held === 20);
+    const client = connect(rig);
+    expect((await ask(client, ECHO, Uint8Array.of(7))).response).toEqual([7]);
+    expect((await ask(client, ECHO, new Uint8Array(100_000))).error?.code).toBe(8);
+    for (const session of sessions) session.destroy();
+    await until(() => held === 0);
+    let answer: Answer;
+    do answer = await ask(client, ECHO, new Uint8Array(100_000));
+    while (answer.error?.code === 8);
+    expect(answer.response).toHaveLength(100_000);
   });
 
   it("a client that sends and never reads is not read either", async () => {
@@ -682,6 +724,7 @@ describe("connections", () => {
         services: new Set<string>(),
         limits: HTTP2_LIMITS,
         maxMessageBytes: 1e3,
+        heldRoom: new HeldRoom(1000),
         idleMs: 1e3,
         handshakeMs: 1e3,
         log: () => {},

@@ -1,7 +1,7 @@
 /** Carries our methods over HTTP/2 on the sockets of a door. Messages stay bytes on the whole way. */
 import type { Socket } from "node:net";
 import { performance } from "node:perf_hooks";
-import { HTTP2_LIMITS, type Http2Limits } from "../../codec/index.ts";
+import { HeldRoom, HTTP2_LIMITS, type Http2Limits } from "../../codec/index.ts";
 import type { LogSink } from "../../env/index.ts";
 import { listenOn } from "../listener.ts";
 import { type ConnectionContext, GrpcConnection } from "./connection.ts";
@@ -20,6 +20,8 @@ export interface TransportOptions {
   readonly handshakeMs?: number | undefined;
   /** More are closed as soon as they open. Default 10,000. */
   readonly maxConnections?: number | undefined;
+  /** Bytes of requests that are not whole, of all connections together. Default 256 MiB. */
+  readonly maxHeldBytes?: number | undefined;
   /** What else a connection may cost. */
   readonly limits?: Partial<Http2Limits> | undefined;
 }
@@ -33,6 +35,7 @@ export interface Transport {
 
 const HANDSHAKE_DEFAULT_MS = 10_000;
 const CONNECTIONS_DEFAULT = 10_000;
+const HELD_DEFAULT_BYTES: number = 256 * 1024 * 1024;
 /** How often it is looked what is due by time: a fraction of the shortest time, within these. */
 const SWEEP_MS_MIN = 10;
 const SWEEP_MS_MAX = 500;
@@ -49,6 +52,7 @@ export async function listenGrpc(
     services: new Set(methods.map(({ path }) => path.slice(1, path.lastIndexOf("/")))),
     limits: { ...HTTP2_LIMITS, ...options.limits, maxConcurrentStreams },
     maxMessageBytes: options.maxMessageBytes,
+    heldRoom: new HeldRoom(options.maxHeldBytes ?? HELD_DEFAULT_BYTES),
     idleMs: connectionIdleMs,
     handshakeMs: options.handshakeMs ?? HANDSHAKE_DEFAULT_MS,
     log,
