@@ -1,5 +1,5 @@
 /** A member whose state is wrong or damaged: found, kept away from everybody, and healed by the others. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type HarmonyError, setVerifying, utf8 } from "../base/index.ts";
 import { BTreeEngine } from "../btree/index.ts";
 import {
@@ -13,7 +13,7 @@ import {
 } from "../env/index.ts";
 import { runIoNow } from "../env/sim/index.ts";
 import { ClusterWorld, optionsOf } from "./cluster.suite.ts";
-import { DATA, outcomeOf, rangeRequest, TREE, type World } from "./world.suite.ts";
+import { type Answer, DATA, outcomeOf, rangeRequest, TREE, type World } from "./world.suite.ts";
 
 beforeAll(() => setVerifying(true));
 afterAll(() => setVerifying(false));
@@ -48,8 +48,19 @@ const incr = (world: World): void => {
   expect(outcomeOf(world.now(answer))).toBe("ok");
 };
 
+const settled = <T>(world: World, answer: Answer<T>): Answer<T> => {
+  world.until(() => answer.isThere);
+  return answer;
+};
+
 const stats = (world: World): ReturnType<() => World["node"]["quarantineStats"]> =>
   world.node.quarantineStats;
+
+/** How often it went into quarantine since its start, and how often it was healed. */
+const turns = (world: World): readonly (number | undefined)[] => {
+  const { entered, healed } = stats(world) ?? {};
+  return [entered, healed];
+};
 
 describe("a member whose state differs", TIMEOUT, () => {
   let cluster: ClusterWorld;
@@ -260,5 +271,106 @@ describe("a node alone", TIMEOUT, () => {
     ]);
     node.kill();
     expect(cluster.list(node, DATA)).not.toContain("damaged");
+  });
+});
+
+describe("a member that meets damage while it runs", TIMEOUT, () => {
+  let cluster: ClusterWorld;
+  let hurt: World;
+
+  /** Flips a bit wherever this text stands in a file of the member. */
+  const flip = (world: World, file: string, text: string): void => {
+    const { disk } = world.machine;
+    const bytes = disk.contents(file);
+    const needle = utf8(text);
+    let found = 0;
+    for (let at = 0; at < bytes.length; at++) {
+      if (!needle.every((byte, i) => bytes[at + i] === byte)) continue;
+      disk.flipBit(file, at);
+      found++;
+    }
+    expect(found).toBeGreaterThan(0);
+  };
+
+  /** Many keys in the data file of a follower, and none of their pages in its memory. */
+  beforeEach(() => {
+    // A check of all pages at each start would hide what is found without one.
+    setVerifying(false);
+    cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+    const leader = cluster.leader();
+    const puts = Array.from({ length: 300 }, (_, i) => leader.put(`key${i}`, "x".repeat(100)));
+    leader.until(() => puts.every(({ isThere }) => isThere));
+    [hurt] = cluster.followers() as [World];
+    cluster.untilCaughtUp(hurt);
+    cluster.checkpointAll(hurt);
+    cluster.close(hurt);
+    cluster.start(hurt);
+    cluster.leader();
+    cluster.pass(1_000);
+  }, 60_000);
+
+  afterEach(() => setVerifying(true));
+
+  const expectHealed = (): void => {
+    cluster.leader().putNow("after", "all");
+    cluster.pass(10_000);
+    expect(stats(hurt)?.reason).toBeNull();
+    expect(hurt.get("key150")).toBe(cluster.leader().get("key150"));
+    cluster.expectEqual();
+  };
+
+  it("goes into quarantine when it reads a damaged page, and is healed", () => {
+    flip(hurt, TREE, "key150");
+    expect(outcomeOf(settled(hurt, hurt.range(rangeRequest("key150", true))))).toMatch(
+      /^CORRUPT|^QUARANTINED/,
+    );
+    cluster.pass(10_000);
+    expect([hurt.fatal, turns(hurt)]).toEqual([null, [1, 1]]);
+    expectHealed();
+  });
+
+  it("stops with file and offset when an entry is to change a damaged page, and is healed at its next start", () => {
+    flip(hurt, TREE, "key150");
+    cluster.leader().putNow("key150", "changed");
+    cluster.pass(10_000);
+    const { fatal } = hurt;
+    expect([fatal?.code, fatal?.message]).toEqual(["CORRUPT", expect.stringContaining(TREE)]);
+    cluster.kill(hurt);
+    cluster.start(hurt);
+    cluster.pass(10_000);
+    expect([hurt.fatal, turns(hurt)]).toEqual([null, [1, 1]]);
+    expectHealed();
+  });
+
+  it("stops with file and offset when another needs entries that it can read no more, and is healed at its next start", () => {
+    const [away] = cluster.followers().filter((world) => world !== hurt) as [World];
+    cluster.kill(away);
+    const before = cluster.leader();
+    for (let i = 0; i < 20; i++) before.putNow(`late${i}`, "y".repeat(1_000));
+    cluster.pass(1_000);
+    cluster.checkpointAll();
+    // What is in the data file is not read into the memory of the log at a start.
+    for (const world of [before, hurt]) cluster.close(world);
+    cluster.start(before, hurt);
+    const leader = cluster.leader();
+    const { disk } = leader.machine;
+    for (const name of disk.paths().filter((path) => path.endsWith(".wal")))
+      if (new TextDecoder("latin1").decode(disk.contents(name)).includes("late7"))
+        flip(leader, name, "late7");
+    cluster.start(away);
+    leader.until(() => leader.fatal !== null);
+    expect([leader.fatal?.code, leader.fatal?.message]).toEqual([
+      "CORRUPT",
+      expect.stringMatching(/\.wal at offset/),
+    ]);
+    cluster.kill(leader);
+    cluster.leader().putNow("meanwhile", "served");
+    cluster.start(leader);
+    cluster.pass(10_000);
+    expect([leader.fatal, turns(leader)]).toEqual([null, [1, 1]]);
+    cluster.leader().putNow("after", "all");
+    cluster.pass(2_000);
+    cluster.expectEqual();
   });
 });
