@@ -86,6 +86,8 @@ export interface Sight {
   /** A machine for somebody new. */
   isVacant(member: number): boolean;
   isLearner(member: number): boolean;
+  /** Its process makes its directory of what the others tell and give it. */
+  isJoining(member: number): boolean;
   isFull(member: number): boolean;
   /** Who leads the newest term; 0 when nobody does. */
   readonly leader: number;
@@ -135,6 +137,10 @@ export class StepSource {
     const down = this.#members.filter((member) => sight.isDown(member));
     if (down.length > 0 && random.percent(15 + 15 * down.length))
       return { do: "start", member: random.pick(down), asOld: false, ms: this.#shortMs() };
+    // It is soon over, and a crash in the middle of it leaves more to do for the next start than one at any other time.
+    const joining = this.#members.filter((member) => sight.isJoining(member));
+    if (joining.length > 0 && this.#options.faults.kills && random.percent(20))
+      return this.#crashSoon(random.pick(joining), random.pick([8, 30, 100]));
     const lost = this.#members.filter((member) => sight.isLost(member));
     if (lost.length > 0 && random.percent(8)) {
       const member = random.pick(lost);
@@ -265,6 +271,18 @@ export class StepSource {
     return powerLoss && this.#random.percent(60) ? this.#random.pick(MODES) : "kill";
   }
 
+  #crashSoon(member: number, operationsMax: number): MembersStep {
+    const random = this.#random;
+    return {
+      do: "crashSoon",
+      member,
+      operations: random.between(1, operationsMax),
+      moment: random.percent(60) ? "before" : "after",
+      end: this.#end(),
+      ms: this.#shortMs(),
+    };
+  }
+
   #fault(sight: Sight): MembersStep {
     const { faults, electionMs } = this.#options;
     const random = this.#random;
@@ -293,14 +311,7 @@ export class StepSource {
       case "crash":
         return { do: kind, member, end: this.#end(), ms };
       case "crashSoon":
-        return {
-          do: kind,
-          member,
-          operations: random.between(1, random.pick([2, 8, 40])),
-          moment: random.percent(60) ? "before" : "after",
-          end: this.#end(),
-          ms,
-        };
+        return this.#crashSoon(member, random.pick([2, 8, 40]));
       case "outage":
         return { do: kind, ends: this.#members.map(() => this.#end()), ms };
       case "stop":

@@ -4,7 +4,9 @@ import { encodeBatchFrame, encodePeerFrame, encodePeerItem } from "../src/codec/
 import { type Message, MESSAGE_VERSION } from "../src/raft/index.ts";
 import { Marks } from "./marks.ts";
 import type { Told } from "./members-clients.ts";
+import { Harm } from "./members-harm.ts";
 import { type History, judgeHistory } from "./members-history.ts";
+import type { Member } from "./members-node.ts";
 import type { MembersOptions } from "./members-options.ts";
 import type { Ask } from "./members-requests.ts";
 import { StateOracle } from "./members-state.ts";
@@ -155,6 +157,39 @@ describe("the judge of what members say", () => {
     expect(oracle.promisedBy(3)).toEqual({ term: 2, vote: 0, index: 1, entryTerm: 2, inTerm: 2 });
     say({ type: "vote", from: 3, to: 1, term: 4, lastIndex: 1, lastTerm: 2 });
     expect(oracle.promisedBy(3)).toMatchObject({ term: 4, vote: 3, index: 1 });
+  });
+});
+
+describe("what may be harmed", () => {
+  const member = (memberId: number): Member => ({ identity: { memberId } }) as unknown as Member;
+  const world = (voters: readonly number[], asked: readonly number[] = []) => {
+    const surroundings = {
+      nowMs: 0,
+      votersNow: voters,
+      votersBefore: voters,
+      isAsked: (id: number) => asked.includes(id),
+    };
+    return { surroundings, harm: new Harm(surroundings) };
+  };
+
+  it("is a minority of the voters, whoever of them may go", () => {
+    const { harm } = world([1, 2, 3]);
+    expect(harm.mayHit(member(1))).toBe(true);
+    harm.note(1);
+    expect([1, 2].map((id) => harm.mayHit(member(id)))).toEqual([true, false]);
+    harm.healed(1);
+    expect(harm.mayHit(member(2))).toBe(true);
+    expect(world([1, 2, 3], [3]).harm.mayHit(member(1))).toBe(false);
+    expect(world([1, 2]).harm.mayHit(member(1))).toBe(false);
+  });
+
+  it("lets nobody else go before the others can know of it", () => {
+    const { harm, surroundings } = world([1, 2, 3]);
+    expect(harm.mayRemove(2, 100)).toBe(true);
+    harm.note(1);
+    expect([1, 2].map((id) => harm.mayRemove(id, 100))).toEqual([true, false]);
+    surroundings.nowMs = 100;
+    expect(harm.mayRemove(2, 100)).toBe(true);
   });
 });
 

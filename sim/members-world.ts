@@ -184,6 +184,11 @@ class Cluster
     return identity !== null && of?.isLearner === true;
   }
 
+  isJoining(number: number): boolean {
+    const { isBlank, isImpostor, state } = this.member(number);
+    return isBlank && !isImpostor && state === "opening";
+  }
+
   /** Who is to be found at its address, as whoever came furthest says. */
   #placeOf({ number }: Member): MemberInfo | undefined {
     return this.#roster.find(({ peerUrls }) => peerUrls.includes(urlOf(number)));

@@ -280,14 +280,6 @@ export const CLUSTER_MUTANTS: readonly Mutant[] = [
     why: "what was put aside is missed by nobody when the process ends before it is healed",
   },
   {
-    name: "what-the-log-holds-heals-nobody",
-    layer: "raft",
-    file: "raft/raft.js",
-    find: "if (this.log.holds(index, term) && !this.isQuarantined) {",
-    replace: "if (this.log.holds(index, term)) {",
-    why: "a member whose data file is damaged stays in quarantine, because its log is good",
-  },
-  {
     name: "a-wiped-disk-is-taken-back",
     layer: "replica",
     file: "replica/peers/membership.js",
@@ -303,14 +295,6 @@ export const CLUSTER_MUTANTS: readonly Mutant[] = [
     replace:
       'assert(fault === null, fault ?? "");\n        this.#confState = confState;\n        this.#voters = new JointConfig([...confState.voters, ...confState.learners],',
     why: "majorities of voters and of those who only learn need not meet",
-  },
-  {
-    name: "who-is-removed-is-refused-before-that-is-durable",
-    layer: "db",
-    file: "db/open-node.js",
-    find: "links?.follow(settled);",
-    replace: "links?.follow(new Set(roster.removed));",
-    why: "a power loss takes back that a removal is committed, and nobody hears whose vote would tell (R12)",
   },
   {
     name: "a-join-that-was-cut-short-is-never-taken-up",

@@ -224,6 +224,31 @@ describe("a member that starts with damage", TIMEOUT, () => {
     expectHealed(sick);
   });
 
+  it("is not counted on when somebody wants to go: the others could not go on without either", () => {
+    const [sick, other] = cluster.followers() as [World, World];
+    const id = other.node.database.memberId;
+    cluster.close(sick);
+    cluster.pass(3_000);
+    damageLog(sick);
+    cluster.start(sick);
+    const leader = cluster.leader();
+    const remove = (): string => {
+      const answer = leader.ask<unknown>((reply) =>
+        leader.node.database.changeMembers({ kind: "memberRemove", id }, {}, reply),
+      );
+      leader.until(() => answer.isThere);
+      return answer.error?.code ?? outcomeOf(answer);
+    };
+    // It has a link and speaks of itself long before it is healed.
+    while (sick.node.database.status().quarantine !== null) {
+      expect(remove()).toBe("CLUSTER_UNHEALTHY");
+      cluster.pass(20);
+    }
+    expectHealed(sick);
+    expect(remove()).toBe("ok");
+    cluster.leader().putNow("k", "two");
+  });
+
   it("is not healed by a minority: two of three damaged serve nothing, and lose nothing of what is aside", () => {
     const [one, two] = cluster.followers() as [World, World];
     for (const sick of [one, two]) {

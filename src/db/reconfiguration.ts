@@ -95,8 +95,14 @@ function started(members: readonly MemberRecord[]): number {
   return members.filter(({ name }) => name !== "").length;
 }
 
-function connected({ self, isLinked }: Reconfiguration, members: readonly MemberRecord[]): number {
-  return members.filter(({ id }) => id === self || isLinked(id)).length;
+/** A link is not enough: who is in quarantine has one and acknowledges nothing, for nobody's majority. */
+function connected(
+  { self, isLinked, raft }: Reconfiguration,
+  members: readonly MemberRecord[],
+): number {
+  const { progress } = raft.status();
+  const answers = new Set(progress.filter((of) => of.recentActive).map(({ id }) => id));
+  return members.filter(({ id }) => id === self || (isLinked(id) && answers.has(id))).length;
 }
 
 function isCaughtUp({ raft, isLinked }: Reconfiguration, id: NodeId): boolean {
