@@ -122,7 +122,11 @@ export class GrpcCall implements StreamListener {
     listener: CallListener,
     allowance: Allowance,
     room: HeldRoom,
-    options: { readonly encoding: string; readonly maxMessageBytes: number },
+    options: {
+      readonly encoding: string;
+      readonly maxMessageBytes: number;
+      readonly firstMessageBytesMax?: number | undefined;
+    },
   ) {
     this.stream = stream;
     this.#listener = listener;
@@ -130,7 +134,7 @@ export class GrpcCall implements StreamListener {
     this.#room = room;
     this.#encoding = options.encoding;
     this.#maxMessageBytes = options.maxMessageBytes;
-    this.#reader = new MessageReader(options.maxMessageBytes);
+    this.#reader = new MessageReader(options.firstMessageBytesMax ?? options.maxMessageBytes);
   }
 
   /** The message in hand is done with. */
@@ -185,6 +189,7 @@ export class GrpcCall implements StreamListener {
     while (!this.#isBusy && !stream.isOver) {
       const message = reader.next();
       if (message !== null) {
+        reader.bytesMax = this.#maxMessageBytes;
         this.#heldBytes -= message.length + PREFIX_BYTES;
         this.#giveAllowanceBack();
         this.#isBusy = true;
@@ -281,7 +286,7 @@ export class GrpcCall implements StreamListener {
       case "tooLarge":
         this.stream.end({
           code: STATUS_RESOURCE_EXHAUSTED,
-          message: `grpc: received message larger than max (${this.#maxMessageBytes})`,
+          message: `grpc: received message larger than max (${this.#reader.bytesMax})`,
         });
         break;
       case "compressed":

@@ -14,7 +14,8 @@ const FIRST_BYTES = 1024;
 export type MessageFault = "compressed" | "tooLarge" | "malformed";
 
 export class MessageReader {
-  readonly #bytesMax: number;
+  /** Of a message: for the next one that begins. */
+  bytesMax: number;
   readonly #prefix: Uint8Array = new Uint8Array(PREFIX_BYTES);
   #prefixLength = 0;
   #length = 0;
@@ -26,7 +27,7 @@ export class MessageReader {
   fault: MessageFault | null = null;
 
   constructor(bytesMax: number) {
-    this.#bytesMax = bytesMax;
+    this.bytesMax = bytesMax;
   }
 
   /** A message has begun and is not whole. */
@@ -90,7 +91,7 @@ export class MessageReader {
     this.#length = readU32BigEndian(this.#prefix, 1);
     if (flag === 1) this.fault = "compressed";
     else if (flag !== 0) this.fault = "malformed";
-    else if (this.#length > this.#bytesMax) this.fault = "tooLarge";
+    else if (this.#length > this.bytesMax) this.fault = "tooLarge";
     return this.fault === null;
   }
 

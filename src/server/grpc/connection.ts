@@ -221,6 +221,7 @@ export class GrpcConnection {
     const call = new GrpcCall(stream, owner, this.#allowance, heldRoom, {
       encoding: head.encoding,
       maxMessageBytes,
+      firstMessageBytesMax: method.kind === "bidi" ? method.firstMessageBytesMax : undefined,
     });
     owner.start(call, timeoutMs);
     return call;

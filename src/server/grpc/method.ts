@@ -42,5 +42,13 @@ export type StreamHandler = (call: StreamCall) => StreamListener;
 
 export type Method =
   | { readonly kind: "unary"; readonly path: string; readonly handle: UnaryHandler }
-  /** `serverStream`: the client sends one message; `bidi`: any number. */
-  | { readonly kind: "serverStream" | "bidi"; readonly path: string; readonly open: StreamHandler };
+  /** The client sends one message. */
+  | { readonly kind: "serverStream"; readonly path: string; readonly open: StreamHandler }
+  /** It sends any number. */
+  | {
+      readonly kind: "bidi";
+      readonly path: string;
+      readonly open: StreamHandler;
+      /** Of the first one, by which it is seen who calls. Default: that of all. */
+      readonly firstMessageBytesMax?: number;
+    };

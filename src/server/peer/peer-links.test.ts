@@ -195,6 +195,9 @@ describe("strangers on the port of the members", { timeout: 60_000 }, () => {
     expect(await call("/etcdserverpb.KV/Put", Buffer.alloc(5))).toMatch(/^12 unknown service/);
     const huge = Buffer.from([0, 0xff, 0xff, 0xff, 0xff]);
     expect(await call("/harmonydb.peer.v1.Peer/Connect", huge)).toMatch(/^8 .*larger than max/);
+    // A stranger's hello, announced with more than a hello ever has, is not waited for.
+    const long = Buffer.from([0, 0, 1, 0, 1]);
+    expect(await call("/harmonydb.peer.v1.Peer/Connect", long)).toMatch(/^8 .*max \(65536\)/);
     expect(heard.frames).toEqual([]);
     // What the node finds wrong with a frame is told to whoever sent it.
     b.accept((link) => ({

@@ -26,6 +26,9 @@ export interface PeerLinks extends Links {
   close(): Promise<void>;
 }
 
+/** Until it has said who it is a stranger takes no more room than a name and some addresses do. */
+const HELLO_BYTES_MAX: number = 64 * 1024;
+
 /** Rejects with an Error whose `code` is EADDRINUSE or the like when it cannot listen. */
 export async function listenForPeers(urls: readonly string[], log: LogSink): Promise<PeerLinks> {
   const addresses = new AddressBook();
@@ -35,6 +38,7 @@ export async function listenForPeers(urls: readonly string[], log: LogSink): Pro
       {
         kind: "bidi",
         path: PATH,
+        firstMessageBytesMax: HELLO_BYTES_MAX,
         open: (call) => {
           const link = new IncomingLink(call);
           if (take === null)
