@@ -28,6 +28,14 @@ import { Violation } from "./violation.ts";
 /** A kernel holds back so much for a process that does not listen. */
 const INBOX_MAX = 2000;
 
+function hasEnded(node: Node): boolean {
+  let isEnded = false;
+  node.onFatal(() => {
+    isEnded = true;
+  });
+  return isEnded;
+}
+
 /** One that never starts keeps no other from coming. */
 export const LEARNERS_MAX = 3;
 
@@ -213,6 +221,8 @@ export class Member {
     if (this.isQuarantined) return null;
     const { index } = node.database.applied;
     if (index === this.#appliedIndex) return null;
+    // It came upon damage in the middle of an entry: it answers nobody any more, and will say so.
+    if (this.#world.isHarmed(this) && hasEnded(node)) return null;
     this.#appliedIndex = index;
     const { installed = 0 } = node.snapshotsInstalled ?? {};
     if (installed > this.#installed) this.#world.mark(MEMBERS_MARKS.installed);
@@ -401,6 +411,7 @@ export class Member {
     this.#faults = [];
     this.#state = "down";
     this.#node = null;
+    this.#beganInQuarantine = false;
     this.#body.clear();
     this.#haltAt = 0;
     this.#endMode = "kill";

@@ -265,6 +265,12 @@ class Cluster
       .map(({ identity, number }) => identity?.memberId ?? -number);
   }
 
+  /** Other members may come and go: who cannot start any more for what is damaged is replaced. */
+  get #hasChanges(): boolean {
+    const { changes, joins, wipes, rot: rots } = this.options.faults;
+    return changes || joins || wipes || rots;
+  }
+
   isHarmed({ identity }: Member): boolean {
     return this.#harm.has(identity?.memberId);
   }
@@ -274,12 +280,11 @@ class Cluster
    * address is somebody else when a disk was lost.
    */
   mayRefuse(code: string): boolean {
-    const { changes, joins, wipes } = this.options.faults;
     switch (code) {
       case "REMOVED_MEMBER":
         return this.#changes.hasRemovals;
       case "UNKNOWN_MEMBER":
-        return changes || joins || wipes;
+        return this.#hasChanges;
       case "WRONG_MEMBER":
         return this.#changes.hasRemovals;
       case "DATA_LOST":
@@ -592,8 +597,7 @@ class Cluster
   }
 
   #noteVoters({ node }: Member): void {
-    const { changes, joins, wipes } = this.options.faults;
-    if (this.#voters.length > 0 && !changes && !joins && !wipes) return;
+    if (this.#voters.length > 0 && !this.#hasChanges) return;
     const members = node?.database.status().members ?? [];
     const voters = members
       .filter(({ isLearner }) => !isLearner)
