@@ -34,7 +34,8 @@ function windowOf(index: number): Uint8Array[] {
 }
 
 async function fill(count: number, directory: string): Promise<FilledFigures> {
-  const db = await open(directory, { quotaBytes: 0 });
+  // What history lets go of after five minutes changes pages under the scan of the largest size: all of them may be kept.
+  const db = await open(directory, { quotaBytes: 0, pinBytesMax: 16 * 1024 ** 3 });
   const values = randomValues(WINDOW, 2);
   const windows = count / WINDOW;
   let putTimeUs = 0;

@@ -117,6 +117,7 @@ function* startGroup(
   const snapshotIndex = machine.appliedIndex;
   const tickMs = options.heartbeatIntervalMs ?? TICK_DEFAULT_MS;
   const electionMs = options.electionTimeoutMs ?? ELECTION_DEFAULT_MS;
+  const electionTicks = Math.max(2, Math.round(electionMs / tickMs));
   const rawNode = new RawNode({
     group: GROUP,
     id: identity.memberId,
@@ -126,7 +127,7 @@ function* startGroup(
     hardState,
     confState,
     appliedIndex: machine.appliedIndex,
-    electionTicks: Math.max(2, Math.round(electionMs / tickMs)),
+    electionTicks,
     heartbeatTicks: 1,
     seed: env.entropy.u32(),
     // As much as an entry holds: a heartbeat waits behind one of them on a narrow way.
@@ -266,7 +267,7 @@ function* startGroup(
             differ: (verdict) => quarantine?.differ(verdict),
             inQuarantine: (member, item) => quarantine?.heard(member, item),
           },
-    judge: (change) =>
+    judge: (change, ledTicks) =>
       judgeChange(
         {
           machine: () => machine,
@@ -276,8 +277,10 @@ function* startGroup(
           isLinked: (member) => links?.isLinked(member) ?? false,
           staysAlone: links === null || durability.mode !== "sync",
           learnersMax: options.learnersMax ?? LEARNERS_DEFAULT,
+          electionTicks,
         },
         change,
+        ledTicks,
       ),
   });
   host.add(replica, incarnation);

@@ -20,13 +20,31 @@ export interface Reconfiguration {
   /** Why no other member can be beside this one; null when others can. */
   readonly staysAlone: boolean;
   readonly learnersMax: number;
+  /** Within so many ticks a leader hears of every member that is there, or does not lead any more (CheckQuorum). */
+  readonly electionTicks: number;
 }
 
 /** What a learner may lack of the leader's log to be promoted, in entries and as a part of all. */
 const LAG_ENTRIES_MAX = 1000;
 const LAG_PART_MAX = 0.1;
 
-export function judgeChange(of: Reconfiguration, confChange: ConfChangeV2): ErrorCode | null {
+/** What is refused so because nothing was heard of a member, which may be only because this leader is new. */
+const OF_WHO_IS_SILENT: ReadonlySet<ErrorCode> = new Set([
+  "CLUSTER_UNHEALTHY",
+  "LEARNER_NOT_READY",
+]);
+
+export function judgeChange(
+  of: Reconfiguration,
+  confChange: ConfChangeV2,
+  ledTicks: number,
+): ErrorCode | "NOT_YET" | null {
+  const refused = judge(of, confChange);
+  const isNew = ledTicks < of.electionTicks;
+  return isNew && refused !== null && OF_WHO_IS_SILENT.has(refused) ? "NOT_YET" : refused;
+}
+
+function judge(of: Reconfiguration, confChange: ConfChangeV2): ErrorCode | null {
   const change = decodeMemberChange(confChange);
   if (change === null) return "INVALID_ARGUMENT";
   const refused = refusalOfChange(of.machine().members, change);

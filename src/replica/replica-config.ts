@@ -21,9 +21,12 @@ export interface ReplicaConfig<Result> {
   readonly peers?: ReplicaPeers | undefined;
   /**
    * Why a leader does not propose a change of the configuration, or null: what depends on who is there now, while the
-   * machine refuses what depends on its state.
+   * machine refuses what depends on its state. A leader that has led for a few ticks only may not have heard yet of
+   * members that are there: "NOT_YET" lets the change wait.
    */
-  readonly judge?: ((change: ConfChangeV2) => ErrorCode | null) | undefined;
+  readonly judge?:
+    | ((change: ConfChangeV2, ledTicks: number) => ErrorCode | "NOT_YET" | null)
+    | undefined;
   /** It begins in quarantine, for this reason; so does `rawNode`. */
   readonly quarantined?: HarmonyError | undefined;
 }

@@ -11,7 +11,7 @@
  * - Messages that depend on a Ready leave only when it and all before it are persisted.
  * - From the moment in which a snapshot takes the place of the log until the machine has its state, nothing is applied.
  */
-import { assert, type ErrorCode, HarmonyError, verify } from "../base/index.ts";
+import { assert, HarmonyError, verify } from "../base/index.ts";
 import {
   changeConf,
   type ConfChangeV2,
@@ -87,7 +87,9 @@ export class Replica<Result> {
   #waitingBytes = 0;
   /** Changes of the configuration, which this leader proposes one after the other. Their bytes count as waiting. */
   #confChanges: Proposal<Result>[] = [];
-  readonly #judge: (change: ConfChangeV2) => ErrorCode | null;
+  readonly #judge: NonNullable<ReplicaConfig<Result>["judge"]>;
+  /** For how many ticks it has led without a break. */
+  #ledTicks = 0;
   /** The term in which it has begun to hand the lead over because it is removed. */
   #handedOverIn = 0;
   /** Raft has no room for what waits until something of it is committed. */
@@ -509,7 +511,8 @@ export class Replica<Result> {
   #proposeConfChanges(): void {
     for (let next = this.#confChanges[0]; next !== undefined; next = this.#confChanges[0]) {
       const change = next.reply === null ? null : decodeConfChange(next.command);
-      const refused = change === null ? "INVALID_ARGUMENT" : this.#judge(change);
+      const refused = change === null ? "INVALID_ARGUMENT" : this.#judge(change, this.#ledTicks);
+      if (refused === "NOT_YET") return;
       if (change !== null && refused === null) {
         this.#handOverBefore(change);
         const result = this.#node.proposeConfChange(change);
@@ -693,6 +696,7 @@ export class Replica<Result> {
     this.#reads.tick();
     this.#forwarded?.tick();
     this.#node.tick();
+    this.#ledTicks = this.#node.role === "leader" ? this.#ledTicks + 1 : 0;
     if (this.#quarantined === null) this.#agreement?.tick(this.#node.role === "leader");
   }
 
