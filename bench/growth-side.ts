@@ -28,9 +28,12 @@ const SLICE = 1_000;
 const READS = 100_000;
 const CHANGES = 10_000;
 
-/** Every key of the load, a window at a time, so that nobody has to hold them. */
+/** Every key of the load, a window at a time, so that nobody has to hold them: random, and numbered so that none is twice. */
 function windowOf(index: number): Uint8Array[] {
-  return randomKeys(WINDOW, index + 1);
+  const keys = randomKeys(WINDOW, index + 1);
+  for (const [i, key] of keys.entries())
+    new DataView(key.buffer, key.byteOffset).setUint32(key.length - 4, index * WINDOW + i);
+  return keys;
 }
 
 async function fill(count: number, directory: string): Promise<FilledFigures> {
