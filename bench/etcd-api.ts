@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { median, type Row } from "./measure.ts";
 import { cpuUsOf, load, type Load, type Server, START_MS, startOurs, stopper } from "./served.ts";
-import { freePort } from "./three-nodes.ts";
+import { freePort } from "../src/platform/index.ts";
 
 /** Short runs that take turns often: both sides then have the same of what else the machine does. */
 const ROUNDS = 3;

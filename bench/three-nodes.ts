@@ -4,31 +4,18 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { Client, credentials } from "@grpc/grpc-js";
 import { etcd } from "../src/codec/messages/index.ts";
+import { freePort } from "../src/platform/index.ts";
 
 const SIZE = 3;
 const START_MS = 60_000;
 const POLL_MS = 20;
 const CALL_MS = 5_000;
 const NOTHING = new Uint8Array(0);
-
-export async function freePort(): Promise<number> {
-  return await new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() =>
-        resolve(typeof address === "object" && address !== null ? address.port : 0),
-      );
-    });
-  });
-}
 
 const urlOf = (port: number): string => `http://127.0.0.1:${port}`;
 

@@ -5,6 +5,7 @@
  * disk. Durable writes are one call on Linux (O_DSYNC); whoever needs the medium to be reached on another system gets
  * write and sync. EINTR never arrives: libuv repeats. Short reads are repeated here, short writes by the caller.
  *
- * Left out: TCP, until a second node exists.
+ * Left out: TCP, which is in `server/`.
  */
+export { freePort, freePorts } from "./free-ports.ts";
 export { nodeEnv, type NodeEnvOptions } from "./node-env.ts";

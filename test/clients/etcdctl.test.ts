@@ -7,7 +7,7 @@ import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Bench, type ReadyLine } from "../process/harmonydb.ts";
 import { until } from "../cluster/cluster.ts";
-import { freePort } from "../cluster/proxy.ts";
+import { freePort } from "../../src/platform/index.ts";
 import { Etcdctl, lastLine } from "./etcdctl.ts";
 
 let bench: Bench;

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { Member } from "./member.ts";
-import { freePort, ProxyNetwork } from "./proxy.ts";
+import { freePort } from "../../src/platform/index.ts";
+import { ProxyNetwork } from "./proxy.ts";
 
 const PATIENCE_MS = 40_000;
 const POLL_MS = 50;

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Ended, Run } from "../process/harmonydb.ts";
 import { until } from "./cluster.ts";
-import { freePort } from "./proxy.ts";
+import { freePort } from "../../src/platform/index.ts";
 
 const PROCESS_MS = 80_000;
 let root: string;

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { codecs, connect, type HarmonyDB, HarmonyError } from "../../src/index.ts";
-import { freePort } from "../cluster/proxy.ts";
+import { freePort } from "../../src/platform/index.ts";
 import { until } from "../embedded/store.suite.ts";
 import { Run } from "../process/harmonydb.ts";
 

@@ -3,7 +3,7 @@ import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { connect, open, serve, type ServedDB, type ServeOptions } from "../../src/index.ts";
-import { freePort } from "../cluster/proxy.ts";
+import { freePort } from "../../src/platform/index.ts";
 import { codeOf, until } from "../embedded/store.suite.ts";
 import { temporaryDirectory } from "../embedded/temporary.ts";
 

@@ -3,8 +3,8 @@
  * each other by their URLs, so ports are chosen once.
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
+import { freePorts } from "../../platform/index.ts";
 import { CommandError, Exit } from "../exit.ts";
 
 export interface PlannedNode {
@@ -108,23 +108,4 @@ function isFileNode(value: unknown): value is FileNode {
     Number.isSafeInteger(client) &&
     Number.isSafeInteger(peer)
   );
-}
-
-/** Ports that were free a moment ago, all at once so that they differ. */
-async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  try {
-    await Promise.all(
-      servers.map(
-        (server) =>
-          new Promise<void>((resolve, reject) => {
-            server.on("error", reject);
-            server.listen(0, "127.0.0.1", () => resolve());
-          }),
-      ),
-    );
-    return servers.map((server) => (server.address() as AddressInfo).port);
-  } finally {
-    for (const server of servers) server.close();
-  }
 }
