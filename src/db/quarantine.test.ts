@@ -355,6 +355,28 @@ describe("a member that meets damage while it runs", TIMEOUT, () => {
     expectHealed();
   });
 
+  it("goes into quarantine when a watcher comes upon a damaged page, and is healed", () => {
+    flip(hurt, TREE, "key150");
+    const watch = hurt.node.database.watch(
+      {
+        key: utf8("key"),
+        rangeEnd: utf8("key~"),
+        startRevision: 2,
+        prevKv: false,
+        noPut: false,
+        noDelete: false,
+      },
+      () => {},
+    );
+    let news = watch.take(1_000);
+    while (news?.kind === "events") news = watch.take(1_000);
+    expect(news).toMatchObject({ kind: "failed", error: { code: "CORRUPT" } });
+    expect(stats(hurt)?.reason).not.toBeNull();
+    cluster.pass(10_000);
+    expect([hurt.fatal, turns(hurt)]).toEqual([null, [1, 1]]);
+    expectHealed();
+  });
+
   it("stops with file and offset when an entry is to change a damaged page, and is healed at its next start", () => {
     flip(hurt, TREE, "key150");
     cluster.leader().putNow("key150", "changed");

@@ -16,7 +16,7 @@
  * 6. A watcher stands among the idle of its interest if and only if it has nothing to take.
  * 7. Nothing here has a say in what is applied: what goes wrong here ends the watchers and nobody else.
  */
-import { assert, HarmonyError, verify } from "../../base/index.ts";
+import { assert, CorruptionError, HarmonyError, verify } from "../../base/index.ts";
 import type { Engine } from "../../btree/index.ts";
 import type { Env } from "../../env/index.ts";
 import { ChangeReader, type DeleteCause, keepsHistory, KEY_LENGTH_MAX } from "../../mvcc/index.ts";
@@ -41,6 +41,8 @@ export interface WatchHubConfig {
   readonly engine: Engine;
   /** For recent changes. Default 8 MiB. */
   readonly recentBytes?: number | undefined;
+  /** Told of damaged pages that a watcher came upon, which concern not only those who watch. */
+  readonly onFatal?: ((error: HarmonyError) => void) | undefined;
 }
 
 const RECENT_DEFAULT_BYTES: number = 8 * 1024 * 1024;
@@ -190,8 +192,9 @@ export class WatchHub {
         return this.take(watcher, maxBytes);
       }
     } catch (thrown) {
-      // Damaged pages among them: whoever reads them next by a request of his own has the node stopped.
       this.#break(thrown);
+      // Here nothing is being applied, so what follows from it may happen at once.
+      if (thrown instanceof CorruptionError) this.#config.onFatal?.(thrown);
       return this.take(watcher, maxBytes);
     }
     const revision = this.#advance(watcher, batch);
