@@ -304,4 +304,12 @@ export const CLUSTER_MUTANTS: readonly Mutant[] = [
     replace: "if (false) {",
     why: "what a process left that died while it joined keeps the next one from joining",
   },
+  {
+    name: "who-was-in-quarantine-asks-for-nothing",
+    layer: "db",
+    file: "db/introduction.js",
+    find: "isLearner || replica.quarantined !== null;",
+    replace: "isLearner;",
+    why: "a learner that started in quarantine is healed and never votes",
+  },
 ];
