@@ -2,8 +2,8 @@
  * Who leads when a leader is asked to remove itself. It hands the lead over before it proposes that, and the next leader
  * proposes it: nobody waits for an election timeout, as everybody would after a leader that is no member any more.
  *
- * Not so where somebody takes its place in the same change: how far a learner is the next leader finds out only in a
- * while, and would refuse it as one that lags.
+ * Not so where somebody takes its place in the same change: the next leader would have to hear first how far that learner
+ * is, and the change would wait for that.
  */
 import type { ConfChangeV2, NodeId, RawNode } from "../raft/index.ts";
 

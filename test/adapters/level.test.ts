@@ -6,9 +6,10 @@ import {
   LevelError,
   type HarmonyLevelOptions,
 } from "../../src/adapters/abstract-level.ts";
-import { connect, type HarmonyDB, HarmonyError, open, serve } from "../../src/index.ts";
+import { type HarmonyDB, HarmonyError, open } from "../../src/index.ts";
 import { until } from "../embedded/store.suite.ts";
 import { temporaryDirectory } from "../embedded/temporary.ts";
+import { connected } from "../remote/connected.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -327,15 +328,7 @@ it("errors of a level are errors, with a name and a cause", async () => {
 });
 
 it("a level on a node elsewhere reads and writes, and says what it cannot do there", async () => {
-  const node = await serve({
-    dataDir: ":memory:",
-    listenClientUrls: ["http://127.0.0.1:0"],
-    shutdownTimeoutMs: 0,
-  });
-  onTestFinished(() => node.close());
-  const db = await connect(node.urls);
-  onTestFinished(() => db.close());
-  const one = level(db);
+  const one = level(await connected());
   await one.put("a", "1");
   await one.batch([
     { type: "del", key: "a" },

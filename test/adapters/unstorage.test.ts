@@ -8,9 +8,10 @@ import harmonyDriver, {
   type HarmonyDriver,
   type HarmonyDriverOptions,
 } from "../../src/adapters/unstorage.ts";
-import { connect, type HarmonyDB, open, serve } from "../../src/index.ts";
+import { type HarmonyDB, open } from "../../src/index.ts";
 import { codeOf, until } from "../embedded/store.suite.ts";
 import { temporaryDirectory } from "../embedded/temporary.ts";
+import { connected } from "../remote/connected.ts";
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -31,23 +32,11 @@ async function memory(): Promise<HarmonyDB> {
   return db;
 }
 
-async function elsewhere(): Promise<HarmonyDB> {
-  const node = await serve({
-    dataDir: ":memory:",
-    listenClientUrls: ["http://127.0.0.1:0"],
-    shutdownTimeoutMs: 0,
-  });
-  onTestFinished(() => node.close());
-  const db = await connect(node.urls);
-  onTestFinished(() => db.close());
-  return db;
-}
-
 const PLACES: readonly (readonly [string, () => Promise<HarmonyDriverOptions>])[] = [
   [":memory:", async () => ({ directory: ":memory:" })],
   ["a directory", async () => ({ directory: temporaryDirectory() })],
   ["a shared database", async () => ({ database: await memory() })],
-  ["a node elsewhere", async () => ({ database: await elsewhere() })],
+  ["a node elsewhere", async () => ({ database: await connected() })],
 ];
 
 describe.each(PLACES)("a storage in %s", (_, place) => {
