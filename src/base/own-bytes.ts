@@ -24,17 +24,20 @@ export function setChunkMaker(make: ChunkMaker): void {
   at = 0;
 }
 
-/** A copy that belongs to the caller. Its buffer may hold other bytes before and behind it. */
-export function ownBytes(bytes: Uint8Array): Uint8Array {
+/**
+ * A copy of the bytes from `from` on that belongs to the caller. Its buffer may hold other bytes before and behind it, those
+ * before `from` among them: one view less is made when they are copied, too.
+ */
+export function ownBytes(bytes: Uint8Array, from: number = 0): Uint8Array {
   const { length } = bytes;
-  if (length <= HEAP_BYTES_MAX || length > SHARED_BYTES_MAX) return bytes.slice();
+  if (length - from <= HEAP_BYTES_MAX || length > SHARED_BYTES_MAX) return bytes.slice(from);
   // A buffer that was given away all the same has no length any more.
   if (at + length > chunk.length) {
     chunk = newChunk(CHUNK_BYTES);
     at = 0;
   }
-  const own = chunk.subarray(at, at + length);
-  own.set(bytes);
+  chunk.set(bytes, at);
+  const own = chunk.subarray(at + from, at + length);
   at += length;
   return own;
 }

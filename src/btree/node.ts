@@ -195,17 +195,13 @@ export function search(
   const count = cellCount(b, base);
   const prefix = prefixLength(b, base);
   const head = headOfKey(key, prefix);
+  const view = pager.view(slot);
   let low = first;
   let high = count;
   while (low < high) {
     const middle = (low + high) >>> 1;
     const at = base + BODY + middle * SLOT_SIZE;
-    const other =
-      (((b[at] as number) << 24) |
-        ((b[at + 1] as number) << 16) |
-        ((b[at + 2] as number) << 8) |
-        (b[at + 3] as number)) ^
-      0x8000_0000;
+    const other = view.getInt32(at) ^ 0x8000_0000;
     if (other < head) {
       low = middle + 1;
     } else if (other > head) {

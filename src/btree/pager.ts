@@ -52,6 +52,8 @@ export class Pager {
   /** From slot to the epoch in which the page was born. */
   epochOf: Float64Array = new Float64Array(64);
   readonly slabs: Uint8Array[] = [];
+  /** The same bytes, for reading four at once. */
+  readonly #views: DataView[] = [];
   /** Slot to slab and place in it. */
   readonly slabShift: number;
   readonly slabMask: number;
@@ -137,6 +139,11 @@ export class Pager {
 
   slab(slot: number): Uint8Array {
     return this.slabs[slot >>> this.slabShift] as Uint8Array;
+  }
+
+  /** The slab as a view that reads numbers. */
+  view(slot: number): DataView {
+    return this.#views[slot >>> this.slabShift] as DataView;
   }
 
   base(slot: number): number {
@@ -364,7 +371,9 @@ export class Pager {
     const index = this.slabs.length;
     const whole = this.slabMask + 1;
     const pages = index < this.#smallSlabs ? smallSlabPages(index) : whole;
-    this.slabs.push(new Uint8Array(pages << PAGE_SHIFT));
+    const slab = new Uint8Array(pages << PAGE_SHIFT);
+    this.slabs.push(slab);
+    this.#views.push(new DataView(slab.buffer));
     this.#nextSlot = Math.max(1, index * whole);
     this.#slotsEnd = index * whole + pages;
   }
@@ -391,6 +400,7 @@ export class Pager {
       moved++;
     }
     this.#draining = null;
+    this.#views.pop();
     releaseBytes(this.slabs.pop() as Uint8Array);
     this.#nextSlot = first;
     this.#slotsEnd = first;

@@ -7,7 +7,7 @@
  *
  * Reads may come at any time between two entries. Whether the state is new enough for them is the caller's business.
  */
-import { assert, type ErrorCode, HarmonyError, ownBytes, verify } from "../base/index.ts";
+import { assert, type ErrorCode, HarmonyError, verify } from "../base/index.ts";
 import type { Engine } from "../btree/index.ts";
 import {
   type Alarm,
@@ -265,8 +265,7 @@ export class KvStateMachine implements StateMachine<Outcome> {
 
   /** A copy of the key's present value, or undefined. */
   value(key: Uint8Array): Uint8Array | undefined {
-    const record = this.#store.view.find(key, LATEST);
-    return record === undefined ? undefined : ownBytes(record.value);
+    return this.#store.view.find(key, LATEST)?.copyOfValue();
   }
 
   /** Answers a transaction for which `isReadOnlyTxn` holds. */

@@ -7,7 +7,7 @@
  * The value stands last, so that it is a view and costs nothing to skip. `sub` orders the changes of one revision; it
  * stands in the record because a version that is superseded needs it for its place in `history`.
  */
-import { assert, ByteReader, type ByteWriter, EMPTY_BYTES } from "../base/index.ts";
+import { assert, ByteReader, type ByteWriter, EMPTY_BYTES, ownBytes } from "../base/index.ts";
 import { LEASE_ID_BYTES } from "./tree-keys.ts";
 
 const FORMAT = 1;
@@ -136,5 +136,10 @@ export class RecordView implements RecordFields {
 
   get value(): Uint8Array {
     return this.#bytes.subarray(this.#valueAt);
+  }
+
+  /** The value as a copy that belongs to the caller. */
+  copyOfValue(): Uint8Array {
+    return ownBytes(this.#bytes, this.#valueAt);
   }
 }

@@ -158,13 +158,15 @@ export function bytesOf(value: Value): Uint8Array {
     return utf8(value);
   }
   if (kindOf.call(value) !== "Uint8Array") throw invalid("keys and values are strings or bytes");
+  // Most are what the language makes. Their length stands in the array, and the getter would look at its buffer, which is
+  // another place in memory for each of many keys.
+  const isPlain = Object.getPrototypeOf(value) === Uint8Array.prototype;
+  if (isPlain && !Object.hasOwn(value, "length") && value.length > 0) return value;
   const length = lengthOf.call(value);
   if (Object.hasOwn(value, "length") || (length === 0 && isDetached(value)))
     throw invalid("bytes of a key or value are not there");
   // A subclass, Buffer among them, may have methods of its own: from here on there are none.
-  return Object.getPrototypeOf(value) === Uint8Array.prototype
-    ? value
-    : new Uint8Array(bufferOf.call(value), offsetOf.call(value), length);
+  return isPlain ? value : new Uint8Array(bufferOf.call(value), offsetOf.call(value), length);
 }
 
 /** An empty view says nothing of its memory, but the methods of a typed array refuse what was given away. */
