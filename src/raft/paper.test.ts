@@ -1,7 +1,13 @@
 /** The sentences of the Raft paper and dissertation, one test for each that the core has to keep. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { setVerifying } from "../base/index.ts";
-import type { ConfChangeSingle, ConfChangeV2, Message, MessageType } from "./index.ts";
+import {
+  type ConfChangeSingle,
+  type ConfChangeV2,
+  EntryType,
+  type Message,
+  type MessageType,
+} from "./index.ts";
 import { append, createNode, drain, elect, entriesOf, message, startWith } from "./testing/pair.ts";
 import { simpleConf, type TestNode } from "./testing/test-node.ts";
 
@@ -281,6 +287,15 @@ describe("5.3 log replication", () => {
     expect(places(node)).toEqual(before);
   });
 
+  it("a leader answers nobody who claims its term, as a follower would", () => {
+    const node = startWith(createNode(1, [1, 2, 3], { checkQuorum: true }), [1, 1]);
+    elect(node);
+    node.node.step(append(2, 1, 2, { prevIndex: 2, prevTerm: 1, commit: 2 }));
+    node.node.step(message({ type: "heartbeat", from: 2, to: 1, term: 2, commit: 2, round: 1 }));
+    expect(drain(node)).toEqual([]);
+    expect(node.node.status()).toMatchObject({ role: "leader", hardState: { commit: 0 } });
+  });
+
   it("a leader that is refused goes back until the logs agree", () => {
     const leader = startWith(createNode(1, [1, 2, 3]), [1, 1, 2, 2, 2], 2);
     elect(leader);
@@ -333,6 +348,110 @@ describe("5.4 safety", () => {
     expect(node.node.status().hardState.commit).toBe(0);
     accept(3);
     expect(node.node.status().hardState.commit).toBe(3);
+  });
+});
+
+describe("5.5 follower and candidate crashes", () => {
+  it("appends that are not answered are sent again, for as long as it takes", () => {
+    const leader = startWith(createNode(1, [1, 2, 3]), [1, 1]);
+    elect(leader);
+    for (let round = 0; round < 50; round++) {
+      leader.node.tick();
+      leader.node.step(message({ type: "heartbeatResponse", from: 2, to: 1, term: 2, round: 0 }));
+      const again = only(drain(leader), "append").filter(({ to }) => to === 2);
+      expect(again.map((m) => [m.prevIndex, m.entries.length])).toEqual([[2, 1]]);
+    }
+  });
+
+  it("a candidate that nobody answers asks again, in a new term each time", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), [1]);
+    const terms: number[] = [];
+    for (let i = 0; i < 100; i++) {
+      node.node.tick();
+      for (const { to, term } of only(drain(node), "vote")) if (to === 2) terms.push(term);
+    }
+    expect(terms.length).toBeGreaterThan(4);
+    expect(terms).toEqual(terms.map((_, i) => i + 2));
+  });
+
+  it("requests are idempotent: a second one is answered as the first was, and changes nothing", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), [1]);
+    for (const request of [
+      message({ type: "vote", from: 2, to: 1, term: 2, lastIndex: 1, lastTerm: 1 }),
+      append(2, 1, 2, { prevIndex: 1, prevTerm: 1, entries: entriesOf([2, 2], 2), commit: 2 }),
+    ]) {
+      node.node.step(request);
+      const first = drain(node);
+      const before = [places(node), node.node.status().hardState];
+      node.node.step(request);
+      const { entries, hardState } = node.takeReady();
+      expect([entries, hardState]).toEqual([[], undefined]);
+      expect([...node.persist(1)]).toEqual(first);
+      expect([places(node), node.node.status().hardState]).toEqual(before);
+    }
+  });
+});
+
+describe("5.6 timing and availability", () => {
+  it("a follower that hears a heartbeat in each interval never campaigns, and who hears none does", () => {
+    const node = startWith(createNode(1, [1, 2, 3], { electionTicks: 2 }), [1]);
+    const beat = message({ type: "heartbeat", from: 2, to: 1, term: 1, commit: 0, round: 0 });
+    for (let i = 0; i < 200; i++) {
+      node.node.step(beat);
+      node.node.tick();
+    }
+    expect(node.node.status()).toMatchObject({ role: "follower", hardState: { term: 1 } });
+    for (let i = 0; i < 4; i++) node.node.tick();
+    expect(node.node.role).toBe("candidate");
+  });
+
+  it("a vote that was given restarts the timeout: the candidate gets its time (figure 2)", () => {
+    const ask = message({ type: "vote", from: 2, to: 1, term: 2, lastIndex: 1, lastTerm: 1 });
+    // One that was refused does not.
+    for (const [vote, role] of [
+      [0, "follower"],
+      [3, "candidate"],
+    ] as const) {
+      const roles = new Set<string>();
+      for (let seed = 1; seed <= 20; seed++) {
+        const node = startWith(createNode(1, [1, 2, 3], { seed, electionTicks: 10 }), [1], 2, vote);
+        for (let i = 0; i < 9; i++) node.node.tick();
+        node.node.step(ask);
+        for (let i = 0; i < 9; i++) node.node.tick();
+        roles.add(node.node.role);
+      }
+      expect(roles.has("candidate")).toBe(role === "candidate");
+    }
+  });
+
+  it("elects also where every disk is slower than an election timeout", () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const ids = [1, 2, 3];
+      const nodes = ids.map((id) =>
+        startWith(createNode(id, ids, { seed, preVote: true, checkQuorum: true }), []),
+      );
+      const SLOW_TICKS = 12;
+      const writes: { node: TestNode; until: number }[] = [];
+      let arrived: Message[] = [];
+      let now = 0;
+      while (now < 4000 && nodes.every(({ node }) => !node.leadsForSure)) {
+        now++;
+        const sent: Message[] = [];
+        for (const node of nodes) node.node.tick();
+        for (const m of arrived) nodes[m.to - 1]?.node.step(m);
+        for (const node of nodes) {
+          while (node.node.hasReady()) {
+            sent.push(...node.takeReady().messages);
+            writes.push({ node, until: now + SLOW_TICKS });
+          }
+        }
+        while ((writes[0]?.until ?? Infinity) <= now) {
+          sent.push(...(writes.shift() as { node: TestNode }).node.persist(1));
+        }
+        arrived = sent;
+      }
+      expect(now, `seed ${seed}`).toBeLessThan(4000);
+    }
   });
 });
 
@@ -601,6 +720,66 @@ describe("7 log compaction, figure 13", () => {
     const answers = only(drain(node), "appendResponse");
     expect(answers.map((m) => [m.reject, m.index])).toEqual([[false, 3]]);
     expect(places(node)).toEqual(["1/1", "2/1", "3/1"]);
+  });
+});
+
+describe("8 client interaction", () => {
+  const leading = (): TestNode => {
+    const node = startWith(createNode(1, [1, 2, 3], { checkQuorum: true }), [1], 1, 0, 1);
+    elect(node);
+    return node;
+  };
+  const accept = (node: TestNode, index: number): void =>
+    node.node.step(
+      message({ type: "appendResponse", from: 2, to: 1, term: 2, reject: false, index }),
+    );
+
+  it("who does not lead refuses a request, and names the leader that it heard of last", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), []);
+    expect(node.node.propose(new Uint8Array(1))).toMatchObject({ reason: "no-leader", leader: 0 });
+    node.node.step(append(2, 1, 1));
+    node.node.step(append(3, 1, 4));
+    expect(node.node.propose(new Uint8Array(1))).toMatchObject({ reason: "not-leader", leader: 3 });
+    expect(drain(node).map(({ type }) => type)).toEqual(["appendResponse", "appendResponse"]);
+    expect(node.node.lastIndex).toBe(0);
+  });
+
+  it("a leader begins its term with an entry that says nothing, and learns by it what is committed", () => {
+    const node = leading();
+    expect(node.view().at(-1)).toMatchObject({ index: 2, term: 2, type: EntryType.empty });
+    expect([node.node.commit, node.node.leadsForSure]).toEqual([1, false]);
+    accept(node, 2);
+    expect([node.node.commit, node.node.leadsForSure]).toEqual([2, true]);
+  });
+
+  it("a leader reads only after a majority has answered a heartbeat that is no older than the read", () => {
+    const node = leading();
+    const answer = (round: number): void =>
+      node.node.step(message({ type: "heartbeatResponse", from: 2, to: 1, term: 2, round }));
+    node.node.readIndex(7);
+    // Its first entry is not committed: it does not know up to where to read.
+    expect(only(drain(node), "heartbeat")).toEqual([]);
+    accept(node, 2);
+    const [asked] = only(drain(node), "heartbeat").filter(({ to }) => to === 2);
+    expect(asked?.round).toBeGreaterThan(0);
+    answer(0);
+    expect(node.node.ready().readStates).toEqual([]);
+    answer(asked?.round ?? 0);
+    expect(node.node.ready().readStates).toEqual([{ context: 7, index: 2 }]);
+  });
+
+  it("a leader that was deposed in the meantime answers no read", () => {
+    const node = leading();
+    accept(node, 2);
+    node.node.readIndex(7);
+    const [asked] = only(drain(node), "heartbeat");
+    node.node.step(append(3, 1, 3));
+    const round = asked?.round ?? 0;
+    node.node.step(message({ type: "heartbeatResponse", from: 2, to: 1, term: 2, round }));
+    node.node.step(message({ type: "heartbeatResponse", from: 2, to: 1, term: 3, round }));
+    drain(node);
+    expect(node.node.role).toBe("follower");
+    expect(node.node.ready().readStates).toEqual([]);
   });
 });
 

@@ -13,6 +13,13 @@ import { Unstable } from "./unstable.ts";
 const NO_ENTRIES: readonly Entry[] = Object.freeze([]);
 const NO_INDEXES: readonly LogIndex[] = Object.freeze([]);
 
+/** What entries carry, in bytes. */
+export function bytesOf(entries: readonly Entry[]): number {
+  let bytes = 0;
+  for (const { data } of entries) bytes += data.length;
+  return bytes;
+}
+
 /** An entry named by its place. */
 export interface Place {
   readonly index: LogIndex;
@@ -173,8 +180,7 @@ export class RaftLog {
       "the storage gives what it was asked for",
     );
     if (high <= offset || stable.length < boundary - low) return stable;
-    let bytes = 0;
-    for (const entry of stable) bytes += entry.data.length;
+    const bytes = bytesOf(stable);
     if (bytes >= maxBytes) return stable;
     return [...stable, ...this.#unstable.slice(offset, high, maxBytes - bytes, 0)];
   }

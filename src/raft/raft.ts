@@ -36,7 +36,7 @@ import {
   type VoteResponse,
 } from "./message.ts";
 import { Outbox } from "./outbox.ts";
-import { RaftLog } from "./raft-log.ts";
+import { bytesOf, RaftLog } from "./raft-log.ts";
 import { ForwardedReads, ReadOnly } from "./read-only.ts";
 import type {
   ProposeRefusal,
@@ -373,6 +373,8 @@ export class Raft {
       durable.vote === this.id
     ) {
       this.#ownVoteDurable = true;
+      // The others are asked only now, and get a whole timeout to answer: a slow disk costs no term after term.
+      this.#electionElapsed = 0;
       this.#countVote(this.id, true);
     }
   }
@@ -577,11 +579,9 @@ export class Raft {
     assert(typeof prevTerm === "number", "the entry before the next one is known");
     const high = progress.mayCarryEntries() ? this.log.lastIndex + 1 : progress.next;
     const entries = this.log.slice(progress.next, high, this.#config.maxEntriesBytesPerMessage);
-    let bytes = 0;
-    for (const entry of entries) bytes += entry.data.length;
     const { commit } = this.log;
     this.outbox.append(to, this.#term, prevIndex, prevTerm, entries, commit);
-    progress.sent(entries.length, bytes, commit);
+    progress.sent(entries.length, bytesOf(entries), commit);
   }
 
   #handleAppendResponse(message: AppendAccepted | AppendRefused): void {
