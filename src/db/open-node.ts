@@ -266,6 +266,10 @@ function* startGroup(
             entropy: env.entropy,
             differ: (verdict) => quarantine?.differ(verdict),
             inQuarantine: (member, item) => quarantine?.heard(member, item),
+            diskStandsStill: (heir) =>
+              env.log("warn", "node", "the disk stands still: hands the lead over", {
+                to: roster.get(heir)?.name ?? "",
+              }),
           },
     judge: (change, ledTicks) =>
       judgeChange(

@@ -368,6 +368,11 @@ export class RawNode {
     return this.#raft.log.lastIndex;
   }
 
+  /** The last entry that is durable here. */
+  get stableIndex(): LogIndex {
+    return this.#raft.log.stableIndex;
+  }
+
   /** The configuration in force here: that of the last change applied. */
   get confState(): ConfState {
     return this.#raft.tracker.confState;

@@ -38,4 +38,6 @@ export interface ReplicaPeers {
   readonly differ?: ((verdict: Verdict) => void) | undefined;
   /** Another member says that its replica is in quarantine. */
   readonly inQuarantine?: ((member: NodeId, item: QuarantineItem) => void) | undefined;
+  /** The disk here stands still while the others go on: the lead is on its way to this member. */
+  readonly diskStandsStill?: ((heir: NodeId) => void) | undefined;
 }

@@ -47,6 +47,7 @@ import {
 import { ProposedEntries } from "./proposed-entries.ts";
 import { Reads } from "./reads.ts";
 import type { ReplicaConfig, ReplicaPeers } from "./replica-config.ts";
+import { SlowDisk } from "./slow-disk.ts";
 import type { ApplyContext, StateMachine } from "./state-machine.ts";
 
 /**
@@ -127,6 +128,7 @@ export class Replica<Result> {
   /** Why it takes no part now; null: it does. */
   #quarantined: HarmonyError | null;
   readonly #agreement: Agreement | null;
+  readonly #slowDisk: SlowDisk;
   readonly #peers: ReplicaPeers | null;
 
   constructor(config: ReplicaConfig<Result>) {
@@ -151,6 +153,7 @@ export class Replica<Result> {
     this.#quarantined = config.quarantined ?? null;
     this.#peers = peers ?? null;
     this.#agreement = this.#makeAgreement(config);
+    this.#slowDisk = new SlowDisk(config.rawNode);
   }
 
   #makeAgreement({ rawNode, machine, peers, group }: ReplicaConfig<Result>): Agreement | null {
@@ -698,6 +701,8 @@ export class Replica<Result> {
     this.#node.tick();
     this.#ledTicks = this.#node.role === "leader" ? this.#ledTicks + 1 : 0;
     if (this.#quarantined === null) this.#agreement?.tick(this.#node.role === "leader");
+    const heir = this.#slowDisk.tick();
+    if (heir !== 0) this.#peers?.diskStandsStill?.(heir);
   }
 
   /**

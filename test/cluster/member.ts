@@ -63,6 +63,13 @@ export class Member {
     return this.#run !== null && !this.#isPaused;
   }
 
+  /** Of its process. */
+  get pid(): number {
+    const pid = this.#run?.child.pid;
+    if (pid === undefined) throw new Error(`${this.name} does not run`);
+    return pid;
+  }
+
   /** What it has logged. */
   get log(): string {
     return this.#run?.err ?? "";
