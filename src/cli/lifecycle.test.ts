@@ -120,6 +120,27 @@ describe("the life of a serving process", () => {
     expect(host.events).toEqual([]);
   });
 
+  it("listens only when the node has recovered, and is ready only when it listens", async () => {
+    let recovered: () => void = () => undefined;
+    let listening: () => void = () => undefined;
+    const { host, parts } = scene({
+      start: () => new Promise((resolve) => (recovered = resolve)),
+      listen: () => {
+        host.events.push("listens");
+        return new Promise((resolve) => (listening = resolve));
+      },
+    });
+    const running = runServer(OPTIONS, parts, host);
+    await settle();
+    expect([host.events, host.lines]).toEqual([[], []]);
+    recovered();
+    await settle();
+    expect([host.events, host.lines]).toEqual([["listens"], []]);
+    listening();
+    await running;
+    expect(host.lines).toHaveLength(1);
+  });
+
   it("on SIGTERM closes the door first, then the node, then exits 0", async () => {
     const { host, parts } = scene();
     await runServer(OPTIONS, parts, host);

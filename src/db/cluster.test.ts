@@ -80,16 +80,23 @@ describe("three nodes", { timeout: 60_000 }, () => {
     expect(revisions).toEqual([4, 4, 4]);
   });
 
-  it("let a write wait through an election, and keep all that was acknowledged when the leader is killed", () => {
+  it("let writes and reads wait through an election, and keep all that was acknowledged when the leader is killed", () => {
     const leader = cluster.leader();
     for (let i = 0; i < 20; i++) cluster.nodes[i % 3]?.putNow(`k${i}`, `${i}`);
     cluster.kill(leader);
     // What is handed to a leader in the moment of its end has an outcome that nobody knows. A little later:
-    cluster.pass(10);
     const [one, two] = cluster.nodes.filter((world) => world !== leader) as [World, World];
+    cluster.until("time without a leader", () =>
+      [one, two].every(({ node }) => node.database.status().leader === 0n),
+    );
     const during = one.put("during", "yes");
-    expect(outcomeOf(during)).toBe("nothing yet");
+    const reads = [one, two].map((world) => world.range(rangeRequest("k3")));
+    expect([during, ...reads].map(outcomeOf)).toEqual(Array(3).fill("nothing yet"));
     one.now(during);
+    for (const [i, reading] of reads.entries()) {
+      [one, two][i]?.until(() => reading.isThere);
+      expect(outcomeOf(reading)).toBe("ok");
+    }
     for (let i = 0; i < 20; i++) expect(two.get(`k${i}`)).toBe(`${i}`);
     expect(two.get("during")).toBe("yes");
     // It comes back and catches up.

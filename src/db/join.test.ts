@@ -139,6 +139,25 @@ describe("a node that joins", { timeout: 120_000 }, () => {
     expect(first.get("k")).toBe("w");
   });
 
+  it("is added while another is down, as long as those who are there are a majority with it", () => {
+    const cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+    const leader = cluster.leader();
+    cluster.pass(500);
+    change(leader, add("n4"));
+    const fourth = cluster.world("n4", 44);
+    fourth.open(joining("n4", FOUR, { autoPromote: true }));
+    cluster.until("a fourth voter", () => !self(fourth).isLearner);
+    const [down] = cluster.followers() as [World, World];
+    cluster.kill(down);
+    cluster.pass(8_000);
+    // Three of five are there (fault-rules R11), and of six they would be too few.
+    expect(change(leader, add("n5", false)).members.length).toBe(5);
+    expect(() => change(leader, add("n6", false))).toThrow("no majority of members");
+    leader.putNow("k", "v");
+    expect(fourth.get("k")).toBe("v");
+  });
+
   it("takes the place of a member that is gone, in one step", () => {
     const cluster = new ClusterWorld();
     cluster.start(...cluster.nodes);

@@ -34,6 +34,8 @@ class TestNode {
   readonly linked: number[] = [];
   readonly walIds: Map<number, Uint8Array>;
   readonly logs: string[] = [];
+  /** Whom it has called, and when. */
+  readonly calls: { readonly url: string; readonly atMs: number }[] = [];
   env!: Env;
   peers!: Peers;
   readonly #id: number;
@@ -80,7 +82,13 @@ class TestNode {
     });
     this.peers = new Peers({
       env: this.env,
-      links,
+      links: {
+        accept: (take) => links.accept(take),
+        dial: (to, events) => {
+          this.calls.push({ url: to, atMs: this.env.clock.monotonicMs() });
+          return links.dial(to, events);
+        },
+      },
       self: {
         clusterId: options.clusterId ?? CLUSTER,
         memberId: this.#id,
@@ -204,8 +212,20 @@ describe("members that may talk", { timeout: 60_000 }, () => {
 
   it("call again with longer and longer pauses, and are back soon after the other is", () => {
     node(2).machine.kill();
+    const killedMs = node(1).env.clock.monotonicMs();
     world.pass(60_000);
     expect(node(1).listensTo(2)).toBe(false);
+    const called = node(1)
+      .calls.filter((call) => call.url === url(2) && call.atMs >= killedMs)
+      .map(({ atMs }) => atMs - killedMs);
+    // At once and soon again, then every second or two.
+    expect(called.filter((afterMs) => afterMs < 1_000).length).toBeGreaterThan(3);
+    const lateCalls = called.filter((afterMs) => afterMs >= 10_000);
+    expect(lateCalls.length).toBeGreaterThanOrEqual(25);
+    expect(lateCalls.length).toBeLessThanOrEqual(50);
+    // Not in step: who calls the same member should not do so in the same moment each time.
+    const pauses = lateCalls.slice(1).map((afterMs, i) => afterMs - (lateCalls[i] as number));
+    expect(Math.max(...pauses) - Math.min(...pauses)).toBeGreaterThan(200);
     node(2).boot();
     world.pass(2_100);
     expect(node(1).listensTo(2)).toBe(true);
