@@ -8,6 +8,7 @@ import { COUNTER, LOCK } from "./members-history.ts";
 import type { End } from "./members-node.ts";
 import { isCalm, type MembersOptions } from "./members-options.ts";
 import type { Ask, Request } from "./members-requests.ts";
+import type { Sight } from "./members-sight.ts";
 
 /** One way: from, to. */
 type Way = readonly [number, number];
@@ -73,30 +74,6 @@ export type MembersStep = { readonly ms: number } & (
   /** Faults end, and everything must work again. */
   | { readonly do: "heal" }
 );
-
-/** What the drawing looks at. */
-export interface Sight {
-  readonly stepsDone: number;
-  readonly isCut: boolean;
-  isBusy(client: number): boolean;
-  /** It does not run, and could. */
-  isDown(member: number): boolean;
-  /** Its disk is lost, and the others still count on it. */
-  isLost(member: number): boolean;
-  /** A machine for somebody new. */
-  isVacant(member: number): boolean;
-  isLearner(member: number): boolean;
-  /** Its process makes its directory of what the others tell and give it. */
-  isJoining(member: number): boolean;
-  isFull(member: number): boolean;
-  /** Who leads the newest term; 0 when nobody does. */
-  readonly leader: number;
-  /** Who takes itself for the leader, of whatever term. */
-  readonly believers: readonly number[];
-  seen(key: string): string | null;
-  /** So many have a vote when all removals are made that were asked for. */
-  readonly votersLeft: number;
-}
 
 const STREAM_STEPS = 62;
 const MODES: readonly CrashMode[] = [
