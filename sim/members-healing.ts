@@ -3,7 +3,7 @@
  * lost its disk taken in as somebody new, every client answered, and everything applied everywhere. Only where a
  * majority was damaged it may stand still, and then those who keep it from going on say why.
  */
-import { type Change, type MemberChanges } from "./members-changes.ts";
+import type { Change, MemberChanges } from "./members-changes.ts";
 import type { MemberClients } from "./members-clients.ts";
 import type { Harm } from "./members-harm.ts";
 import { LEARNERS_MAX, type Member } from "./members-node.ts";
@@ -97,9 +97,7 @@ export class Healing {
     }
     const leader = members.find(({ number }) => this.#world.leader === number);
     if (leader === undefined || nowMs < this.#askedMs) return;
-    const gone = members.find(
-      (member) => member.isBlank && (roster.placeOf(member)?.name ?? "") !== "",
-    );
+    const gone = members.find((member) => roster.isGone(member));
     const newcomer = members.find(
       (member) => member.isBlank && member.lost !== null && roster.placeOf(member) === undefined,
     );

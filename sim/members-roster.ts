@@ -61,14 +61,24 @@ export class Roster {
     return member?.identity?.memberId === id ? member : null;
   }
 
+  /**
+   * Nothing is on its disk, and the others count on who was there: it is for them to let him go. Who has no name in the
+   * records may have run all the same, and have been lost before he said it: he comes back under his id no more than
+   * anybody else.
+   */
+  isGone(member: Member): boolean {
+    const place = this.placeOf(member);
+    if (place === undefined || !member.isBlank) return false;
+    return place.name !== "" || Number(place.id) === member.lost;
+  }
+
   /** All members, for somebody who was added at its address and has never run; null where nobody was. */
-  rosterFor({ number }: Member): readonly InitialMember[] | null {
-    const roster = this.all;
-    const url = urlOf(number);
-    const self = roster.find(({ peerUrls }) => peerUrls.includes(url));
-    if (self === undefined || self.name !== "") return null;
-    return roster.map(({ id, name, peerUrls }) => ({
-      name: peerUrls.includes(url) ? nameOf(number) : name === "" ? `at ${id}` : name,
+  rosterFor(member: Member): readonly InitialMember[] | null {
+    const url = urlOf(member.number);
+    const place = this.placeOf(member);
+    if (place === undefined || place.name !== "" || Number(place.id) === member.lost) return null;
+    return this.all.map(({ id, name, peerUrls }) => ({
+      name: peerUrls.includes(url) ? nameOf(member.number) : name === "" ? `at ${id}` : name,
       peerUrls,
     }));
   }

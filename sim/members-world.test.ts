@@ -6,9 +6,10 @@ import { Marks } from "./marks.ts";
 import type { Told } from "./members-clients.ts";
 import { Harm } from "./members-harm.ts";
 import { type History, judgeHistory } from "./members-history.ts";
-import type { Member } from "./members-node.ts";
+import { type Member, urlOf } from "./members-node.ts";
 import type { MembersOptions } from "./members-options.ts";
 import type { Ask } from "./members-requests.ts";
+import { Roster } from "./members-roster.ts";
 import { StateOracle } from "./members-state.ts";
 import type { MembersStep } from "./members-steps.ts";
 import { WireOracle } from "./members-wire.ts";
@@ -176,6 +177,45 @@ describe("what may be harmed", () => {
     const { harm } = world([1, 2, 3]);
     expect(harm.mayHit(member(1))).toBe(true);
     harm.note(1);
+describe("who belongs to a cluster", () => {
+  const record = (id: number, name: string): object => ({
+    id: BigInt(id),
+    name,
+    peerUrls: [urlOf(id)],
+    isLearner: id > 3,
+  });
+  const machine = (number: number, of: Partial<Member> = {}): Member =>
+    ({ number, isQuarantined: false, isImpostor: false, ...of }) as Partial<Member> as Member;
+  const saying = (index: number, members: readonly object[]): Partial<Member> => {
+    const database = { applied: { index, stateHash: 0 }, status: () => ({ members }) };
+    return { node: { database } as unknown as Member["node"] };
+  };
+
+  it("says whoever has come furthest, who is in quarantine and who has lost his disk aside", () => {
+    const members = [
+      machine(1, saying(5, [record(1, "n1")])),
+      machine(2, saying(7, [record(1, "n1"), record(2, "n2")])),
+      machine(3, { ...saying(9, []), isQuarantined: true }),
+      machine(4, { ...saying(9, []), isImpostor: true }),
+    ];
+    expect(new Roster(members, 3).all.map(({ id }) => id)).toEqual([1n, 2n]);
+  });
+
+  it("waits for who was added and has never run, and not for who has lost what he had before he said his name", () => {
+    const awaited = machine(4, { isBlank: true, lost: null });
+    const lost = machine(5, { isBlank: true, lost: 5 });
+    const named = machine(2, { isBlank: true, lost: 2 });
+    const told = saying(1, [record(1, "n1"), record(2, "n2"), record(4, ""), record(5, "")]);
+    const roster = new Roster([machine(1, told), named, awaited, lost], 3);
+    expect([awaited, lost, named].map((one) => roster.rosterFor(one) !== null)).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    expect([awaited, lost, named].map((one) => roster.isGone(one))).toEqual([false, true, true]);
+  });
+});
+
     expect([1, 2].map((id) => harm.mayHit(member(id)))).toEqual([true, false]);
     harm.healed(1);
     expect(harm.mayHit(member(2))).toBe(true);
