@@ -297,6 +297,14 @@ export const CLUSTER_MUTANTS: readonly Mutant[] = [
     why: "majorities of voters and of those who only learn need not meet",
   },
   {
+    name: "what-the-log-holds-heals-nobody",
+    layer: "raft",
+    file: "raft/raft.js",
+    find: "if (this.log.holds(index, term) && !this.isQuarantined) {",
+    replace: "if (this.log.holds(index, term)) {",
+    why: "a member whose data file is damaged stays in quarantine, because its log is good",
+  },
+  {
     name: "a-join-that-was-cut-short-is-never-taken-up",
     layer: "db",
     file: "db/join.js",

@@ -36,7 +36,7 @@ export function runRaftSeed(seed: number): RunResult {
       hash: 0,
       marks: NO_MARKS,
       failure: {
-        check: message.slice(0, 80),
+        check: (message.split("\n")[0] ?? "").slice(0, 80),
         message: error instanceof Error ? (error.stack ?? message) : message,
         event: 0,
         options: { size },

@@ -22,6 +22,7 @@ import {
   type SnapshotMeta,
   type Term,
 } from "../index.ts";
+import { Quarantines } from "./chaos-quarantine.ts";
 import { DEFAULT_OPTIONS, payloadOf, simpleConf, TestNode } from "./test-node.ts";
 
 /** How likely each thing is in this run, in percent; drawn once, so that runs differ in kind (swarm testing). */
@@ -38,6 +39,8 @@ interface Weather {
   readonly orderPerMille: number;
   /** Leaders answer from leases, and clocks drift no more than that allows. */
   readonly leases: boolean;
+  /** Replicas are set apart. A change could take the majority that is to heal them: then nobody makes any. */
+  readonly quarantinePerMille: number;
 }
 
 interface Place {
@@ -54,6 +57,7 @@ export interface ChaosSummary {
   readonly reads: number;
   readonly changes: number;
   readonly snapshots: number;
+  readonly healed: number;
 }
 
 const ELECTION_TICKS = 5;
@@ -68,6 +72,7 @@ export class Chaos {
   readonly #random: Random;
   readonly #nodes: TestNode[] = [];
   readonly #weather: Weather;
+  readonly #quarantines: Quarantines;
   #network: Message[] = [];
   #reports: { readonly from: NodeId; readonly to: NodeId; readonly hasArrived: boolean }[] = [];
   #cutOff: ReadonlySet<NodeId> = new Set();
@@ -95,7 +100,7 @@ export class Chaos {
   constructor(seed: number, size: number) {
     const random = new Random(seed);
     this.#random = random;
-    this.#weather = {
+    const weather: Weather = {
       loss: random.pick([0, 1, 5, 20]),
       duplication: random.pick([0, 5, 30]),
       crashPerMille: random.pick([0, 2, 8]),
@@ -105,7 +110,9 @@ export class Chaos {
       changePerMille: random.pick([0, 3, 15]),
       orderPerMille: random.pick([0, 2, 10]),
       leases: random.percent(30),
+      quarantinePerMille: random.percent(25) ? random.pick([2, 8]) : 0,
     };
+    this.#weather = weather.quarantinePerMille > 0 ? { ...weather, changePerMille: 0 } : weather;
     const preVote = random.percent(70);
     const checkQuorum = this.#weather.leases || random.percent(70);
     const maxInflightMessages = random.pick([1, 2, 16]);
@@ -131,6 +138,7 @@ export class Chaos {
         }),
       );
     }
+    this.#quarantines = new Quarantines(this.#nodes, size, (node) => this.#read(node));
     for (const node of this.#nodes) {
       node.refuses = (entry): boolean => entry.index % 9 === 0;
       node.start();
@@ -148,6 +156,7 @@ export class Chaos {
       reads: this.#readsAnswered,
       changes: this.#confs.size - 1,
       snapshots: this.#snapshots,
+      healed: this.#quarantines.healed,
     };
   }
 
@@ -155,10 +164,14 @@ export class Chaos {
     const random = this.#random;
     const node = random.pick(this.#nodes);
     if (random.below(1000) < this.#weather.partitionPerMille) this.#repartition();
+    const { quarantinePerMille } = this.#weather;
     if (!node.running) {
+      if (random.below(100) < quarantinePerMille) this.#quarantines.lose(node);
       if (random.percent(20)) this.#restart(node);
       return;
     }
+    if (random.below(1000) < quarantinePerMille) this.#quarantines.enter(node);
+    if (node.node.isQuarantined && random.percent(15)) this.#quarantines.tend(node);
     if (random.below(1000) < this.#weather.crashPerMille) {
       this.#crash(node);
       return;
@@ -295,11 +308,12 @@ export class Chaos {
     node.node.propose(new Uint8Array([id >> 8, id & 255, node.id, 0]));
   }
 
-  #read(node: TestNode): void {
+  /** What names the question; null: nobody is there to be asked. */
+  #read(node: TestNode): number | null {
     const context = ++this.#contexts;
-    if (node.node.readIndex(context)) {
-      this.#reads.set(`${node.id}:${context}`, this.#committed.length);
-    }
+    if (!node.node.readIndex(context)) return null;
+    this.#reads.set(`${node.id}:${context}`, this.#committed.length);
+    return context;
   }
 
   #checkpoint(node: TestNode): void {
@@ -318,6 +332,7 @@ export class Chaos {
   }
 
   #restart(node: TestNode): void {
+    this.#quarantines.starts(node);
     node.start();
     this.#judge(node);
   }
@@ -344,6 +359,7 @@ export class Chaos {
         // An operator stops who was removed: a node that does not know it may campaign for ever.
         if (isMemberOf(this.#newestConf(), node.id)) node.node.tick();
         node.advance();
+        this.#quarantines.tend(node);
         const { progress } = node.node.status();
         if (progress.some(({ needsSnapshot }) => needsSnapshot)) node.takeCheckpoint();
         for (let readys = 0; node.node.hasReady(); readys++) {
@@ -372,12 +388,12 @@ export class Chaos {
       }
       const conf = this.#newestConf();
       const members = this.#nodes.filter(({ id }) => isMemberOf(conf, id));
-      if (wanted > 0 && !conf.autoLeave && members.every((node) => node.applied.length >= wanted))
-        return;
+      const isApplied = members.every((node) => node.applied.length >= wanted);
+      if (wanted > 0 && !conf.autoLeave && isApplied && this.#quarantines.isEmpty) return;
     }
     assert(
       false,
-      `a healed cluster makes progress: ${this.#nodes.map((n) => JSON.stringify(n.node.status())).join("\n")}`,
+      `a healed cluster makes progress\n${this.#nodes.map((n) => JSON.stringify(n.node.status())).join("\n")}`,
     );
   }
 
@@ -439,7 +455,9 @@ export class Chaos {
     for (let index = this.#committed.length + 1; index <= commit; index++) {
       const entry = view[index - first];
       assert(entry !== undefined, "a leader commits what a Ready has carried");
-      const holders = this.#nodes.filter(({ disk }) => disk.term(index) === entry.term);
+      const holders = this.#nodes.filter(
+        (one) => one.disk.term(index) === entry.term || this.#quarantines.hasLost(one),
+      );
       for (const half of [voters, votersOutgoing]) {
         const copies = holders.filter(({ id }) => half.includes(id)).length;
         assert(
@@ -496,6 +514,7 @@ export class Chaos {
       assert(index >= least, `a read sees ${index} although ${least} was committed before it came`);
       this.#reads.delete(key);
       this.#readsAnswered++;
+      this.#quarantines.answered(node, context, index);
     }
   }
 
@@ -526,8 +545,17 @@ export class Chaos {
     this.#confs.set(index, conf);
   }
 
-  /** The ledger of votes: as a vote leaves its node, it is durable there and the only one of its term, over all lives. */
+  /**
+   * In quarantine a life asks how far all is committed, hands on what its host orders, and says nothing else. The ledger of
+   * votes: as a vote leaves its node, it is durable there and the only one of its term, over all lives.
+   */
   #judgeMessage(node: TestNode, message: Message): void {
+    const isOfThisLife = message.incarnation === node.incarnation;
+    const isNoPromise = message.type === "readIndex" || message.type === "transferLeader";
+    assert(
+      !node.node.isQuarantined || !isOfThisLife || isNoPromise,
+      `who is in quarantine promises nothing: ${describeMessage(message)}`,
+    );
     const candidate =
       message.type === "vote"
         ? message.from

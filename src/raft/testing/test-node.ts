@@ -118,7 +118,7 @@ export class TestNode {
     this.#node = new RawNode({
       ...rest,
       confState: this.#checkpointConf,
-      latestSnapshot: () => (this.hasSnapshots ? this.#snapshot() : null),
+      latestSnapshot: () => (this.hasSnapshots ? this.snapshot() : null),
       group: 1,
       incarnation: this.incarnation,
       quarantined: this.startsQuarantined,
@@ -134,7 +134,9 @@ export class TestNode {
   takeReady(): Ready {
     const ready = this.node.ready();
     this.inFlight.push(ready);
-    for (const entry of ready.committedEntries) {
+    // In quarantine what is handed out is part of the snapshot that comes.
+    const committed = this.node.isQuarantined ? [] : ready.committedEntries;
+    for (const entry of committed) {
       assert(entry.index === this.applied.length + 1, "entries are applied in order, each once");
       this.applied.push(entry);
       if (entry.type === EntryType.confChange) this.#applyConfChange(entry);
@@ -146,6 +148,16 @@ export class TestNode {
   takeCheckpoint(): void {
     this.checkpoint = this.applied.length;
     this.#checkpointConf = this.confState;
+  }
+
+  /** Of the checkpoint, as far as the log still holds its last entry. */
+  snapshot(): SnapshotMeta | null {
+    const index = this.checkpoint;
+    const term = this.disk.term(index);
+    if (index === 0 || typeof term !== "number") return null;
+    const meta = { index, term, confState: this.#checkpointConf };
+    PAYLOADS.set(meta, this.applied.slice(0, index));
+    return meta;
   }
 
   advance(): void {
@@ -192,6 +204,14 @@ export class TestNode {
     this.applied.length = 0;
     this.confState = this.#options.confState;
     this.#checkpointConf = this.confState;
+  }
+
+  /** Log and state of a node that is down are lost; it knows its term and its vote, and starts in quarantine. */
+  loseState(): void {
+    const { hardState } = this;
+    this.wipe();
+    this.hardState = { ...hardState, commit: 0 };
+    this.startsQuarantined = true;
   }
 
   /** The log as far as any Ready has carried it: durable entries, then those on their way. */
@@ -246,16 +266,6 @@ export class TestNode {
     const outcome = this.node.applyConfChange(entry);
     if (outcome.ok) this.confState = outcome.confState;
     this.confAfter.set(entry.index, this.confState);
-  }
-
-  /** Of the checkpoint, as far as the log still holds its last entry. */
-  #snapshot(): SnapshotMeta | null {
-    const index = this.checkpoint;
-    const term = this.disk.term(index);
-    if (index === 0 || typeof term !== "number") return null;
-    const meta = { index, term, confState: this.#checkpointConf };
-    PAYLOADS.set(meta, this.applied.slice(0, index));
-    return meta;
   }
 
   /** Log and state give way to a leader's, durably. */
