@@ -1,10 +1,10 @@
 /** What the disk of a member holds durably at a moment: what a process would find that starts after a power loss now. */
-import { writeU64 } from "../src/base/index.ts";
+import { readU64, writeU64 } from "../src/base/index.ts";
 import { BTreeEngine } from "../src/btree/index.ts";
 import type { Node } from "../src/db/index.ts";
 import type { Io } from "../src/env/index.ts";
 import { runIoNow, type SimEnv } from "../src/env/sim/index.ts";
-import type { LogIndex, NodeId, Term } from "../src/raft/index.ts";
+import { isMemberOf, type LogIndex, type NodeId, type Term } from "../src/raft/index.ts";
 import { decideVote, VoteFile, Wal, type WalIdentity } from "../src/wal/index.ts";
 import type { Promised } from "./members-wire.ts";
 import { check } from "./violation.ts";
@@ -20,6 +20,8 @@ export interface DurableState {
   readonly appliedIndex: LogIndex;
   /** Null: not in the log. */
   termAt(index: LogIndex): Term | null;
+  /** Whether it takes part, as what was applied last says of what is durable. */
+  isMember(id: NodeId): boolean;
 }
 
 export function durableStateOf(
@@ -68,9 +70,27 @@ export function durableStateOf(
           const term = log.term(index);
           return typeof term === "number" ? term : null;
         },
+        isMember: (id): boolean => {
+          if (installed?.installed === true && installed.meta.index > start.appliedIndex)
+            return isMemberOf(installed.meta.confState, id);
+          // Without a checkpoint nobody has gone yet.
+          return newest === null || membersIn(newest.payload).has(id);
+        },
       };
     })(),
   );
+}
+
+/** Voters and learners as a checkpoint names them: the head of its payload (src/db/checkpoint-payload.ts). */
+function membersIn(payload: Uint8Array): ReadonlySet<NodeId> {
+  const isPlain = payload[0] === 1;
+  let at = isPlain ? 9 : 10;
+  const ids = new Set<NodeId>();
+  for (let lists = isPlain ? 1 : 4; lists > 0; lists--) {
+    const end = at + 1 + 8 * (payload[at] ?? 0);
+    for (at++; at < end; at += 8) ids.add(readU64(payload, at));
+  }
+  return ids;
 }
 
 /** Whether a disk holds all that its member has promised to others. */

@@ -87,6 +87,20 @@ export class DurableJudge {
     judgePromise(`n${member?.number}`, disk, promised);
   }
 
+  /** Who is told that it was removed stops for good, so whoever says that never forgets it. */
+  refusedAsRemoved(by: NodeId, removed: NodeId): void {
+    const { roster, harm } = this.#world;
+    const disk = harm.has(by) ? null : this.#durable(roster.of(by));
+    if (disk === null) return;
+    this.#world.mark(MEMBERS_MARKS.refusedForGood);
+    check(
+      !disk.isMember(removed),
+      "a removal is durable before anybody is refused for it",
+      () =>
+        `n${roster.of(by)?.number} refuses ${removed.toString(16)}, whom its disk still has for a member`,
+    );
+  }
+
   /** Null where nothing is, or what there is cannot be read. */
   #durable(member: Member | null): DurableState | null {
     if (member === null || member.identity === null) return null;

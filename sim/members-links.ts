@@ -1,22 +1,32 @@
-/** The links of a simulated member: what leaves is seen before it leaves, and what comes waits while the process is stopped. */
+/**
+ * The links of a simulated member: what leaves is seen before it leaves, what comes waits while the process is stopped, and
+ * is seen when it is looked at.
+ */
 import type { Link, LinkEvents, Links } from "../src/env/index.ts";
 import type { Pausable } from "./cluster-env.ts";
 
-/** Hears every frame that leaves on a link. */
-export type FrameObserver = (frame: Uint8Array) => void;
+/** Of one link: whatever is said on it, and whatever is heard, damaged or not. */
+export interface LinkObserver {
+  said(frame: Uint8Array): void;
+  heard(frame: Uint8Array): void;
+}
 
 /** `observe` is asked once for each link. */
-export function tappedLinks(links: Links, body: Pausable, observe: () => FrameObserver): Links {
+export function tappedLinks(links: Links, body: Pausable, observe: () => LinkObserver): Links {
   return {
-    dial: (url, events) => new TappedLink(links.dial(url, new HeldEvents(body, events)), observe()),
+    dial: (url, events) => {
+      const observer = observe();
+      return new TappedLink(links.dial(url, new HeldEvents(body, observer, events)), observer);
+    },
     accept: (take) =>
       links.accept(
         take === null
           ? null
           : (link) => {
-              const held = new HeldEvents(body, null);
+              const observer = observe();
+              const held = new HeldEvents(body, observer, null);
               body.input(() => {
-                held.events = take(new TappedLink(link, observe()));
+                held.events = take(new TappedLink(link, observer));
               });
               return held;
             },
@@ -26,11 +36,11 @@ export function tappedLinks(links: Links, body: Pausable, observe: () => FrameOb
 
 class TappedLink implements Link {
   readonly #inner: Link;
-  readonly #observe: FrameObserver;
+  readonly #observer: LinkObserver;
 
-  constructor(inner: Link, observe: FrameObserver) {
+  constructor(inner: Link, observer: LinkObserver) {
     this.#inner = inner;
-    this.#observe = observe;
+    this.#observer = observer;
   }
 
   get unsentBytes(): number {
@@ -38,7 +48,7 @@ class TappedLink implements Link {
   }
 
   send(frame: Uint8Array): void {
-    this.#observe(frame);
+    this.#observer.said(frame);
     this.#inner.send(frame);
   }
 
@@ -49,16 +59,21 @@ class TappedLink implements Link {
 
 class HeldEvents implements LinkEvents {
   readonly #body: Pausable;
+  readonly #observer: LinkObserver;
   /** Null until the process has looked at the call. */
   events: LinkEvents | null;
 
-  constructor(body: Pausable, events: LinkEvents | null) {
+  constructor(body: Pausable, observer: LinkObserver, events: LinkEvents | null) {
     this.#body = body;
+    this.#observer = observer;
     this.events = events;
   }
 
   frame(bytes: Uint8Array): void {
-    this.#body.input(() => this.events?.frame(bytes));
+    this.#body.input(() => {
+      this.#observer.heard(bytes);
+      this.events?.frame(bytes);
+    });
   }
 
   drained(): void {

@@ -18,6 +18,7 @@ export const MEMBERS_MARKS = {
   pullRefused: "a pull of a snapshot comes to nothing",
   installed: "a snapshot takes the place of what a member has",
   removed: "a member is removed",
+  refusedForGood: "a member is refused because it was removed, and that is looked up on the disk",
   removedLearns: "a member that was removed learns it and stops",
   learner: "a learner is added",
   changeRefused: "a change of members is refused because it would cost the majority",

@@ -18,7 +18,7 @@ import {
 } from "../src/env/sim/index.ts";
 import { Pausable, shapedEnv } from "./cluster-env.ts";
 import { DATA_DIRECTORY } from "./members-disk.ts";
-import { type FrameObserver, tappedLinks } from "./members-links.ts";
+import { type LinkObserver, tappedLinks } from "./members-links.ts";
 import { MEMBERS_MARKS, type MembersMark } from "./members-marks.ts";
 import type { MembersOptions } from "./members-options.ts";
 import { NEVER_COMPACTS } from "./node-options.ts";
@@ -55,7 +55,7 @@ export interface MemberSurroundings {
   readonly network: SimNetwork;
   readonly options: MembersOptions;
   /** For one link of a member. */
-  observer(): FrameObserver;
+  observer(): LinkObserver;
   note(what: string, number: number, detail?: unknown): void;
   mark(name: MembersMark): void;
   /** The process has ended by itself, or at a file operation that it was to end at. */

@@ -52,6 +52,16 @@ export class Sight {
     return this.#world.roster.isLearner(this.#world.member(number));
   }
 
+  isVoter(number: number): boolean {
+    const { identity } = this.#world.member(number);
+    return identity !== null && this.#world.roster.votersNow.includes(identity.memberId);
+  }
+
+  /** It can be asked. */
+  isUp(number: number): boolean {
+    return this.#world.member(number).node !== null;
+  }
+
   /** Its process makes its directory of what the others tell and give it. */
   isJoining(number: number): boolean {
     const { isBlank, isImpostor, state } = this.#world.member(number);

@@ -92,6 +92,8 @@ export class StepSource {
   readonly #options: MembersOptions;
   #ids = 0;
   #isOver = false;
+  /** What comes next, as long as nothing else comes in between. */
+  #plan: readonly MembersStep[] = [];
   /** By client: the lock that it may hold. */
   readonly #locks = new Map<number, { readonly key: string; readonly owner: string }>();
 
@@ -111,6 +113,11 @@ export class StepSource {
     // First of all somebody leads.
     if (sight.stepsDone === 0)
       return { do: "run", ms: electionMs * (isCalm(this.#options) ? 12 : random.between(2, 4)) };
+    const [planned] = this.#plan;
+    if (planned !== undefined && random.percent(90)) {
+      this.#plan = this.#plan.slice(1);
+      return planned;
+    }
     const down = this.#members.filter((member) => sight.isDown(member));
     if (down.length > 0 && random.percent(15 + 15 * down.length))
       return { do: "start", member: random.pick(down), asOld: false, ms: this.#shortMs() };
@@ -264,7 +271,7 @@ export class StepSource {
     const { faults, electionMs } = this.#options;
     const random = this.#random;
     const member = this.#someMember(sight);
-    const kinds: (MembersStep["do"] | "grow")[] = [];
+    const kinds: (MembersStep["do"] | "grow" | "overtake")[] = [];
     if (faults.kills || faults.powerLoss) kinds.push("crash", "crash", "crashSoon", "crashSoon");
     if (faults.outages) kinds.push("outage");
     if (faults.cleanStops) kinds.push("stop");
@@ -272,7 +279,7 @@ export class StepSource {
     if (faults.slowDisks) kinds.push("slowDisk");
     if (faults.fullDisks) kinds.push(sight.isFull(member) ? "room" : "full");
     if (faults.slowWays || faults.flips) kinds.push("weather");
-    if (faults.cuts) kinds.push(sight.isCut ? "mend" : "cut", "cut");
+    if (faults.cuts) kinds.push(sight.isCut ? "mend" : "cut", "cut", "overtake");
     if (faults.breaks) kinds.push("break");
     if (faults.pauses) kinds.push("pause");
     if (faults.clockJumps) kinds.push("skew");
@@ -339,8 +346,11 @@ export class StepSource {
       case "grow": {
         const change = this.#growth(sight);
         if (change === null) return { do: "run", ms: this.#anyMs() };
-        return { do: "change", member: random.pick(this.#members), change, ms: this.#anyMs() };
+        return { do: "change", member: this.#someoneUp(sight), change, ms: this.#anyMs() };
       }
+      case "overtake":
+        this.#plan = this.#overtaking(sight);
+        return { do: "mend", ms };
       case "wipe":
         return { do: kind, member, end: this.#end(), ms };
       case "rot":
@@ -361,10 +371,10 @@ export class StepSource {
     }
   }
 
-  /** Of three or more at least two stay. */
+  /** One stays at least, and mostly two: one alone shows little of a cluster. */
   #change(sight: Sight): Change {
     const random = this.#random;
-    const mayRemove = sight.votersLeft > 2;
+    const mayRemove = sight.votersLeft > (random.percent(25) ? 1 : 2);
     if (mayRemove && random.percent(40)) return { kind: "remove", target: this.#someMember(sight) };
     return { kind: random.percent(60) ? "addLearner" : "removeLearner" };
   }
@@ -375,8 +385,9 @@ export class StepSource {
     const learners = this.#members.filter((member) => sight.isLearner(member));
     if (learners.length > 0 && random.percent(65)) {
       const learner = random.pick(learners);
-      if (random.percent(60)) return { kind: "promote", target: learner };
-      return { kind: "replace", target: this.#someMember(sight), by: learner };
+      const voters = this.#members.filter((member) => sight.isVoter(member));
+      if (voters.length === 0 || random.percent(40)) return { kind: "promote", target: learner };
+      return { kind: "replace", target: random.pick(voters), by: learner };
     }
     const vacant = this.#members.filter((member) => sight.isVacant(member));
     if (vacant.length === 0) return null;
@@ -401,6 +412,38 @@ export class StepSource {
       places: random.pick([1, 1, 3, 200]),
       stride: random.pick([1, 61, 509]),
     };
+  }
+
+  /** Rather one that can be asked. */
+  #someoneUp(sight: Sight): number {
+    const up = this.#members.filter((member) => sight.isUp(member));
+    return this.#random.pick(up.length > 0 ? up : this.#members);
+  }
+
+  /**
+   * Whoever leads is cut off, takes writes that nobody else hears of, and hears from another leader in time to say of them
+   * that they never happen.
+   */
+  #overtaking(sight: Sight): readonly MembersStep[] {
+    const { leader } = sight;
+    const random = this.#random;
+    const { electionMs, clients } = this.#options;
+    if (leader === 0) return [];
+    const ways = this.#allWays().filter(([from, to]) => from === leader || to === leader);
+    const write = (member: number): MembersStep => {
+      const client = random.between(1, clients);
+      const id = ++this.#ids;
+      const input: KvInput = { kind: "put", key: this.#key("k"), value: String(id) };
+      const request = { id, client, member, timeoutMs: null, ask: { kind: "kv", input } } as const;
+      return { do: "request", request, ms: this.#shortMs() };
+    };
+    return [
+      { do: "cut", ways, ms: 0 },
+      ...Array.from({ length: random.between(1, 3) }, () => write(leader)),
+      { do: "run", ms: electionMs * random.pick([2, 3]) },
+      write(random.pick(this.#members)),
+      { do: "mend", ms: electionMs },
+    ];
   }
 
   /** Rather one that leads. */

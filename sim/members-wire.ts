@@ -3,9 +3,15 @@
  * (figure 3), over all lives. It knows of the members nothing but the bytes that they send.
  */
 import { crc32c, hash32 } from "../src/base/index.ts";
-import { decodePeerFrame, decodePeerItem, type PeerItem } from "../src/codec/index.ts";
+import {
+  DecodeError,
+  decodePeerFrame,
+  decodePeerItem,
+  type PeerItem,
+  type PeerRefusal,
+} from "../src/codec/index.ts";
 import type { Entry, LogIndex, Message, NodeId, Term } from "../src/raft/index.ts";
-import type { FrameObserver } from "./members-links.ts";
+import type { LinkObserver } from "./members-links.ts";
 import { MEMBERS_MARKS, type MembersMark } from "./members-marks.ts";
 import { check } from "./violation.ts";
 
@@ -22,6 +28,12 @@ const IMPOSSIBLE_REFUSALS: ReadonlySet<string> = new Set([
   "CORRUPT",
 ]);
 
+/** Who speaks to whom. */
+interface Ends {
+  readonly from: NodeId;
+  readonly to: NodeId;
+}
+
 /** What others rely on of one member, over its lives. */
 export interface Promised {
   term: Term;
@@ -37,6 +49,8 @@ export interface WireSurroundings {
   mark(name: MembersMark): void;
   /** A message that promises something has left this member. */
   promised(member: NodeId): void;
+  /** A member is told by another one that it was removed, and stops for good. */
+  refusedAsRemoved(by: NodeId, removed: NodeId): void;
   /** What was done to the members explains why one refuses another with this code. */
   mayRefuse(code: string): boolean;
 }
@@ -83,33 +97,48 @@ export class WireOracle {
   }
 
   /** For one link of a member: a hello says who speaks to whom. */
-  observer(): FrameObserver {
-    let ends: { readonly from: NodeId; readonly to: NodeId } | null = null;
-    return (bytes) => {
-      const frame = decodePeerFrame(bytes);
-      if (frame.kind !== "batch") {
-        this.#world.note(frame.kind, bytes.length, frame);
-        if (frame.kind === "hello") ends = { from: frame.from, to: frame.to };
-        if (frame.kind === "refusal") this.#refused(frame.code, frame.detail);
-        if (frame.kind === "head") this.#world.mark(MEMBERS_MARKS.pulled);
-        return;
-      }
-      if (ends !== null) this.#met.add(`${ends.from} ${ends.to}`);
-      for (const each of frame.items) {
-        check(ends !== null, "who says something has said who it is", () => "a batch comes first");
-        const item = decodePeerItem(each, ends);
-        if (item !== null) this.#said(item);
-      }
+  observer(): LinkObserver {
+    let ends: Ends | null = null;
+    /** Where the other side has called. */
+    let call: Ends | null = null;
+    let isFirst = true;
+    return {
+      heard: (bytes) => {
+        if (isFirst) call = callOf(bytes);
+        isFirst = false;
+      },
+      said: (bytes) => {
+        const frame = decodePeerFrame(bytes);
+        if (frame.kind !== "batch") {
+          this.#world.note(frame.kind, bytes.length, frame);
+          if (frame.kind === "hello") ends = { from: frame.from, to: frame.to };
+          if (frame.kind === "refusal") this.#refused(frame, call);
+          if (frame.kind === "head") this.#world.mark(MEMBERS_MARKS.pulled);
+          return;
+        }
+        if (ends !== null) this.#met.add(`${ends.from} ${ends.to}`);
+        for (const each of frame.items) {
+          check(
+            ends !== null,
+            "who says something has said who it is",
+            () => "a batch comes first",
+          );
+          const item = decodePeerItem(each, ends);
+          if (item !== null) this.#said(item);
+        }
+      },
     };
   }
 
   /** A process of before may not be given up yet, and a snapshot may not be there, or find no room. */
-  #refused(code: string, detail: string): void {
+  #refused({ code, detail }: PeerRefusal, call: Ends | null): void {
     check(
       !IMPOSSIBLE_REFUSALS.has(code) || this.#world.mayRefuse(code),
       "members that are what they seem do not refuse each other",
       () => `${code}: ${detail}`,
     );
+    if (code === "REMOVED_MEMBER" && call !== null)
+      this.#world.refusedAsRemoved(call.to, call.from);
     if (code === "DUPLICATE_MEMBER") this.#world.mark(MEMBERS_MARKS.duplicate);
     else if (code === "DATA_LOST") this.#world.mark(MEMBERS_MARKS.dataLost);
     else this.#world.mark(MEMBERS_MARKS.pullRefused);
@@ -237,5 +266,16 @@ export class WireOracle {
     promised.entryTerm = entryTerm;
     promised.inTerm = term;
     this.#world.promised(member);
+  }
+}
+
+/** Who calls whom, by the first that is heard on a link; null: nobody, or it was damaged on the way. */
+function callOf(bytes: Uint8Array): Ends | null {
+  try {
+    const frame = decodePeerFrame(bytes);
+    return frame.kind === "hello" ? { from: frame.from, to: frame.to } : null;
+  } catch (error) {
+    if (error instanceof DecodeError) return null;
+    throw error;
   }
 }

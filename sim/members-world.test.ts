@@ -73,40 +73,44 @@ describe("the members world", () => {
 
 describe("the judge of what members say", () => {
   const judge = () => {
+    const refusals: (readonly [by: number, removed: number])[] = [];
     const oracle = new WireOracle({
       note: () => {},
       mark: () => {},
       promised: () => {},
-      mayRefuse: () => false,
+      refusedAsRemoved: (by, removed) => refusals.push([by, removed]),
+      mayRefuse: (code) => code === "REMOVED_MEMBER",
     });
+    const hello = (from: number, to: number): Uint8Array => {
+      const id = new Uint8Array(16);
+      const of = { clusterId: 1, bootId: id, walId: id, versionMin: 1, versionMax: 1 };
+      const urls = { clientUrls: [], peerUrls: [] };
+      return encodePeerFrame({
+        kind: "hello",
+        from,
+        to,
+        ...of,
+        ...urls,
+        name: "n",
+        purpose: "raft",
+      });
+    };
     const links = new Map<number, (bytes: Uint8Array) => void>();
     const observer = (from: number, to: number): ((bytes: Uint8Array) => void) => {
       const known = links.get(from * 10 + to);
       if (known !== undefined) return known;
-      const observe = oracle.observer();
-      links.set(from * 10 + to, observe);
-      const id = new Uint8Array(16);
-      const of = { clusterId: 1, bootId: id, walId: id, versionMin: 1, versionMax: 1 };
-      observe(
-        encodePeerFrame({
-          kind: "hello",
-          from,
-          to,
-          ...of,
-          name: "n",
-          clientUrls: [],
-          purpose: "raft",
-          peerUrls: [],
-        }),
-      );
-      return observe;
+      const observer = oracle.observer();
+      const said = (bytes: Uint8Array): void => observer.said(bytes);
+      links.set(from * 10 + to, said);
+      said(hello(from, to));
+      return said;
     };
     const say = (of: Record<string, unknown>): string => {
       const message = { group: 0, incarnation: 1, version: MESSAGE_VERSION, ...of } as Message;
       const item = encodePeerItem({ kind: "raft", group: 0, message });
       return rule(() => observer(message.from, message.to)(encodeBatchFrame([item])));
     };
-    return { oracle, say };
+    return { oracle, say, hello, refusals };
   };
   const heartbeat = { type: "heartbeat", commit: 0, round: 0 };
   const entry = (index: number, term: number, byte: number) => ({
@@ -151,6 +155,18 @@ describe("the judge of what members say", () => {
     expect(say(append(1, 2, [1, 2], 1))).toBe("a leader only appends to its log");
   });
 
+  it("tells who refuses whom as removed, also where the first that was heard was damaged", () => {
+    const { oracle, hello, refusals } = judge();
+    const refusal = encodePeerFrame({ kind: "refusal", code: "REMOVED_MEMBER", detail: "" });
+    const link = oracle.observer();
+    link.heard(hello(3, 1));
+    link.said(refusal);
+    const damaged = oracle.observer();
+    damaged.heard(hello(2, 1).subarray(1));
+    damaged.said(refusal);
+    expect(refusals).toEqual([[1, 3]]);
+  });
+
   it("takes down what is promised, and what a later life must still know", () => {
     const { oracle, say } = judge();
     say(append(1, 2, [0, 0], 1));
@@ -161,22 +177,6 @@ describe("the judge of what members say", () => {
   });
 });
 
-describe("what may be harmed", () => {
-  const member = (memberId: number): Member => ({ identity: { memberId } }) as unknown as Member;
-  const world = (voters: readonly number[], asked: readonly number[] = []) => {
-    const surroundings = {
-      nowMs: 0,
-      votersNow: voters,
-      votersBefore: voters,
-      isAsked: (id: number) => asked.includes(id),
-    };
-    return { surroundings, harm: new Harm(surroundings) };
-  };
-
-  it("is a minority of the voters, whoever of them may go", () => {
-    const { harm } = world([1, 2, 3]);
-    expect(harm.mayHit(member(1))).toBe(true);
-    harm.note(1);
 describe("who belongs to a cluster", () => {
   const record = (id: number, name: string): object => ({
     id: BigInt(id),
@@ -216,6 +216,22 @@ describe("who belongs to a cluster", () => {
   });
 });
 
+describe("what may be harmed", () => {
+  const member = (memberId: number): Member => ({ identity: { memberId } }) as unknown as Member;
+  const world = (voters: readonly number[], asked: readonly number[] = []) => {
+    const surroundings = {
+      nowMs: 0,
+      votersNow: voters,
+      votersBefore: voters,
+      isAsked: (id: number) => asked.includes(id),
+    };
+    return { surroundings, harm: new Harm(surroundings) };
+  };
+
+  it("is a minority of the voters, whoever of them may go", () => {
+    const { harm } = world([1, 2, 3]);
+    expect(harm.mayHit(member(1))).toBe(true);
+    harm.note(1);
     expect([1, 2].map((id) => harm.mayHit(member(id)))).toEqual([true, false]);
     harm.healed(1);
     expect(harm.mayHit(member(2))).toBe(true);

@@ -18,7 +18,7 @@ import { rot } from "./members-damage.ts";
 import { DurableJudge, type DurableSurroundings } from "./members-durable.ts";
 import { Harm, type HarmSurroundings } from "./members-harm.ts";
 import { Healing, type HealingSurroundings } from "./members-healing.ts";
-import type { FrameObserver } from "./members-links.ts";
+import type { LinkObserver } from "./members-links.ts";
 import { MEMBERS_MARKS, type MembersMark } from "./members-marks.ts";
 import { type End, Member, type MemberSurroundings, urlOf } from "./members-node.ts";
 import {
@@ -296,9 +296,7 @@ class Cluster
         this.#change(this.member(step.member), step.change);
         return;
       case "handOver":
-        this.member(step.member).input((node) =>
-          this.changes.handOver(node, this.member(step.to)),
-        );
+        this.member(step.member).input((node) => this.changes.handOver(node, this.member(step.to)));
         return;
       case "heal":
         this.#heal();
@@ -396,8 +394,7 @@ class Cluster
     if (this.#thrown !== null) throw this.#thrown as Error;
     for (const member of this.members) {
       const applied = member.takeApplied();
-      if (member.isMadeAnew && member.identity !== null)
-        this.harm.healed(member.identity.memberId);
+      if (member.isMadeAnew && member.identity !== null) this.harm.healed(member.identity.memberId);
       if (applied === null) continue;
       const { index, stateHash } = applied;
       this.note(`n${member.number} has applied`, index, stateHash);
@@ -412,9 +409,12 @@ class Cluster
 
   // ---- what members tell ----
 
-  observer(): FrameObserver {
-    const observe = this.wire.observer();
-    return (frame) => this.guarded(() => observe(frame));
+  observer(): LinkObserver {
+    const observer = this.wire.observer();
+    return {
+      said: (frame) => this.guarded(() => observer.said(frame)),
+      heard: (frame) => this.guarded(() => observer.heard(frame)),
+    };
   }
 
   note(what: string, number: number, detail: unknown = null): void {
@@ -469,6 +469,10 @@ class Cluster
 
   promised(id: NodeId): void {
     this.#durable.promised(id, this.wire.promisedBy(id));
+  }
+
+  refusedAsRemoved(by: NodeId, removed: NodeId): void {
+    this.#durable.refusedAsRemoved(by, removed);
   }
 
   // ---- the end ----

@@ -305,6 +305,14 @@ export const CLUSTER_MUTANTS: readonly Mutant[] = [
     why: "a member whose data file is damaged stays in quarantine, because its log is good",
   },
   {
+    name: "who-is-removed-is-refused-before-that-is-durable",
+    layer: "db",
+    file: "db/open-node.js",
+    find: "links?.follow(settled);",
+    replace: "links?.follow(new Set(roster.removed));",
+    why: "a power loss takes back that a removal is committed, and nobody hears whose vote would tell (R12)",
+  },
+  {
     name: "a-join-that-was-cut-short-is-never-taken-up",
     layer: "db",
     file: "db/join.js",
