@@ -39,6 +39,8 @@ export type {
   Lease,
   Lock,
   LockOptions,
+  Member,
+  Members,
   Message,
   Range,
   Read,

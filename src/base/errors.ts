@@ -145,7 +145,7 @@ const CATALOGUE: Readonly<Record<ErrorCode, readonly [string, Reaction, boolean]
   ],
   BAD_TRANSFEREE: ["bad leader transferee", "fix-request", false],
   STAYS_ALONE: [
-    "this node cannot have others beside it: it does not listen for them (--listen-peer-urls), or does not sync before it acknowledges",
+    "this node cannot have others beside it: it does not listen for them (--listen-peer-urls, or listenPeerUrls of serve), or does not sync before it acknowledges",
     "operator",
     false,
   ],

@@ -1,7 +1,14 @@
 /** Requests and answers as the messages of harmonydb.v1.Api. */
 import { EMPTY_BYTES } from "../base/index.ts";
 import { apiMessages as wire } from "../codec/index.ts";
-import type { KeyValue, RangeRequest, RangeResponse, WatchEvent } from "../db/index.ts";
+import type {
+  KeyValue,
+  MemberInfo,
+  MemberRequest,
+  RangeRequest,
+  RangeResponse,
+  WatchEvent,
+} from "../db/index.ts";
 
 export const API = "/harmonydb.v1.Api/";
 
@@ -82,4 +89,34 @@ export function eventOf({ is_delete, entry, prev, cause }: wire.ApiEvent): Watch
     prevKv: prev === undefined ? null : keyValueOf(prev),
     cause: is_delete ? (CAUSES[cause] ?? "client") : null,
   };
+}
+
+export function memberOf(member: wire.Member): MemberInfo {
+  const { id, name, peer_urls: peerUrls, client_urls: clientUrls, is_learner: isLearner } = member;
+  return { id, name, peerUrls, clientUrls, isLearner };
+}
+
+const { ChangeMembersRequest_Kind: ChangeKind } = wire;
+
+/** But for the times of the call. */
+export function changeRequest(
+  request: MemberRequest,
+): Omit<wire.ChangeMembersRequest, "timeout_ms" | "patience_ms"> {
+  const none = { id: 0n, by: 0n, peer_urls: [] };
+  switch (request.kind) {
+    case "memberAdd": {
+      const kind = request.isLearner ? ChangeKind.ADD_LEARNER : ChangeKind.ADD;
+      return { ...none, kind, peer_urls: [...request.peerUrls] };
+    }
+    case "memberPromote":
+      return { ...none, kind: ChangeKind.PROMOTE, id: request.id };
+    case "memberRemove":
+      return { ...none, kind: ChangeKind.REMOVE, id: request.id };
+    case "memberUpdate": {
+      const { id, peerUrls } = request;
+      return { ...none, kind: ChangeKind.UPDATE, id, peer_urls: [...peerUrls] };
+    }
+    case "memberReplace":
+      return { ...none, kind: ChangeKind.REPLACE, id: request.id, by: request.by };
+  }
 }

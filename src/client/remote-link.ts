@@ -8,6 +8,8 @@ import {
   encodeRequest,
   type KeyValue,
   type LeaseStatus,
+  type MemberInfo,
+  type MemberRequest,
   type Outcome,
   type RangeRequest,
   type RangeResponse,
@@ -17,6 +19,7 @@ import {
 import {
   type DoorHost,
   Link,
+  type MembersSeen,
   type Opened,
   type OutcomeOf,
   outcomeError,
@@ -25,7 +28,15 @@ import {
 import { type Asked, Asking, type Told } from "./asking.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { Members } from "./members.ts";
-import { API, keyValueOf, pointsRequest, rangeResponse, readRequest } from "./messages.ts";
+import {
+  API,
+  changeRequest,
+  keyValueOf,
+  memberOf,
+  pointsRequest,
+  rangeResponse,
+  readRequest,
+} from "./messages.ts";
 import { RemoteState } from "./remote-state.ts";
 import { RemoteWatch } from "./remote-watch.ts";
 
@@ -181,6 +192,52 @@ export class RemoteLink extends Link {
       },
       // Nobody could tell; its holder's clock tells in time.
       () => {},
+    );
+  }
+
+  async listMembers(isLocal: boolean, options: CallOptions): Promise<MembersSeen> {
+    const { members, leader } = await this.ask(
+      "Members",
+      options,
+      { isWrite: false, isRepeatable: true },
+      (leftMs, patienceMs) =>
+        wire.MembersRequest.encode({
+          serializable: isLocal,
+          timeout_ms: BigInt(Math.ceil(patienceMs ?? leftMs)),
+        }).finish(),
+      (bytes) => withFailure(wire.MembersResponse.decode(bytes)),
+    );
+    return { members: members.map(memberOf), leader };
+  }
+
+  async changeMembers(request: MemberRequest, options: CallOptions): Promise<MemberInfo | null> {
+    const { added } = await this.ask(
+      "ChangeMembers",
+      options,
+      { isWrite: true, isRepeatable: false },
+      (leftMs, patienceMs) =>
+        wire.ChangeMembersRequest.encode({
+          ...changeRequest(request),
+          timeout_ms: BigInt(Math.ceil(leftMs)),
+          patience_ms: BigInt(Math.ceil(patienceMs ?? 0)),
+        }).finish(),
+      (bytes) => withFailure(wire.ChangeMembersResponse.decode(bytes)),
+    );
+    return added === undefined ? null : memberOf(added);
+  }
+
+  async moveLeader(target: bigint, options: CallOptions): Promise<void> {
+    await this.ask(
+      "MoveLeader",
+      options,
+      // Twice is once, but who does not take over is not asked to again and again: meanwhile nothing is written.
+      { isWrite: true, isRepeatable: false },
+      (leftMs) =>
+        wire.MoveLeaderRequest.encode({
+          id: target,
+          timeout_ms: BigInt(Math.ceil(leftMs)),
+        }).finish(),
+      (bytes) => withFailure(wire.MoveLeaderResponse.decode(bytes)),
     );
   }
 

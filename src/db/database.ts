@@ -117,7 +117,7 @@ export interface Database {
     options: CallOptions,
     reply: Reply<MembersChanged | Refusal>,
   ): void;
-  /** Hands the lead to a voter; only the member that leads does it. `error` null: that one leads now. */
+  /** Hands the lead to a voter, through whichever member. `error` null: that one leads now. */
   moveLeader(target: bigint, options: CallOptions, reply: Reply<undefined>): void;
   /** Raises an alarm, for all members to see, or clears it. */
   alarm(alarm: MemberAlarm, isRaised: boolean, options: CallOptions, reply: Reply<null>): void;

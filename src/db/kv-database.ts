@@ -411,12 +411,16 @@ export class KvDatabase implements Database {
     const { raft } = this.#replica;
     const refuse = (error: HarmonyError): void => reply(error, undefined);
     if (this.#ended !== null) return refuse(this.#ended);
-    if (raft.role !== "leader") return refuse(new HarmonyError("NOT_LEADER"));
+    if (raft.leader === 0) return refuse(new HarmonyError("NO_LEADER"));
     const member = this.#config.roster.all.find(({ id }) => BigInt(id) === target);
     if (member === undefined || member.isLearner) return refuse(new HarmonyError("BAD_TRANSFEREE"));
     const call = this.#calls.open(options, reply);
     if (call.isSettled) return;
+    // Whoever gives up only waits no longer: the lead may pass over all the same.
+    call.withdraw = () => false;
     const { id } = member;
+    const before = raft.leader;
+    // Asked for once, whoever leads: again and again it would take no writes for as long.
     if (raft.transferLeader(id) === "not-a-voter") {
       call.settle(new HarmonyError("BAD_TRANSFEREE"), undefined);
       return;
@@ -424,11 +428,17 @@ export class KvDatabase implements Database {
     this.#config.wake();
     const look = (): void => {
       if (call.isSettled) return;
-      const isGivenUp = raft.role === "leader" && id !== this.#config.identity.memberId;
+      const isGivenUp =
+        raft.leader === this.#config.identity.memberId
+          ? raft.status().transferee !== id
+          : raft.leader !== 0 && raft.leader !== before;
       if (this.#ended !== null) call.settle(this.#ended, undefined);
       else if (raft.leader === id) call.settle(null, undefined);
-      else if (isGivenUp && raft.status().transferee !== id)
-        call.settle(new HarmonyError("TIMEOUT", `${member.name} did not take over`), undefined);
+      else if (isGivenUp)
+        call.settle(
+          new HarmonyError("TIMEOUT", `${member.name} did not take over`, { maybeApplied: true }),
+          undefined,
+        );
       else this.#env.timers.after(TRANSFER_LOOK_MS, look);
     };
     look();

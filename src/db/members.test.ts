@@ -259,18 +259,27 @@ describe("the members of three nodes", { timeout: 60_000 }, () => {
       return answer.error?.code ?? "ok";
     };
     const id = idOf(leader, cluster.nameOf(follower));
-    expect(move(follower, id)).toBe("NOT_LEADER");
-    for (const stranger of [0n, 12_345n]) expect(move(leader, stranger)).toBe("BAD_TRANSFEREE");
+    for (const asked of [leader, follower])
+      for (const stranger of [0n, 12_345n]) expect(move(asked, stranger)).toBe("BAD_TRANSFEREE");
     const learner = change(leader, { kind: "memberAdd", peerUrls: [url("n4")], isLearner: true });
     expect(move(leader, learner.added?.id as bigint)).toBe("BAD_TRANSFEREE");
     expect(move(leader, idOf(leader, cluster.nameOf(leader)))).toBe("ok");
     expect(move(leader, id)).toBe("ok");
     expect(cluster.leader()).toBe(follower);
+    // Whoever is asked: it asks the leader.
+    const back = idOf(follower, cluster.nameOf(leader));
+    expect(move(leader, back)).toBe("ok");
+    expect(cluster.leader()).toBe(leader);
+    expect(move(leader, id)).toBe("ok");
     // To one that is cut off: it says so instead of leading on as if nothing had been asked.
     cluster.isolate(leader, true);
-    const back = idOf(follower, cluster.nameOf(leader));
     expect(move(follower, back)).toBe("TIMEOUT");
     follower.putNow("k", "v");
+    // He who is cut off knows of no leader before long, and says so at once.
+    leader.until(() => leader.node.database.status().leader === 0n);
+    expect(move(leader, id)).toBe("NO_LEADER");
+    expect(move(other, back)).toBe("TIMEOUT");
+    expect(cluster.leader()).toBe(follower);
   });
 });
 

@@ -317,6 +317,48 @@ export function coordinationSuite(name: string, opened: Opening, place: Place = 
     });
 
   describe(`${name}: the database`, () => {
+    it("that is alone shows itself as its only member, and takes no other", async () => {
+      const db = await opened();
+      const { members } = db.admin;
+      const { memberId } = await db.admin.status();
+      for (const consistency of ["linearizable", "local"] as const)
+        expect(await members.list({ consistency })).toMatchObject([
+          { id: memberId, name: "default", isLearner: false, isLeader: true },
+        ]);
+      const url = ["http://127.0.0.1:1"];
+      const codes = [
+        () => members.add(url),
+        () => members.addLearner(url),
+        () => members.addLearner([]),
+        () => members.addLearner(["nowhere"]),
+        () => members.promote(memberId),
+        () => members.promote(5n),
+        () => members.remove(memberId),
+        () => members.remove(5n),
+        () => members.update(5n, url),
+        () => members.replace(memberId, 5n),
+        () => members.moveLeader(5n),
+        () => members.moveLeader(memberId),
+      ].map(codeOf);
+      expect(await Promise.all(codes)).toEqual([
+        "STAYS_ALONE",
+        "STAYS_ALONE",
+        "MEMBER_URLS_INVALID",
+        "MEMBER_URLS_INVALID",
+        "MEMBER_NOT_LEARNER",
+        "MEMBER_NOT_FOUND",
+        "MEMBERS_NOT_STARTED",
+        "MEMBER_NOT_FOUND",
+        "MEMBER_NOT_FOUND",
+        "MEMBER_NOT_FOUND",
+        "BAD_TRANSFEREE",
+        "none",
+      ]);
+      await members.update(memberId, url);
+      expect(await members.list()).toMatchObject([{ id: memberId, peerUrls: url }]);
+      expect(await db.barrier()).toBe(1);
+    });
+
     it("tells of itself, compacts, checkpoints, keeps its settings", async () => {
       const db = await opened();
       const store: Texts = texts(db);
@@ -407,6 +449,11 @@ export function coordinationSuite(name: string, opened: Opening, place: Place = 
         () => db.admin.compact(1),
         () => db.admin.configure({}),
         () => db.admin.metrics(),
+        () => db.admin.members.list(),
+        () => db.admin.members.list({ consistency: "local" }),
+        () => db.admin.members.add(["http://127.0.0.1:1"]),
+        () => db.admin.members.remove(1n),
+        () => db.admin.members.moveLeader(1n),
       ];
       const codes = await Promise.all(calls.map(codeOf));
       expect(calls.filter((_, i) => codes[i] !== "CLOSED").map(String)).toEqual([]);

@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { main as abstractLevel } from "../../examples/abstract-level.ts";
 import { main as exactlyOnce } from "../../examples/exactly-once.ts";
 import { main as firstSteps } from "../../examples/first-steps.ts";
+import { main as growACluster } from "../../examples/grow-a-cluster.ts";
 import { main as keyv } from "../../examples/keyv.ts";
 import { main as locksAndLeases } from "../../examples/locks-and-leases.ts";
 import { main as messages } from "../../examples/messages.ts";
@@ -15,6 +16,7 @@ import { main as testCluster } from "../../examples/test-cluster.ts";
 import { main as transactions } from "../../examples/transactions.ts";
 import { main as typedScopes } from "../../examples/typed-scopes.ts";
 import { main as unstorage } from "../../examples/unstorage.ts";
+import { freePorts } from "../../src/platform/index.ts";
 
 const EXAMPLES: Readonly<
   Record<string, readonly [(say: (line: string) => void) => Promise<void>, readonly string[]]>
@@ -42,6 +44,10 @@ const EXAMPLES: Readonly<
       "at revision 2: 709000",
       "after opening again: 2 cities",
     ],
+  ],
+  "grow-a-cluster.ts": [
+    async (say) => growACluster(say, await freePorts(3)),
+    ["before: yes", "voters: 3", "n2 leads: true", "after: too"],
   ],
   "locks-and-leases.ts": [locksAndLeases, ["fences grow: true", "services: 1", "services: 0"]],
   "messages.ts": [messages, ["receivers: 1", "news.sport: one all", "alert.fire: leave"]],

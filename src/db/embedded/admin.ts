@@ -3,6 +3,7 @@ import { metricFamilies, type MetricFamily } from "../node-metrics.ts";
 import type { CallOptions } from "../database.ts";
 import type { Call } from "./api.ts";
 import type { Admin, Backup, DatabaseReport, Settings } from "./api-database.ts";
+import type { Members } from "./api-members.ts";
 import {
   assertNames,
   CALL,
@@ -16,6 +17,7 @@ import {
 } from "./arguments.ts";
 import { SnapshotBackup } from "./backup.ts";
 import type { Link } from "./link.ts";
+import { LinkedMembers } from "./members.ts";
 import type { NodeLink } from "./node-link.ts";
 
 const COMPACT: Names = names(CALL, "physical");
@@ -23,9 +25,11 @@ const SETTINGS: Names = new Set(["retentionMs", "retentionRevisions", "quotaByte
 
 /** What is the same wherever the node is; what is asked of the node itself is left to `NodeAdmin` and to src/client. */
 export abstract class LinkedAdmin implements Admin {
+  readonly members: Members;
   readonly #link: Link;
 
   constructor(link: Link) {
+    this.members = new LinkedMembers(link);
     this.#link = link;
   }
 

@@ -2,6 +2,7 @@
 import type { HarmonyError } from "../../base/index.ts";
 import type { Durability } from "../database.ts";
 import type { Call, Store } from "./api.ts";
+import type { Members } from "./api-members.ts";
 
 /** Keys that are attached to it end with it. */
 export interface Lease extends AsyncDisposable {
@@ -104,7 +105,6 @@ export interface Settings {
   readonly quotaBytes?: number | undefined;
 }
 
-/** For those who run the database. */
 /**
  * A snapshot of the whole database as bytes, for a backup: read it once, in order, into a file, which `harmonydb snapshot
  * restore` makes a database of again. Leaving the loop or disposing of it lets go of the file that it is read from.
@@ -117,7 +117,10 @@ export interface Backup extends AsyncIterable<Uint8Array>, AsyncDisposable {
   readonly sha256: Uint8Array;
 }
 
+/** For those who run the database. */
 export interface Admin {
+  /** Who belongs to the cluster, who comes, who goes, who leads. */
+  readonly members: Members;
   /** What the database says of itself, now. */
   status(): Promise<DatabaseReport>;
   /**

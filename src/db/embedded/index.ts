@@ -14,7 +14,7 @@
  * 4. A pinned state is let go of when its reader ends, leaves, or takes longer than `pinTimeoutMs`, and the oldest when
  *    all of them keep more than `pinBytesMax`; the next read of it then says so. After the end of the database nothing is pinned and nobody waits.
  *
- * Left out: what needs a second member (membership, elections, the other roles).
+ * Left out: elections among programs, and users.
  * Papers: conventions.md, the TypeScript API; requirements S4.
  */
 export type {
@@ -60,6 +60,7 @@ export type {
   SubscribeOptions,
   Subscription,
 } from "./api-database.ts";
+export type { Member, Members } from "./api-members.ts";
 export {
   CompactedError,
   type WatchBatch,
@@ -74,6 +75,7 @@ export {
   type Aborter,
   type DoorHost,
   Link,
+  type MembersSeen,
   type Opened,
   outcomeError,
   type OutcomeOf,

@@ -5,11 +5,12 @@
  */
 import { EMPTY_BYTES, HarmonyError } from "../../base/index.ts";
 import type { Env } from "../../env/index.ts";
-import type { CallOptions } from "../database.ts";
+import type { CallOptions, MemberInfo } from "../database.ts";
 import type {
   AnyWriteRequest,
   KeyValue,
   LeaseStatus,
+  MemberRequest,
   Outcome,
   RangeRequest,
   RangeResponse,
@@ -34,6 +35,12 @@ export interface DoorHost {
 export interface Opened {
   readonly response: RangeResponse;
   readonly state: State | null;
+}
+
+/** The members by id, and who leads; 0: nobody is known to. */
+export interface MembersSeen {
+  readonly members: readonly MemberInfo[];
+  readonly leader: bigint;
 }
 
 /** An outcome of one kind, of a write of that kind. */
@@ -105,6 +112,15 @@ export abstract class Link {
 
   /** The key as some member has applied it, and that member's revision. Not called where nobody can tell. */
   abstract look(key: Uint8Array, told: (kv: KeyValue | undefined, revision: number) => void): void;
+
+  /** `isLocal`: as they are known without asking anybody. */
+  abstract listMembers(isLocal: boolean, options: CallOptions): Promise<MembersSeen>;
+
+  /** Answers with the member that was added, if one was. A refusal rejects. */
+  abstract changeMembers(request: MemberRequest, options: CallOptions): Promise<MemberInfo | null>;
+
+  /** Resolves when the member leads. */
+  abstract moveLeader(target: bigint, options: CallOptions): Promise<void>;
 
   /** Resolves when what is applied is synced. */
   abstract sync(options: CallOptions): Promise<void>;

@@ -2,13 +2,14 @@
 import { HarmonyError } from "../../base/index.ts";
 import type { Timer } from "../../env/index.ts";
 import { Calls } from "../calls.ts";
-import type { CallOptions, Reply } from "../database.ts";
+import type { CallOptions, MemberInfo, MembersChanged, Reply } from "../database.ts";
 import type { KvDatabase } from "../kv-database.ts";
 import { type Node, stopNode } from "../node.ts";
 import type {
   AnyWriteRequest,
   KeyValue,
   LeaseStatus,
+  MemberRequest,
   RangeRequest,
   RangeResponse,
   Refusal,
@@ -19,6 +20,7 @@ import {
   ANY_KEY,
   type DoorHost,
   Link,
+  type MembersSeen,
   type Opened,
   outcomeError,
   type OutcomeOf,
@@ -266,6 +268,32 @@ export class NodeLink extends Link {
       if (call.isSettled) return;
       call.withdraw = () => false;
       work((error) => call.settle(error, undefined));
+    });
+  }
+
+  async listMembers(isLocal: boolean, options: CallOptions): Promise<MembersSeen> {
+    if (!isLocal) await this.range({ ...POINT, key: ANY_KEY, countOnly: true }, options);
+    else if (this.ended !== null) throw this.ended;
+    return this.#database.status();
+  }
+
+  changeMembers(request: MemberRequest, options: CallOptions): Promise<MemberInfo | null> {
+    const refusal = this.#refusal;
+    if (refusal !== null) return Promise.reject(refusal);
+    return new Promise((resolve, reject) => {
+      const changed = ({ added }: MembersChanged): void => resolve(added);
+      this.#database.changeMembers(request, options, settler(changed, reject));
+    });
+  }
+
+  moveLeader(target: bigint, options: CallOptions): Promise<void> {
+    const refusal = this.#refusal;
+    if (refusal !== null) return Promise.reject(refusal);
+    return new Promise((resolve, reject) => {
+      this.#database.moveLeader(target, options, (error) => {
+        if (error === null) resolve();
+        else reject(error);
+      });
     });
   }
 

@@ -123,11 +123,19 @@ export function maintenanceService(context: ServiceContext, versions: Versions):
     {
       kind: "unary",
       path: "/etcdserverpb.Maintenance/MoveLeader",
-      handle: (request, call, reply) =>
+      handle: (request, call, reply) => {
+        const target = decodeMemberIdRequest(request);
+        const { leader, memberId } = database.status();
+        // As in etcd only the leader is asked.
+        if (leader !== memberId) {
+          reply(statusOf("NOT_LEADER"), EMPTY_BYTES);
+          return;
+        }
         // As etcd's, the answer says nothing more than that it is done.
-        database.moveLeader(decodeMemberIdRequest(request), call, (error) =>
+        database.moveLeader(target, call, (error) =>
           reply(error === null ? null : statusOf(error.code), EMPTY_BYTES),
-        ),
+        );
+      },
     },
     {
       kind: "unary",

@@ -1,11 +1,39 @@
 /** Parts of the messages of harmonydb.v1.Api that its services share. */
-import type { ErrorCode, HarmonyError } from "../../base/index.ts";
+import { EMPTY_BYTES, type ErrorCode, type HarmonyError } from "../../base/index.ts";
 import { apiMessages as wire, DecodeError } from "../../codec/index.ts";
-import type { KeyValue } from "../../db/index.ts";
+import type { CallOptions, KeyValue, RangeRequest, Refusal } from "../../db/index.ts";
+import type { Call, Method, UnaryHandler } from "./method.ts";
 
 export type Failed = { readonly code: ErrorCode; readonly message?: string } & Partial<
   Pick<HarmonyError, "maybeApplied">
 >;
+
+export function unary(name: string, handle: UnaryHandler): Method {
+  return { kind: "unary", path: `/harmonydb.v1.Api/${name}`, handle };
+}
+
+/** 0 milliseconds: the node's own. */
+export function optionsOf({ signal }: Call, timeoutMs: bigint): CallOptions {
+  return timeoutMs > 0n ? { signal, timeoutMs: Number(timeoutMs) } : { signal };
+}
+
+/** What reads are made from. */
+export const PLAIN_RANGE: RangeRequest = {
+  kind: "range",
+  key: EMPTY_BYTES,
+  rangeEnd: EMPTY_BYTES,
+  limit: 0,
+  revision: 0,
+  sortOrder: "none",
+  sortTarget: "key",
+  serializable: false,
+  keysOnly: false,
+  countOnly: false,
+  minModRevision: 0,
+  maxModRevision: 0,
+  minCreateRevision: 0,
+  maxCreateRevision: 0,
+};
 
 interface Message<T> {
   decode(bytes: Uint8Array): T;
@@ -28,6 +56,19 @@ export function encode<T>(message: Message<T>, value: T): Uint8Array {
 export function failureOf({ code, message = "", maybeApplied = false }: Failed): wire.Failure {
   const split = message.indexOf(": ");
   return { code, detail: split < 0 ? "" : message.slice(split + 2), maybe_applied: maybeApplied };
+}
+
+export function refusalOf({ code, detail }: Refusal): wire.Failure {
+  return { code, detail: detail ?? "", maybe_applied: false };
+}
+
+/** Why there is no answer, if there is none. */
+export function failureIn(
+  error: HarmonyError | null,
+  response: { readonly kind: string },
+): wire.Failure | null {
+  if (error !== null) return failureOf(error);
+  return response.kind === "error" ? refusalOf(response as Refusal) : null;
 }
 
 export function entryOf(kv: KeyValue): wire.Entry {

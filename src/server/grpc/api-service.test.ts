@@ -88,9 +88,91 @@ describe("harmonydb.v1.Api", () => {
     expect(database.ranges.map(({ serializable }) => serializable)).toEqual([false, true, true]);
   });
 
+  it("lists the members as of a linearizable read, or as they are known here", () => {
+    const members = [{ id: 7n, name: "n1", is_learner: false }];
+    const list = (serializable: boolean): wire.MembersResponse => {
+      const request = wire.MembersRequest.encode({ serializable, timeout_ms: 0n }).finish();
+      return wire.MembersResponse.decode(ask("Members", request).bytes);
+    };
+    expect(list(true)).toMatchObject({ members, leader: 7n, failure: undefined });
+    expect(database.ranges).toEqual([]);
+    expect(list(false)).toMatchObject({ members, leader: 7n, failure: undefined });
+    expect(database.ranges).toMatchObject([{ serializable: false, countOnly: true }]);
+    database.onRange = (_request, reply) =>
+      reply(new HarmonyError("NO_LEADER"), undefined as never);
+    expect(list(false)).toMatchObject({ members: [], failure: { code: "NO_LEADER" } });
+  });
+
+  it("hands every change of the members over, with what was added in the answer", () => {
+    const { ChangeMembersRequest_Kind: Kind } = wire;
+    const change = (more: Partial<wire.ChangeMembersRequest>): ReturnType<typeof ask> => {
+      const nothing = wire.ChangeMembersRequest.decode(EMPTY);
+      return ask(
+        "ChangeMembers",
+        wire.ChangeMembersRequest.encode({ ...nothing, ...more }).finish(),
+      );
+    };
+    const told = ({ bytes }: ReturnType<typeof ask>): wire.ChangeMembersResponse =>
+      wire.ChangeMembersResponse.decode(bytes);
+    const urls = { peer_urls: ["http://b:1"] };
+    const [member] = database.status().members;
+    database.onMembers = (request, reply) =>
+      reply(null, {
+        kind: "members",
+        revision: 5,
+        added: request.kind === "memberAdd" ? (member ?? null) : null,
+        members: [],
+      });
+    expect(told(change({ kind: Kind.ADD, ...urls })).added).toMatchObject({ id: 7n, name: "n1" });
+    expect(told(change({ kind: Kind.ADD_LEARNER, ...urls })).added?.id).toBe(7n);
+    for (const kind of [Kind.PROMOTE, Kind.REMOVE])
+      expect(told(change({ kind, id: 9n }))).toEqual({ added: undefined, failure: undefined });
+    change({ kind: Kind.UPDATE, id: 9n, ...urls });
+    change({ kind: Kind.REPLACE, id: 9n, by: 8n });
+    expect(database.memberRequests).toEqual([
+      { kind: "memberAdd", peerUrls: ["http://b:1"], isLearner: false },
+      { kind: "memberAdd", peerUrls: ["http://b:1"], isLearner: true },
+      { kind: "memberPromote", id: 9n },
+      { kind: "memberRemove", id: 9n },
+      { kind: "memberUpdate", id: 9n, peerUrls: ["http://b:1"] },
+      { kind: "memberReplace", id: 9n, by: 8n },
+    ]);
+    expect(change({ kind: 6 as never }).status?.code).toBe(3);
+    database.onMembers = (_request, reply) =>
+      reply(null, { kind: "error", code: "MEMBER_NOT_FOUND", revision: 5, detail: null });
+    expect(told(change({ kind: Kind.REMOVE, id: 9n })).failure?.code).toBe("MEMBER_NOT_FOUND");
+    database.onMembers = (_request, reply) =>
+      reply(new HarmonyError("TIMEOUT", "why", { maybeApplied: true }), undefined as never);
+    expect(told(change({ kind: Kind.REMOVE, id: 9n })).failure).toEqual({
+      code: "TIMEOUT",
+      detail: "why",
+      maybe_applied: true,
+    });
+  });
+
+  it("hands the lead over, and says why it is not", () => {
+    const move = (): wire.MoveLeaderResponse => {
+      const request = wire.MoveLeaderRequest.encode({ id: 9n, timeout_ms: 0n }).finish();
+      return wire.MoveLeaderResponse.decode(ask("MoveLeader", request).bytes);
+    };
+    expect(move().failure).toBeUndefined();
+    database.moveError = new HarmonyError("BAD_TRANSFEREE");
+    expect(move().failure?.code).toBe("BAD_TRANSFEREE");
+    expect(database.targets).toEqual([9n, 9n]);
+  });
+
   it("answers any bytes with a message or a status, and calls none of it a defect", () => {
     database.onWrite = (_request, reply) => reply(new HarmonyError("CLOSED"), undefined as never);
-    const names = ["Write", "Read", "LeaseStatus", "Report", "Chore"];
+    const names = [
+      "Write",
+      "Read",
+      "LeaseStatus",
+      "Report",
+      "Chore",
+      "Members",
+      "ChangeMembers",
+      "MoveLeader",
+    ];
     fc.assert(
       fc.property(fc.constantFrom(...names), fc.uint8Array({ maxLength: 60 }), (name, bytes) => {
         const { status } = ask(name, bytes);

@@ -10,15 +10,25 @@ import {
   type CallOptions,
   decodeRequest,
   encodeWholeOutcome,
-  type RangeRequest,
   type RangeResponse,
   type Refusal,
   type SnapshotReader,
 } from "../../db/index.ts";
 import type { ServiceContext } from "./answer.ts";
-import { decode, encode, entryOf, type Failed, failureOf } from "./api-messages.ts";
+import { apiMembers } from "./api-members.ts";
+import {
+  decode,
+  encode,
+  entryOf,
+  type Failed,
+  failureIn,
+  failureOf,
+  optionsOf,
+  PLAIN_RANGE,
+  unary,
+} from "./api-messages.ts";
 import { apiWatch } from "./api-watch.ts";
-import type { Call, Method, StreamCall, StreamListener, UnaryHandler } from "./method.ts";
+import type { Call, Method, StreamCall, StreamListener } from "./method.ts";
 import { GrpcCode, unimplemented } from "./status.ts";
 
 type Done = (error: Failed | null) => void;
@@ -126,16 +136,8 @@ export function apiService(
       path: "/harmonydb.v1.Api/Backup",
       open: (call) => new BackupStream(call, support),
     },
+    ...apiMembers(context),
   ];
-}
-
-function unary(name: string, handle: UnaryHandler): Method {
-  return { kind: "unary", path: `/harmonydb.v1.Api/${name}`, handle };
-}
-
-function optionsOf(call: Call, timeoutMs: bigint): CallOptions {
-  const { signal } = call;
-  return timeoutMs > 0n ? { signal, timeoutMs: Number(timeoutMs) } : { signal };
 }
 
 const NO_ANSWER: wire.ReadResponse = {
@@ -145,19 +147,6 @@ const NO_ANSWER: wire.ReadResponse = {
   count: 0n,
   failure: undefined,
 };
-
-function refusalOf({ code, detail }: Refusal): wire.Failure {
-  return { code, detail: detail ?? "", maybe_applied: false };
-}
-
-/** Why there is no answer, if there is none. */
-function failureIn(
-  error: HarmonyError | null,
-  response: RangeResponse | Refusal,
-): wire.Failure | null {
-  if (error !== null) return failureOf(error);
-  return response.kind === "error" ? refusalOf(response) : null;
-}
 
 function readRange(
   { database }: ServiceContext,
@@ -248,23 +237,6 @@ function readPoints(
       });
   });
 }
-
-const PLAIN_RANGE: RangeRequest = {
-  kind: "range",
-  key: EMPTY_BYTES,
-  rangeEnd: EMPTY_BYTES,
-  limit: 0,
-  revision: 0,
-  sortOrder: "none",
-  sortTarget: "key",
-  serializable: false,
-  keysOnly: false,
-  countOnly: false,
-  minModRevision: 0,
-  maxModRevision: 0,
-  minCreateRevision: 0,
-  maxCreateRevision: 0,
-};
 
 function reportOf(
   { database }: ServiceContext,

@@ -528,6 +528,11 @@ describe("Cluster, Maintenance, health", () => {
       message: "etcdserver: bad leader transferee",
     });
     expect(database.targets).toEqual([9n, 9n]);
+    // As etcd's, a member that follows sends its caller to the one that leads.
+    const status = database.status();
+    database.status = () => ({ ...status, leader: 9n });
+    expect(ask(path, target).status).toEqual({ code: 9, message: "etcdserver: not leader" });
+    expect(database.targets).toEqual([9n, 9n]);
   });
 
   it("Status tells everything that it knows", () => {

@@ -47,7 +47,7 @@ const EXPECTED: Readonly<Record<ErrorCode, readonly [number, string]>> = {
   BAD_TRANSFEREE: [9, "etcdserver: bad leader transferee"],
   STAYS_ALONE: [
     9,
-    "harmonydb: this node cannot have others beside it: it does not listen for them (--listen-peer-urls), or does not sync before it acknowledges",
+    "harmonydb: this node cannot have others beside it: it does not listen for them (--listen-peer-urls, or listenPeerUrls of serve), or does not sync before it acknowledges",
   ],
   MEMBER_REMOVED: [14, "harmonydb: this member was removed from the cluster"],
   JOIN_REFUSED: [2, "harmonydb: the cluster does not take this node"],

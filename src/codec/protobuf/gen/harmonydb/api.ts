@@ -208,6 +208,77 @@ export interface BackupResponse {
   failure: Failure | undefined;
 }
 
+export interface Member {
+  id: bigint;
+  /** Empty until it has started for the first time. */
+  name: string;
+  peer_urls: string[];
+  client_urls: string[];
+  is_learner: boolean;
+}
+
+export interface MembersRequest {
+  /** As the one that is asked knows them. */
+  serializable: boolean;
+  timeout_ms: bigint;
+}
+
+export interface MembersResponse {
+  /** By id. */
+  members: Member[];
+  /** As the one that is asked knows; 0: none is known. */
+  leader: bigint;
+  failure: Failure | undefined;
+}
+
+export interface ChangeMembersRequest {
+  kind: ChangeMembersRequest_Kind;
+  /** Of all but ADD and ADD_LEARNER, where the member gets its id. */
+  id: bigint;
+  /** Of ADD, ADD_LEARNER and UPDATE. */
+  peer_urls: string[];
+  /** Of REPLACE: the learner that takes the place. */
+  by: bigint;
+  timeout_ms: bigint;
+  /** As of a write. */
+  patience_ms: bigint;
+}
+
+export const ChangeMembersRequest_Kind = {
+  ADD: 0,
+  ADD_LEARNER: 1,
+  PROMOTE: 2,
+  REMOVE: 3,
+  UPDATE: 4,
+  REPLACE: 5,
+} as const;
+
+export type ChangeMembersRequest_Kind = typeof ChangeMembersRequest_Kind[keyof typeof ChangeMembersRequest_Kind];
+
+export namespace ChangeMembersRequest_Kind {
+  export type ADD = typeof ChangeMembersRequest_Kind.ADD;
+  export type ADD_LEARNER = typeof ChangeMembersRequest_Kind.ADD_LEARNER;
+  export type PROMOTE = typeof ChangeMembersRequest_Kind.PROMOTE;
+  export type REMOVE = typeof ChangeMembersRequest_Kind.REMOVE;
+  export type UPDATE = typeof ChangeMembersRequest_Kind.UPDATE;
+  export type REPLACE = typeof ChangeMembersRequest_Kind.REPLACE;
+}
+
+export interface ChangeMembersResponse {
+  /** Of ADD and ADD_LEARNER. */
+  added: Member | undefined;
+  failure: Failure | undefined;
+}
+
+export interface MoveLeaderRequest {
+  id: bigint;
+  timeout_ms: bigint;
+}
+
+export interface MoveLeaderResponse {
+  failure: Failure | undefined;
+}
+
 function createBaseFailure(): Failure {
   return { code: "", detail: "", maybe_applied: false };
 }
@@ -1805,6 +1876,509 @@ export const BackupResponse: MessageFns<BackupResponse> = {
           }
           case 5: {
             if (tag !== 42) {
+              break;
+            }
+
+            message.failure = Failure.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMember(): Member {
+  return { id: 0n, name: "", peer_urls: [], client_urls: [], is_learner: false };
+}
+
+export const Member: MessageFns<Member> = {
+  encode(message: Member, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    for (const v of message.peer_urls) {
+      writer.uint32(26).string(v!);
+    }
+    for (const v of message.client_urls) {
+      writer.uint32(34).string(v!);
+    }
+    if (message.is_learner !== false) {
+      writer.uint32(40).bool(message.is_learner);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Member {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMember();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.peer_urls.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.client_urls.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.is_learner = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMembersRequest(): MembersRequest {
+  return { serializable: false, timeout_ms: 0n };
+}
+
+export const MembersRequest: MessageFns<MembersRequest> = {
+  encode(message: MembersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.serializable !== false) {
+      writer.uint32(8).bool(message.serializable);
+    }
+    if (message.timeout_ms !== 0n) {
+      if (BigInt.asIntN(64, message.timeout_ms) !== message.timeout_ms) {
+        throw new globalThis.Error("value provided for field message.timeout_ms of type int64 too large");
+      }
+      writer.uint32(16).int64(message.timeout_ms);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MembersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMembersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.serializable = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.timeout_ms = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMembersResponse(): MembersResponse {
+  return { members: [], leader: 0n, failure: undefined };
+}
+
+export const MembersResponse: MessageFns<MembersResponse> = {
+  encode(message: MembersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.members) {
+      Member.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.leader !== 0n) {
+      if (BigInt.asUintN(64, message.leader) !== message.leader) {
+        throw new globalThis.Error("value provided for field message.leader of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.leader);
+    }
+    if (message.failure !== undefined) {
+      Failure.encode(message.failure, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MembersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMembersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.members.push(Member.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.leader = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.failure = Failure.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseChangeMembersRequest(): ChangeMembersRequest {
+  return { kind: 0, id: 0n, peer_urls: [], by: 0n, timeout_ms: 0n, patience_ms: 0n };
+}
+
+export const ChangeMembersRequest: MessageFns<ChangeMembersRequest> = {
+  encode(message: ChangeMembersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== 0) {
+      writer.uint32(8).int32(message.kind);
+    }
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.id);
+    }
+    for (const v of message.peer_urls) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.by !== 0n) {
+      if (BigInt.asUintN(64, message.by) !== message.by) {
+        throw new globalThis.Error("value provided for field message.by of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.by);
+    }
+    if (message.timeout_ms !== 0n) {
+      if (BigInt.asIntN(64, message.timeout_ms) !== message.timeout_ms) {
+        throw new globalThis.Error("value provided for field message.timeout_ms of type int64 too large");
+      }
+      writer.uint32(40).int64(message.timeout_ms);
+    }
+    if (message.patience_ms !== 0n) {
+      if (BigInt.asIntN(64, message.patience_ms) !== message.patience_ms) {
+        throw new globalThis.Error("value provided for field message.patience_ms of type int64 too large");
+      }
+      writer.uint32(48).int64(message.patience_ms);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeMembersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeMembersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.peer_urls.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.by = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.timeout_ms = reader.int64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.patience_ms = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseChangeMembersResponse(): ChangeMembersResponse {
+  return { added: undefined, failure: undefined };
+}
+
+export const ChangeMembersResponse: MessageFns<ChangeMembersResponse> = {
+  encode(message: ChangeMembersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.added !== undefined) {
+      Member.encode(message.added, writer.uint32(10).fork()).join();
+    }
+    if (message.failure !== undefined) {
+      Failure.encode(message.failure, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeMembersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeMembersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.added = Member.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.failure = Failure.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMoveLeaderRequest(): MoveLeaderRequest {
+  return { id: 0n, timeout_ms: 0n };
+}
+
+export const MoveLeaderRequest: MessageFns<MoveLeaderRequest> = {
+  encode(message: MoveLeaderRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.timeout_ms !== 0n) {
+      if (BigInt.asIntN(64, message.timeout_ms) !== message.timeout_ms) {
+        throw new globalThis.Error("value provided for field message.timeout_ms of type int64 too large");
+      }
+      writer.uint32(16).int64(message.timeout_ms);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MoveLeaderRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMoveLeaderRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.timeout_ms = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMoveLeaderResponse(): MoveLeaderResponse {
+  return { failure: undefined };
+}
+
+export const MoveLeaderResponse: MessageFns<MoveLeaderResponse> = {
+  encode(message: MoveLeaderResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.failure !== undefined) {
+      Failure.encode(message.failure, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MoveLeaderResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMoveLeaderResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
               break;
             }
 
