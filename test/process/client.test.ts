@@ -4,6 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { freePorts } from "../../src/platform/index.ts";
 import { Bench } from "./harmonydb.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/harmonydb", import.meta.url));
@@ -218,6 +219,48 @@ describe("harmonydb as a client", { timeout: 60_000 }, () => {
     writeFileSync(path, lines.slice(0, line + 1000).join(""));
     const resumed = await harmonydb(["load", path, "--resume"]);
     expect(resumed.out).toMatch(/^loaded 1001 keys/);
+  });
+
+  it("says that there is no leader, and how each endpoint stands", async () => {
+    const [peer] = await freePorts(1);
+    const peerUrl = `http://127.0.0.1:${peer}`;
+    const first = start(
+      [
+        "serve",
+        "--name=n1",
+        `--data-dir=${join(bench.root, "n1")}`,
+        "--listen-client-urls=http://127.0.0.1:0",
+        "--listen-metrics-urls=none",
+        `--listen-peer-urls=${peerUrl}`,
+        `--initial-cluster=n1=${peerUrl},n2=http://127.0.0.1:1,n3=http://127.0.0.1:2`,
+      ],
+      "",
+      2 * RUN_TIMEOUT_MS,
+    );
+    try {
+      const [, alone = ""] = (await urlOf(first)).split("//");
+      const asked = ["--endpoints", `${alone},127.0.0.1:1`, "--command-timeout", "500ms"];
+      expect(await harmonydb(["put", "a", "b", ...asked])).toEqual({
+        exit: 1,
+        out: "",
+        err: expect.stringMatching(
+          new RegExp(
+            `^harmonydb: no leader: no answer from ${alone} within 500 ms
+  ${alone} knows no leader in term \\d+
+  127.0.0.1:1 cannot be reached
+  a write may have been applied;`,
+          ),
+        ) as string,
+      });
+      const health = await harmonydb(["endpoint", "health", ...asked]);
+      expect([health.exit, health.out]).toEqual([
+        5,
+        expect.stringMatching(new RegExp(`^${alone} is unhealthy: no leader: no answer`)),
+      ]);
+    } finally {
+      first.child.kill("SIGKILL");
+      await first.ended;
+    }
   });
 
   it("says where a connection was lost, and believes in no lock beyond its time", async () => {

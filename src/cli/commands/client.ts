@@ -52,15 +52,28 @@ export class Client {
       "grpc.max_send_message_length": MESSAGE_BYTES_MAX,
       // Each client its own connection: `bench` counts them.
       "grpc.use_local_subchannel_pool": 1,
+      // A node that is there again is not waited for much longer than that.
+      "grpc.initial_reconnect_backoff_ms": 100,
+      "grpc.max_reconnect_backoff_ms": 1000,
     });
   }
 
   /** Connects to the first endpoint that can be reached. Throws a CommandError that names each and its reason. */
   static async open(endpoints: readonly Endpoint[], times: ClientTimes): Promise<Client> {
+    return new Client(await Client.reach(endpoints, times), times.commandTimeoutMs);
+  }
+
+  /** To an endpoint that was reached. */
+  static to(endpoint: Endpoint, times: ClientTimes): Client {
+    return new Client(endpoint, times.commandTimeoutMs);
+  }
+
+  /** The first endpoint that can be reached. Throws as `open`. */
+  static async reach(endpoints: readonly Endpoint[], times: ClientTimes): Promise<Endpoint> {
     const reasons: string[] = [];
     for (const endpoint of endpoints) {
       const reason = await unreachable(endpoint, times.dialTimeoutMs);
-      if (reason === null) return new Client(endpoint, times.commandTimeoutMs);
+      if (reason === null) return endpoint;
       reasons.push(`${endpoint.text}: ${reason}`);
     }
     throw new CommandError(`no node can be reached: ${reasons.join("; ")}`, Exit.badConnection, [

@@ -426,7 +426,8 @@ const SPECS: readonly Spec[] = [
   {
     name: "bench",
     arguments: ["<work>"],
-    summary: "Measure put, get or mixed: throughput and latencies. It writes keys under --prefix.",
+    summary:
+      "Measure put, get or mixed: throughput and latencies. It writes keys under --prefix. A client that loses its node goes on with the next of the endpoints, and errors are counted.",
     examples: [
       "harmonydb bench put --clients 64 --duration 10s",
       "harmonydb bench mixed --reads 90 --count 100000 -w json",
@@ -546,6 +547,9 @@ export function addClientCommands(
         const result = await spec.run(session, command.args, flags);
         if (result === false) finish(1);
         else if (typeof result === "number" && result !== 0) finish(result);
+      } catch (error) {
+        const { explained } = await import("./explain.ts");
+        throw await explained(error, session.endpoints, session.times);
       } finally {
         session.close();
       }

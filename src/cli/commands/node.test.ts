@@ -522,6 +522,45 @@ describe("bench", { timeout: 30_000 }, () => {
     );
   });
 
+  it("goes on through another endpoint when one is lost, and counts what failed", async () => {
+    const log = (): void => undefined;
+    const lost = await startNode(nodeEnv({ log }), { dataDir: ":memory:", persistence: "none" });
+    const door = await serveEtcd({ database: lost.database, urls: ["http://127.0.0.1:0"], log });
+    const ended = (async () => {
+      while (lost.database.header.revision < 50) await new Promise((next) => setImmediate(next));
+      await door.close(0);
+      await stopNode(lost);
+    })();
+    const both = `${door.addresses[0]},${server.addresses[0]}`;
+    const args = ["--count", "3000", "--clients", "3", "--pipeline", "2", "--endpoints", both];
+    const report = JSON.parse(await ok("bench", "put", ...args, "-w", "json")) as {
+      errors: number;
+      put: { count: number };
+    };
+    await ended;
+    expect(report.errors).toBeGreaterThan(0);
+    expect(report.put.count + report.errors).toBe(3000);
+    expect(await ok("get", "--prefix", "bench/", "--count-only")).not.toBe("0\n");
+  });
+
+  it("ends when nobody answers any more, and tells what was measured until then", async () => {
+    const log = (): void => undefined;
+    const lost = await startNode(nodeEnv({ log }), { dataDir: ":memory:", persistence: "none" });
+    const door = await serveEtcd({ database: lost.database, urls: ["http://127.0.0.1:0"], log });
+    const [endpoint = ""] = door.addresses;
+    const ended = (async () => {
+      while (lost.database.header.revision < 50) await new Promise((next) => setImmediate(next));
+      await door.close(0);
+      await stopNode(lost);
+    })();
+    const args = ["--count", "1000000", "--endpoints", endpoint, "--command-timeout", "100ms"];
+    const { exit, out, err } = await harmonydb("bench", "put", ...args);
+    await ended;
+    expect(exit).toBe(2);
+    expect(out).toMatch(/^put: \d+ in .*\nerrors: \d+, the last: /);
+    expect(err).toContain(`${endpoint.replace("http://", "")}: connection refused`);
+  });
+
   it("measures a database in this process", async () => {
     const dataDir = join(directory, "embedded");
     const out = await ok(

@@ -1,6 +1,7 @@
 /** status (endpoint status) and endpoint health: every endpoint is asked, and each answer stands on its own. */
 import { CommandError, Exit } from "../exit.ts";
 import { Client, RpcError } from "./client.ts";
+import { explained } from "./explain.ts";
 import { count, type Endpoint, parseEndpoint } from "./flags.ts";
 import { jsonText, table } from "./output.ts";
 import { rangeOf } from "./ranges.ts";
@@ -130,7 +131,7 @@ export async function health(session: Session, flags: EndpointFlags): Promise<vo
         client.close();
       }
     } catch (thrown) {
-      error = reasonOf(thrown);
+      error = reasonOf(await explained(thrown, [endpoint], session.times));
     }
     const took = `${(Number(process.hrtime.bigint() - began) / 1e6).toFixed(3)}ms`;
     results.push({ endpoint: endpoint.text, health: error === "", took, error });
