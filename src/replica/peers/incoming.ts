@@ -16,7 +16,7 @@ import {
 import type { Env, Link, LinkEvents } from "../../env/index.ts";
 import type { NodeId } from "../../raft/index.ts";
 import type { Serving } from "../snapshots/serving.ts";
-import { judgeHello, refusal, versionWith, welcomeOf } from "./handshake.ts";
+import { judgeHello, versionWith, welcomeOf } from "./handshake.ts";
 import { Liveness } from "./liveness.ts";
 import type { Membership, Self } from "./membership.ts";
 
@@ -28,6 +28,8 @@ export interface IncomingConfig {
   readonly liveBoot: (from: NodeId) => Uint8Array | null;
   /** For a node that wants to join; null: nothing is told here. */
   readonly joinInfo: () => JoinInfo | null;
+  /** The caller is refused, and is told why. */
+  readonly refused: (hello: Hello, why: PeerRefusal) => void;
   /** A node of this cluster was refused that is no member as far as is known here. */
   readonly strange: (hello: Hello) => void;
   /** The caller is taken: an older link of the same process is given up. */
@@ -201,15 +203,10 @@ export class Incoming implements LinkEvents {
   }
 
   #refuse(hello: Hello, why: PeerRefusal): void {
-    const { code, detail } = refusal(why.code as Parameters<typeof refusal>[0], why.detail);
-    this.#config.env.log("error", "peer", `a node that calls itself ${hello.name} was refused`, {
-      code,
-      detail,
-      member: hello.from.toString(16),
-    });
+    this.#config.refused(hello, why);
     this.#link.send(encodePeerFrame(why));
-    this.end(code);
-    if (code === "UNKNOWN_MEMBER") this.#config.strange(hello);
+    this.end(why.code);
+    if (why.code === "UNKNOWN_MEMBER") this.#config.strange(hello);
   }
 
   #over(why: string): void {

@@ -19,6 +19,7 @@ import { helloTo, judgeWelcome } from "./handshake.ts";
 import { Liveness } from "./liveness.ts";
 import { labelOf, type Member, type Membership, type Self } from "./membership.ts";
 import { SendQueue } from "./queue.ts";
+import { Trouble } from "./trouble.ts";
 
 const PAUSE_FIRST_MS = 50;
 const PAUSE_MAX_MS = 2000;
@@ -61,14 +62,14 @@ export class Outgoing {
   #unheard = 0;
   #boot: Uint8Array | null = null;
   #dropped = 0;
-  /** The last reason that was logged: each is logged once. */
-  #saidWhy = "";
+  readonly #trouble: Trouble;
   #refusedBy: string | null = null;
 
   constructor(config: OutgoingConfig) {
     this.#config = config;
     this.#member = config.member;
     this.#liveness = new Liveness(config.env);
+    this.#trouble = new Trouble(config.env);
   }
 
   get member(): Member {
@@ -224,9 +225,9 @@ export class Outgoing {
       this.#boot = welcome.bootId;
       this.#refusedBy = null;
       this.#pauseMs = PAUSE_FIRST_MS;
-      this.#saidWhy = "";
+      const failed = this.#trouble.passed();
       const peer = labelOf(member);
-      env.log("info", "peer", `speaks to ${peer}`, { peer });
+      env.log("info", "peer", `speaks to ${peer}`, { peer, ...(failed > 1 ? { failed } : {}) });
       this.#config.opened(welcome);
     });
   }
@@ -247,14 +248,15 @@ export class Outgoing {
     this.#dropped += this.#queue.length;
     this.#queue.clear();
     this.#state = "waiting";
-    if (why !== this.#saidWhy) {
-      this.#saidWhy = why;
+    const times = this.#trouble.came(why);
+    if (times !== null) {
       const level = refusedBy === undefined ? "warn" : "error";
       const peer = labelOf(member);
       const fields = { peer, url: member.peerUrls.join(","), why };
       env.log(level, "peer", `no link to ${peer}`, {
         ...fields,
         ...(refusedBy === undefined ? {} : { code: refusedBy }),
+        ...(times === 1 ? {} : { times }),
       });
     }
     // A member that was just added may be known to some and not yet to others.

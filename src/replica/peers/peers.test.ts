@@ -53,6 +53,7 @@ class TestNode {
             level,
             message,
             ...(fields?.["code"] === undefined ? [] : [fields["code"] as string]),
+            ...(fields?.["times"] === undefined ? [] : [`times ${fields["times"] as number}`]),
           ].join(" "),
         ),
     });
@@ -406,6 +407,48 @@ describe("who is refused, and by which name", { timeout: 60_000 }, () => {
     world.pass(2_100);
     expect(second.refusedBy(1)).toBe("WRONG_CLUSTER");
     expect(first.refusedBy(2)).toBe("WRONG_CLUSTER");
+  });
+
+  it("the log tells of it when it begins, when its reason changes, then rarely, and when it ends", () => {
+    const REFUSED = "error a node that calls itself n2 was refused WRONG_CLUSTER";
+    const second = new TestNode(world, 2, { clusterId: 5 });
+    const told = (node: TestNode, what: string): string[] =>
+      node.logs.filter((line) => line.includes(what));
+    const timesIn = (line = ""): number => Number(/times (\d+)$/.exec(line)?.[1]);
+    world.pass(3_600_000);
+    // It has called some hundred times in that hour, and has been called as often.
+    for (const lines of [told(first, REFUSED), told(second, "error no link to n1")]) {
+      expect(lines.length).toBeGreaterThan(4);
+      expect(lines.length).toBeLessThan(9);
+      expect(lines[0]).not.toContain("times");
+      expect(timesIn(lines.at(-1))).toBeGreaterThan(200);
+    }
+    const before = told(first, REFUSED).length;
+    const restart = (clusterId: number): void => {
+      second.machine.kill();
+      second.boot({ clusterId });
+      world.pass(8_000);
+    };
+    restart(6);
+    expect(told(first, REFUSED)).toHaveLength(before + 1);
+    restart(CLUSTER);
+    expect(told(first, "n2 is not refused any more")).toHaveLength(1);
+    expect(first.logs).toContain("info hears n2");
+    // What comes next is new.
+    restart(7);
+    expect(told(first, REFUSED)).toHaveLength(before + 2);
+    expect(told(first, REFUSED).at(-1)).toBe(REFUSED);
+    second.machine.kill();
+    world.pass(60_000);
+    expect(told(first, "n2 was refused and does not call any more")).toHaveLength(1);
+  });
+
+  it("does not fill the log for callers who have a new reason or another name each time", () => {
+    const lines = (): number => first.logs.filter((line) => line.startsWith("error")).length;
+    for (let i = 0; i < 30; i++) world.stranger(1, hello({ clusterId: 1000 + i }));
+    expect(lines()).toBe(8);
+    for (let i = 0; i < 100; i++) world.stranger(1, hello({ from: 1000 + i }));
+    expect(lines()).toBeLessThan(90);
   });
 
   it("DATA_LOST: a member that was met is known by its directory, also after a restart", () => {

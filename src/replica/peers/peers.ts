@@ -17,6 +17,7 @@ import type { SnapshotServer } from "../snapshots/server.ts";
 import { Incoming } from "./incoming.ts";
 import type { Member, Membership, Self } from "./membership.ts";
 import { Outgoing } from "./outgoing.ts";
+import { Refusals } from "./refusals.ts";
 
 export interface PeersConfig {
   readonly env: Env;
@@ -69,6 +70,7 @@ export class Peers {
   readonly #outgoing: Map<NodeId, Outgoing> = new Map();
   readonly #incoming: Set<Incoming> = new Set();
   readonly #clientUrls: Map<NodeId, readonly string[]> = new Map();
+  readonly #refusals: Refusals;
   #sweeper: Timer | null = null;
   #sweptMs = 0;
   #isStarted = false;
@@ -76,6 +78,7 @@ export class Peers {
 
   constructor(config: PeersConfig) {
     this.#config = config;
+    this.#refusals = new Refusals(config.env);
     this.follow();
   }
 
@@ -197,6 +200,7 @@ export class Peers {
       this.#sweptMs = nowMs;
       for (const incoming of this.#incoming) incoming.sweep(isLate);
       for (const outgoing of this.#outgoing.values()) outgoing.sweep(isLate);
+      this.#refusals.sweep();
       this.#arm();
     });
   }
@@ -209,6 +213,7 @@ export class Peers {
       membership,
       liveBoot: (from) => this.#liveBoot(from),
       joinInfo: () => this.#config.joinInfo?.() ?? null,
+      refused: (hello, why) => this.#refusals.refused(hello, why),
       strange: (hello) => this.#config.strange?.(hello),
       taken: (taken) => this.#taken(taken),
       deliver,
@@ -233,6 +238,7 @@ export class Peers {
       if (isOlder && incoming.from === taken.from) incoming.end("it called again");
     }
     this.#clientUrls.set(taken.from, taken.clientUrls);
+    this.#refusals.taken(taken.from);
     const { name } = taken;
     this.#config.env.log("info", "peer", `hears ${name}`, { peer: name });
   }
