@@ -51,13 +51,14 @@ export function decodeHashKvRequest(message: Uint8Array): number {
   return revision;
 }
 
+/** As etcd's a store that was never compacted says -1 of that. */
 export function encodeHashKvResponse(
   header: ResponseHeader,
   answer: { readonly hash: number; readonly compactRevision: number; readonly revision: number },
 ): Uint8Array {
   const writer = responseWriter.begin();
   writer.counter(4, answer.revision);
-  writer.counter(3, answer.compactRevision);
+  writer.int64(3, answer.compactRevision === 0 ? -1n : BigInt(answer.compactRevision));
   writer.counter(2, answer.hash);
   writeHeader(writer, header);
   return writer.finish();

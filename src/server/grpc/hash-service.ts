@@ -1,8 +1,9 @@
 /**
  * Maintenance.HashKV: a hash of all keys of one revision, the same on every member that has them. It is made page by page
- * as of that revision, so that it holds nobody up and nothing is kept for it; a compaction may overtake it.
+ * as of that revision, so that it holds nobody up and nothing is kept for it; a compaction may overtake it. Of an empty
+ * store it is etcd's; of keys it is another, since etcd hashes what its own file holds of them, all their history with it.
  */
-import { crc32c, EMPTY_BYTES, hash32 } from "../../base/index.ts";
+import { crc32c, EMPTY_BYTES, hash32, utf8 } from "../../base/index.ts";
 import { decodeHashKvRequest, encodeHashKvResponse } from "../../codec/index.ts";
 import type { KeyValue, RangeRequest } from "../../db/index.ts";
 import type { ServiceContext } from "./answer.ts";
@@ -10,6 +11,8 @@ import type { Call, Method, UnaryReply } from "./method.ts";
 import { refusalStatus, statusOf } from "./status.ts";
 
 const PAGE_KEYS = 500;
+/** etcd begins with the name of its table of keys. */
+const OF_NOTHING: number = crc32c(utf8("key"));
 const EVERY_KEY: RangeRequest = {
   kind: "range",
   key: Uint8Array.of(0),
@@ -36,7 +39,7 @@ export function hashService(context: ServiceContext): readonly Method[] {
       handle: (bytes, call, reply) => {
         const asked = decodeHashKvRequest(bytes);
         const revision = asked > 0 ? asked : context.database.header.revision;
-        hashFrom(context, call, { revision, key: EVERY_KEY.key, hash: 0 }, reply);
+        hashFrom(context, call, { revision, key: EVERY_KEY.key, hash: OF_NOTHING }, reply);
       },
     },
   ];
