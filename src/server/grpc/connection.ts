@@ -88,6 +88,16 @@ export class GrpcConnection {
     });
   }
 
+  /** How many calls are open. */
+  get calls(): number {
+    return this.#http2.calls;
+  }
+
+  /** Ends it at once. */
+  cut(): void {
+    this.#socket.destroy();
+  }
+
   /** Takes no new calls, ends streams, lets other calls finish, then closes. */
   drain(): void {
     for (const stream of this.#streams) stream.end(statusOf("CLOSED"));

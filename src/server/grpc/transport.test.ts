@@ -12,6 +12,17 @@ import {
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { EMPTY_BYTES } from "../../base/index.ts";
 import { HeldRoom, HTTP2_LIMITS } from "../../codec/index.ts";
+import {
+  bytes,
+  frame,
+  framesOf,
+  GREETING,
+  head,
+  request,
+  settings,
+  T,
+  u32,
+} from "../../codec/http2/peer.suite.ts";
 import { GrpcConnection } from "./connection.ts";
 import type { Method, StreamCall, UnaryReply } from "./method.ts";
 import { memoryLog } from "./fake-database.suite.ts";
@@ -413,6 +424,20 @@ describe("what is not gRPC", () => {
     const rig = await start();
     await raw(rig.port, bytes);
     expect((await ask(connect(rig), ECHO, Uint8Array.of(1))).error).toBeNull();
+  });
+
+  it("calls that are opened only to be reset end their connection, and others do not notice", async () => {
+    const rig = await start();
+    const client = connect(rig);
+    const path = head(HOLD);
+    const resets = Array.from({ length: 20_000 }, (_, i) =>
+      bytes(request(1 + 2 * i, 0, path), frame(T.rst, 0, 1 + 2 * i, u32(8))),
+    );
+    const told = await raw(rig.port, bytes(GREETING, settings(), ...resets));
+    const last = framesOf(new Uint8Array(Buffer.from(told, "latin1"))).at(-1);
+    // GOAWAY with ENHANCE_YOUR_CALM.
+    expect([last?.type, last?.payload[7]]).toEqual([T.goaway, 11]);
+    expect((await ask(client, ECHO, Uint8Array.of(1))).error).toBeNull();
   });
 
   it("random bytes after a good preface never end the process", async () => {

@@ -20,6 +20,8 @@ export interface TransportOptions {
   readonly handshakeMs?: number | undefined;
   /** More are closed as soon as they open. Default 10,000. */
   readonly maxConnections?: number | undefined;
+  /** Instead of the newest the oldest of those goes that have no call, if there is any: for a port where each has one. */
+  readonly makesRoom?: boolean | undefined;
   /** Bytes of requests that are not whole, of all connections together. Default 256 MiB. */
   readonly maxHeldBytes?: number | undefined;
   /** What else a connection may cost. */
@@ -59,8 +61,19 @@ export async function listenGrpc(
   };
   const connections = new Set<GrpcConnection>();
   let allClosed: (() => void) | null = null;
+  const hasRoom = (): boolean => {
+    if (connections.size < maxConnections) return true;
+    if (options.makesRoom !== true) return false;
+    for (const connection of connections) {
+      if (connection.calls > 0) continue;
+      connections.delete(connection);
+      connection.cut();
+      return true;
+    }
+    return false;
+  };
   const take = (socket: Socket): void => {
-    if (connections.size >= maxConnections || allClosed !== null) {
+    if (allClosed !== null || !hasRoom()) {
       socket.destroy();
       return;
     }

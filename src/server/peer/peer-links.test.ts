@@ -1,7 +1,18 @@
 /** Links over real sockets: what they promise, and what strangers on the port get. */
 import { connect as connectHttp2 } from "node:http2";
-import { connect, createServer, type Server } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
+import {
+  bytes,
+  frame,
+  framesOf,
+  GREETING,
+  head,
+  request,
+  settings,
+  T,
+  u32,
+} from "../../codec/http2/peer.suite.ts";
 import type { Link } from "../../env/index.ts";
 import { AddressBook } from "./addresses.ts";
 import { listenForPeers, type PeerLinks } from "./peer-links.ts";
@@ -9,6 +20,7 @@ import { listenForPeers, type PeerLinks } from "./peer-links.ts";
 const quiet = (): void => {};
 const open: PeerLinks[] = [];
 const servers: Server[] = [];
+const sockets: Socket[] = [];
 
 async function links(): Promise<PeerLinks> {
   const made = await listenForPeers(["http://127.0.0.1:0"], quiet);
@@ -51,6 +63,7 @@ class Ear {
 afterEach(async () => {
   await Promise.all(open.splice(0).map((each) => each.close()));
   for (const server of servers.splice(0)) server.close();
+  for (const socket of sockets.splice(0)) socket.destroy();
 });
 
 /** A link that is open, and both of its ends. */
@@ -214,6 +227,76 @@ describe("strangers on the port of the members", { timeout: 60_000 }, () => {
     a.dial(urlOf(b), caller).send(Uint8Array.of(1));
     await caller.until(() => caller.why !== null);
     expect(caller.why).toBe("the call was ended: harmonydb: the caller is given up: nonsense");
+  });
+});
+
+describe("many strangers on the port of the members", { timeout: 60_000 }, () => {
+  /** A connection that says this and then nothing more, and all that it is told. */
+  const stranger = (port: number, ...said: readonly Uint8Array[]): Stranger => {
+    const socket = connect(port, "127.0.0.1");
+    const told: Buffer[] = [];
+    for (const bytes of said) socket.write(bytes);
+    socket.on("error", quiet);
+    socket.on("data", (chunk) => told.push(chunk));
+    const made = {
+      socket,
+      told,
+      opened: new Promise<void>((resolve) => socket.once("connect", () => resolve())),
+      closed: new Promise<void>((resolve) => socket.once("close", () => resolve())),
+    };
+    sockets.push(socket);
+    return made;
+  };
+  interface Stranger {
+    readonly socket: Socket;
+    readonly told: readonly Buffer[];
+    readonly opened: Promise<void>;
+    readonly closed: Promise<void>;
+  }
+
+  it("keep no member out: those without a call make room for it", async () => {
+    const { link, called } = await linked();
+    const b = open.at(-1) as PeerLinks;
+    const port = Number(new URL(urlOf(b)).port);
+    const greeting = [GREETING, settings()];
+    const strangers: Stranger[] = [];
+    for (let i = 0; i < 300; i++) {
+      const one = i % 2 === 0 ? stranger(port) : stranger(port, ...greeting);
+      strangers.push(one);
+      await one.opened;
+    }
+    // The first of them are gone, and with them nobody who has a call.
+    await Promise.all(strangers.slice(0, 40).map(({ closed }) => closed));
+    link.send(Uint8Array.of(1));
+    await called.until(() => called.frames.length === 1);
+    const a = await links();
+    const heard = new Ear();
+    b.accept(() => heard);
+    a.dial(urlOf(b), new Ear()).send(Uint8Array.of(2));
+    await heard.until(() => heard.frames.length === 1);
+    expect(called.why).toBeNull();
+  });
+
+  it("who open calls only to reset them are told to calm down, and nobody else notices", async () => {
+    const { link, called } = await linked();
+    const b = open.at(-1) as PeerLinks;
+    const heard: Ear[] = [];
+    b.accept(() => {
+      const ear = new Ear();
+      heard.push(ear);
+      return ear;
+    });
+    const path = head("/harmonydb.peer.v1.Peer/Connect");
+    const resets = Array.from({ length: 100 }, (_, i) =>
+      bytes(request(1 + 2 * i, 0, path), frame(T.rst, 0, 1 + 2 * i, u32(8))),
+    );
+    const flood = stranger(Number(new URL(urlOf(b)).port), GREETING, settings(), ...resets);
+    await flood.closed;
+    const last = framesOf(new Uint8Array(Buffer.concat(flood.told))).at(-1);
+    expect([last?.type, last?.payload[7]]).toEqual([T.goaway, 11]);
+    expect(heard.length).toBeLessThan(20);
+    link.send(Uint8Array.of(1));
+    await called.until(() => called.frames.length === 1);
   });
 });
 

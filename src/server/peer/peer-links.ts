@@ -13,8 +13,13 @@ import { OutgoingLink } from "./outgoing-link.ts";
 const PATH = "/harmonydb.peer.v1.Peer/Connect";
 /** One call is what a member needs on a connection. */
 const STREAMS_MAX = 4;
-/** Every member, a few calls that are ending, and strangers that are about to be turned away. */
+/**
+ * Every member, a few calls that are ending, and strangers that are about to be turned away. When strangers have taken all
+ * of them, those without a call make room: the calls of strangers are few (src/replica/peers).
+ */
 const CONNECTIONS_MAX = 256;
+/** A call is ended with its connection: who opens calls only to reset them is no member. */
+const RESETS = { burst: 16, perSecond: 2 };
 /** A connection without a call is of no use. */
 const IDLE_MS = 10_000;
 const HANDSHAKE_MS = 5_000;
@@ -53,6 +58,8 @@ export async function listenForPeers(urls: readonly string[], log: LogSink): Pro
       maxMessageBytes: PEER_FRAME_BYTES_MAX,
       maxConcurrentStreams: STREAMS_MAX,
       maxConnections: CONNECTIONS_MAX,
+      makesRoom: true,
+      limits: { resets: RESETS },
       connectionIdleMs: IDLE_MS,
       handshakeMs: HANDSHAKE_MS,
     },
