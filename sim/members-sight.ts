@@ -1,4 +1,4 @@
-/** What the drawing of steps looks at (members-steps.ts): which of them would make sense now, and where it hurts most. */
+/** What the drawing of steps looks at (members-draw.ts): which of them would make sense now, and where it hurts most. */
 import type { MemberChanges } from "./members-changes.ts";
 import type { MemberClients } from "./members-clients.ts";
 import type { Member } from "./members-node.ts";

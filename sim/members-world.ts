@@ -15,6 +15,7 @@ import type { NodeId } from "../src/raft/index.ts";
 import { type Change, type ChangesSurroundings, MemberChanges } from "./members-changes.ts";
 import { type ClientSurroundings, MemberClients } from "./members-clients.ts";
 import { rot } from "./members-damage.ts";
+import { StepSource } from "./members-draw.ts";
 import { DurableJudge, type DurableSurroundings } from "./members-durable.ts";
 import { Harm, type HarmSurroundings } from "./members-harm.ts";
 import { Healing, type HealingSurroundings } from "./members-healing.ts";
@@ -30,7 +31,7 @@ import {
 import { Roster } from "./members-roster.ts";
 import { StateOracle } from "./members-state.ts";
 import { Sight, type SightSurroundings } from "./members-sight.ts";
-import { type MembersStep, StepSource } from "./members-steps.ts";
+import type { MembersStep } from "./members-steps.ts";
 import { Verdict, type VerdictSurroundings } from "./members-verdict.ts";
 import { WireOracle, type WireSurroundings } from "./members-wire.ts";
 import type { Marks } from "./marks.ts";
