@@ -149,6 +149,15 @@ describe("5.2 leader election", () => {
     }
   });
 
+  it("who follows the leader of a term votes for nobody else in it", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), [1], 4);
+    node.node.step(append(3, 1, 4, { prevIndex: 1, prevTerm: 1 }));
+    drain(node);
+    node.node.step(message({ type: "vote", from: 2, to: 1, term: 4, lastIndex: 9, lastTerm: 3 }));
+    expect(only(drain(node), "voteResponse").map((m) => m.reject)).toEqual([true]);
+    expect(node.node.status().hardState.vote).toBe(0);
+  });
+
   it("a candidate that hears from the leader of its term follows it", () => {
     const node = startWith(createNode(1, [1, 2, 3]), []);
     node.node.campaign();
@@ -806,6 +815,8 @@ describe("dissertation 3.10: leadership transfer extension", () => {
 
   it("it resumes after an election timeout without a new leader", () => {
     const node = leading();
+    // A timeout of its own, however long the leader has led.
+    for (let i = 0; i < 5; i++) node.node.tick();
     node.node.transferLeader(2);
     for (let i = 0; i < 9; i++) node.node.tick();
     expect(node.node.propose(new Uint8Array(1)).ok).toBe(false);

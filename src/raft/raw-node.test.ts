@@ -94,6 +94,25 @@ describe("the contract of a Ready", () => {
     expect(node.applied[3]).toMatchObject({ index: 4, term: 2, type: EntryType.normal });
   });
 
+  it("what was not committed in a reign before takes no room in the next", () => {
+    const node = startWith(createNode(1, [1, 2, 3], { maxUncommittedBytes: 60 }), []);
+    elect(node);
+    expect(node.node.propose(new Uint8Array(50)).ok).toBe(true);
+    expect(node.node.propose(new Uint8Array(50))).toMatchObject({ reason: "uncommitted-full" });
+    drain(node);
+    node.node.step(append(2, 1, 4));
+    elect(node);
+    expect(node.node.status()).toMatchObject({ role: "leader", uncommittedBytes: 0 });
+    expect(node.node.propose(new Uint8Array(50)).ok).toBe(true);
+    drain(node);
+    // Committing both takes back what was taken for this one.
+    node.node.step(
+      message({ type: "appendResponse", from: 2, to: 1, term: 5, reject: false, index: 4 }),
+    );
+    drain(node);
+    expect(node.node.status()).toMatchObject({ uncommittedBytes: 0, hardState: { commit: 4 } });
+  });
+
   it("a follower names the leader to whom a proposal belongs", () => {
     const node = startWith(createNode(1, [1, 2, 3]), []);
     expect(node.node.propose(new Uint8Array(1))).toEqual({
@@ -345,6 +364,34 @@ describe("configuration changes in the contract of a Ready", () => {
     expect(node.node.propose(new Uint8Array(10))).toMatchObject({ reason: "uncommitted-full" });
     drain(node);
     expect(node.node.status().uncommittedBytes).toBe(0);
+  });
+
+  it("a joint configuration is left also where nothing else has room", () => {
+    const node = startWith(createNode(1, [1, 2], { maxUncommittedBytes: 60 }), []);
+    elect(node);
+    const accept = (index: number): void =>
+      node.node.step(
+        message({ type: "appendResponse", from: 2, to: 1, term: 1, reject: false, index }),
+      );
+    accept(1);
+    drain(node);
+    node.advance();
+    node.node.proposeConfChange({ ...addNode(3), transition: "jointImplicit" });
+    drain(node);
+    accept(2);
+    // Applied here, and the host has not said so yet.
+    node.takeReady();
+    node.persist(1);
+    expect(node.node.propose(new Uint8Array(1000)).ok).toBe(true);
+    expect(node.node.propose(new Uint8Array(1))).toMatchObject({ reason: "uncommitted-full" });
+    node.advance();
+    expect(node.node.status()).toMatchObject({ lastIndex: 4, confState: { autoLeave: true } });
+    for (const index of [3, 4]) accept(index);
+    node.node.step(
+      message({ type: "appendResponse", from: 3, to: 1, term: 1, reject: false, index: 4 }),
+    );
+    drain(node);
+    expect(node.node.confState).toEqual(simpleConf([1, 2, 3]));
   });
 
   it("a leader that becomes the only voter commits and answers what waited for the others", () => {

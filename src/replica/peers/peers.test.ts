@@ -300,8 +300,12 @@ describe("members that may talk", { timeout: 60_000 }, () => {
     // A heartbeat has its own room.
     expect(node(1).say(2, "small")).toBe(true);
     expect(node(1).say(3, large)).toBe(true);
+    const before = node(1).peers.status()[0]?.dropped ?? 0;
     for (let i = 0; i < 20_000; i++) node(1).peers.tell(2, command("tiny"));
-    expect(node(1).peers.status()[0]?.queuedBytes).toBeLessThan(37 * 1024 * 1024);
+    const after = node(1).peers.status()[0];
+    expect(after?.queuedBytes).toBeLessThan(37 * 1024 * 1024);
+    // Nor can they be too many.
+    expect((after?.dropped ?? 0) - before).toBeGreaterThan(10_000);
   });
 
   it("end a link on which bits flip: what arrives is what was said", () => {
