@@ -39,6 +39,7 @@ const EXPECTED: ReadonlySet<string> = new Set([
   "PEER_URL_EXISTS",
   "LEADER_CHANGED",
   "NOT_LEADER",
+  "NO_LEADER",
   "BAD_TRANSFEREE",
   "TIMEOUT",
   "CLOSED",
