@@ -93,6 +93,33 @@ describe("the simulated network", () => {
     expect(link.unsentBytes).toBe(0);
   });
 
+  it("keeps the order when the way becomes faster", () => {
+    const link = dial(envA, B);
+    pass(10);
+    network.setWeather(A, B, { delayMs: 500 });
+    link.send(utf8("1"));
+    network.setWeather(A, B, { delayMs: 1 });
+    link.send(utf8("2"));
+    expect(pass(490)).toEqual([]);
+    expect(pass(20)).toEqual(["called: 1", "called: 2"]);
+  });
+
+  it("keeps the order of what is sent before, while and after the way is cut", () => {
+    const link = dial(envA, B);
+    pass(10);
+    network.setWeather(A, B, { delayMs: 100 });
+    link.send(utf8("1"));
+    network.setWeather(A, B, { isCut: true });
+    link.send(utf8("2"));
+    pass(50);
+    link.send(utf8("3"));
+    expect(pass(1000)).toEqual([]);
+    link.send(utf8("4"));
+    network.setWeather(A, B, { isCut: false, delayMs: 0 });
+    link.send(utf8("5"));
+    expect(pass(1000)).toEqual(Array.from({ length: 5 }, (_, i) => `called: ${i + 1}`));
+  });
+
   it("lets a narrow way pass what it can, and shows what waits", () => {
     network.setWeather(A, B, { bytesPerMs: 1 });
     const link = dial(envA, B);

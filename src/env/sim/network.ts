@@ -33,20 +33,23 @@ const ORDER_GAP_MS: number = 1 / 1024;
 
 /** What is said on a way: a call, a frame, an end. */
 type Said =
-  | { readonly kind: "call"; readonly end: End }
-  | { readonly kind: "frame"; readonly end: End; readonly bytes: Uint8Array }
-  | { readonly kind: "end"; readonly end: End; readonly why: string };
+  | { readonly kind: "call" }
+  | { readonly kind: "frame"; readonly bytes: Uint8Array }
+  | { readonly kind: "end"; readonly why: string };
 
-/** One direction between two machines. Everything on it arrives in its order. */
+/** One direction between two machines. */
 class Way {
   weather: WayWeather = CLEAR_WAY;
   freeAtMs = 0;
   said = 0;
-  /** Waits for the weather to clear. */
-  held: Said[] = [];
+  /** By whom something was said that would have arrived and waits for the weather to clear. */
+  held: End[] = [];
 }
 
-/** One end of a link. */
+/**
+ * One end of a link. What it says arrives in its order, however the weather changes meanwhile: nothing overtakes what left
+ * before the way became faster or was cut. Of two links one may well be overtaken by the other.
+ */
 class End implements Link {
   readonly network: SimNetwork;
   readonly machine: SimMachine;
@@ -57,6 +60,9 @@ class End implements Link {
   events: LinkEvents | null = null;
   isOver = false;
   unsentBytes = 0;
+  /** Said and not yet arrived, in order, and when the last of it arrives. */
+  readonly line: Said[] = [];
+  lastAtMs = 0;
 
   constructor(
     network: SimNetwork,
@@ -73,14 +79,14 @@ class End implements Link {
   send(frame: Uint8Array): void {
     if (this.isOver || !this.process.alive) return;
     this.unsentBytes += frame.length;
-    this.network.say(this, { kind: "frame", end: this, bytes: frame.slice() });
+    this.network.say(this, { kind: "frame", bytes: frame.slice() });
   }
 
   close(): void {
     if (this.isOver) return;
     this.isOver = true;
     this.machine.ends.delete(this);
-    if (this.process.alive) this.network.say(this, { kind: "end", end: this, why: "closed" });
+    if (this.process.alive) this.network.say(this, { kind: "end", why: "closed" });
   }
 
   /** The link is over for this end's owner, too. */
@@ -147,7 +153,7 @@ export class SimNetwork {
     for (const end of machine.ends) {
       end.isOver = true;
       machine.ends.delete(end);
-      if (isKilled) this.say(end, { kind: "end", end, why: "reset" });
+      if (isKilled) this.say(end, { kind: "end", why: "reset" });
     }
   }
 
@@ -159,7 +165,7 @@ export class SimNetwork {
     const way = this.#way(from, to);
     way.weather = { ...way.weather, ...change };
     if (way.weather.isCut) return;
-    for (const said of way.held.splice(0)) this.#carry(way, said);
+    for (const end of way.held.splice(0)) this.#schedule(way, end, this.#scheduler.nowMs);
   }
 
   /** Breaks every link between the two, as a middlebox does: both ends hear of it, and what was on its way is lost. */
@@ -176,20 +182,7 @@ export class SimNetwork {
   /** For the ends. */
   say(from: End, said: Said): void {
     const way = this.#way(from.machine.url, from.peer.url);
-    if (way.weather.isCut) way.held.push(said);
-    else this.#carry(way, said);
-  }
-
-  #dial(machine: SimMachine, process: SimProcess, url: string, events: LinkEvents): Link {
-    const end = new End(this, machine, process, { url });
-    end.events = events;
-    machine.ends.add(end);
-    this.say(end, { kind: "call", end });
-    return end;
-  }
-
-  #carry(way: Way, said: Said): void {
-    const { delayMs, bytesPerMs, flipPercent } = way.weather;
+    const { bytesPerMs, flipPercent } = way.weather;
     const dice = hash32(this.#seed, way.said++);
     const bytes = said.kind === "frame" ? said.bytes.length : 0;
     const takesMs = bytesPerMs > 0 ? bytes / bytesPerMs : 0;
@@ -200,14 +193,28 @@ export class SimNetwork {
       const bit = (dice >>> 7) % (bytes * 8);
       said.bytes[bit >> 3] = (said.bytes[bit >> 3] as number) ^ (1 << (bit & 7));
     }
-    this.#scheduler.at(way.freeAtMs + delayMs, () => {
-      if (way.weather.isCut) way.held.push(said);
-      else this.#arrive(said);
+    from.line.push(said);
+    this.#schedule(way, from, way.freeAtMs);
+  }
+
+  /** The first of what this end has said and has not arrived does then, unless nothing passes. */
+  #schedule(way: Way, from: End, leavesAtMs: number): void {
+    from.lastAtMs = Math.max(from.lastAtMs + ORDER_GAP_MS, leavesAtMs + way.weather.delayMs);
+    this.#scheduler.at(from.lastAtMs, () => {
+      if (way.weather.isCut) way.held.push(from);
+      else this.#arrive(from, from.line.shift() as Said);
     });
   }
 
-  #arrive(said: Said): void {
-    const { end } = said;
+  #dial(machine: SimMachine, process: SimProcess, url: string, events: LinkEvents): Link {
+    const end = new End(this, machine, process, { url });
+    end.events = events;
+    machine.ends.add(end);
+    this.say(end, { kind: "call" });
+    return end;
+  }
+
+  #arrive(end: End, said: Said): void {
     if (said.kind === "call") {
       this.#answerCall(end);
       return;
