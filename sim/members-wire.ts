@@ -2,13 +2,15 @@
  * What members say to each other, judged as it leaves: the promises of the Raft paper that can be seen from outside
  * (figure 3), over all lives. It knows of the members nothing but the bytes that they send.
  */
-import { crc32c, hash32 } from "../src/base/index.ts";
+import { crc32c, hash32, hex } from "../src/base/index.ts";
 import {
   DecodeError,
   decodePeerFrame,
   decodePeerItem,
   type PeerItem,
+  type PeerPurpose,
   type PeerRefusal,
+  type Welcome,
 } from "../src/codec/index.ts";
 import type { Entry, LogIndex, Message, NodeId, Term } from "../src/raft/index.ts";
 import type { LinkObserver } from "./members-links.ts";
@@ -32,6 +34,12 @@ const IMPOSSIBLE_REFUSALS: ReadonlySet<string> = new Set([
 interface Ends {
   readonly from: NodeId;
   readonly to: NodeId;
+}
+
+interface Call extends Ends {
+  readonly purpose: PeerPurpose;
+  /** The one that the caller has. */
+  readonly directory: string;
 }
 
 /** What others rely on of one member, over its lives. */
@@ -67,6 +75,9 @@ export class WireOracle {
   /** Who has spoken to whom: each of the two knows for good with which directory the other came. */
   readonly #met = new Set<string>();
 
+  /** By who called whom, and the directory of who was called: the directory with which the caller was welcome there. */
+  readonly #welcomed: Map<string, string> = new Map();
+
   constructor(world: WireSurroundings) {
     this.#world = world;
   }
@@ -100,7 +111,7 @@ export class WireOracle {
   observer(): LinkObserver {
     let ends: Ends | null = null;
     /** Where the other side has called. */
-    let call: Ends | null = null;
+    let call: Call | null = null;
     let isFirst = true;
     return {
       heard: (bytes) => {
@@ -113,6 +124,7 @@ export class WireOracle {
           this.#world.note(frame.kind, bytes.length, frame);
           if (frame.kind === "hello") ends = { from: frame.from, to: frame.to };
           if (frame.kind === "refusal") this.#refused(frame, call);
+          if (frame.kind === "welcome" && call !== null) this.#welcomes(frame, call);
           if (frame.kind === "head") this.#world.mark(MEMBERS_MARKS.pulled);
           return;
         }
@@ -128,6 +140,20 @@ export class WireOracle {
         }
       },
     };
+  }
+
+  /** Who was called remembers for good with which directory the caller came, unless its own is lost, too. */
+  #welcomes({ walId }: Welcome, { from, to, purpose, directory }: Call): void {
+    // Who pulls a snapshot may not have the directory yet that he is going to have.
+    if (purpose !== "raft") return;
+    const name = `${from} ${to} ${hex(walId)}`;
+    const known = this.#welcomed.get(name) ?? directory;
+    this.#welcomed.set(name, known);
+    check(
+      known === directory,
+      "who has lost its disk is not heard under its old id",
+      () => `${to.toString(16)} welcomes ${from.toString(16)}`,
+    );
   }
 
   /** A process of before may not be given up yet, and a snapshot may not be there, or find no room. */
@@ -270,10 +296,12 @@ export class WireOracle {
 }
 
 /** Who calls whom, by the first that is heard on a link; null: nobody, or it was damaged on the way. */
-function callOf(bytes: Uint8Array): Ends | null {
+function callOf(bytes: Uint8Array): Call | null {
   try {
     const frame = decodePeerFrame(bytes);
-    return frame.kind === "hello" ? { from: frame.from, to: frame.to } : null;
+    if (frame.kind !== "hello") return null;
+    const { from, to, purpose, walId } = frame;
+    return { from, to, purpose, directory: hex(walId) };
   } catch (error) {
     if (error instanceof DecodeError) return null;
     throw error;

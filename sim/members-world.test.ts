@@ -81,9 +81,12 @@ describe("the judge of what members say", () => {
       refusedAsRemoved: (by, removed) => refusals.push([by, removed]),
       mayRefuse: (code) => code === "REMOVED_MEMBER",
     });
-    const hello = (from: number, to: number): Uint8Array => {
-      const id = new Uint8Array(16);
-      const of = { clusterId: 1, bootId: id, walId: id, versionMin: 1, versionMax: 1 };
+    const hello = (
+      from: number,
+      to: number,
+      walId: Uint8Array = new Uint8Array(16),
+    ): Uint8Array => {
+      const of = { clusterId: 1, bootId: walId, walId, versionMin: 1, versionMax: 1 };
       const urls = { clientUrls: [], peerUrls: [] };
       return encodePeerFrame({
         kind: "hello",
@@ -153,6 +156,21 @@ describe("the judge of what members say", () => {
     expect(say(append(1, 1, [0, 0], 2))).toBe("logs match");
     expect(say(append(1, 2, [1, 1], 1))).toBe("nothing");
     expect(say(append(1, 2, [1, 2], 1))).toBe("a leader only appends to its log");
+  });
+
+  it("sees that somebody is welcome whose disk was lost, unless the disk of who welcomes him was lost, too", () => {
+    const { oracle, hello } = judge();
+    const disk = (byte: number): Uint8Array => new Uint8Array(16).fill(byte);
+    const welcomes = (own: number, caller: number): string => {
+      const observer = oracle.observer();
+      observer.heard(hello(3, 1, disk(caller)));
+      const of = { version: 1, bootId: disk(0), walId: disk(own), name: "n", clientUrls: [] };
+      return rule(() => observer.said(encodePeerFrame({ kind: "welcome", ...of })));
+    };
+    expect([welcomes(1, 3), welcomes(1, 3), welcomes(2, 4), welcomes(2, 4)]).toEqual(
+      Array.from({ length: 4 }, () => "nothing"),
+    );
+    expect(welcomes(1, 4)).toBe("who has lost its disk is not heard under its old id");
   });
 
   it("tells who refuses whom as removed, also where the first that was heard was damaged", () => {
