@@ -66,6 +66,11 @@ export class StepSource {
     const joining = this.#members.filter((member) => sight.isJoining(member));
     if (joining.length > 0 && this.#options.faults.kills && random.percent(20))
       return this.#crashSoon(random.pick(joining), random.pick([8, 30, 100]));
+    const takingOver = this.#members.filter((member) => sight.isTakingOver(member));
+    if (takingOver.length > 0 && this.#options.faults.kills && random.percent(30))
+      return this.#crashSoon(random.pick(takingOver), random.pick([8, 20, 40]));
+    // Most cuts are over before those who wait for what is behind them have given up.
+    if (sight.isCut && random.percent(4)) return { do: "mend", ms: this.#anyMs() };
     const lost = this.#members.filter((member) => sight.isLost(member));
     if (lost.length > 0 && random.percent(8)) {
       const member = random.pick(lost);
@@ -109,7 +114,9 @@ export class StepSource {
         ? stale
         : sight.leader !== 0 && random.percent(35)
           ? sight.leader
-          : random.pick(this.#members);
+          : random.percent(80)
+            ? this.#someoneUp(sight)
+            : random.pick(this.#members);
     const id = ++this.#ids;
     const request = {
       id,
@@ -211,9 +218,12 @@ export class StepSource {
           ms,
         };
       case "change":
-        return { do: kind, member: random.pick(this.#members), change: this.#change(sight), ms };
-      case "handOver":
-        return { do: kind, member, to: random.pick(this.#members), ms };
+        return { do: kind, member: this.#someoneUp(sight), change: this.#change(sight), ms };
+      case "handOver": {
+        // Who does not lead refuses.
+        const asked = sight.leader !== 0 && random.percent(75) ? sight.leader : member;
+        return { do: kind, member: asked, to: random.pick(this.#members), ms };
+      }
       case "grow": {
         const change = this.#growth(sight);
         if (change === null) return { do: "run", ms: this.#anyMs() };
@@ -316,10 +326,11 @@ export class StepSource {
     ];
   }
 
-  /** Rather one that leads. */
+  /** Rather one that leads, or one that only learns, for it does so but for a while. */
   #someMember(sight: Sight): number {
-    return sight.leader !== 0 && this.#random.percent(45)
-      ? sight.leader
-      : this.#random.pick(this.#members);
+    const random = this.#random;
+    if (sight.leader !== 0 && random.percent(45)) return sight.leader;
+    const learners = this.#members.filter((member) => sight.isLearner(member));
+    return random.pick(learners.length > 0 && random.percent(25) ? learners : this.#members);
   }
 }

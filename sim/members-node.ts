@@ -25,6 +25,8 @@ import { NEVER_COMPACTS } from "./node-options.ts";
 import type { NodeId } from "../src/raft/index.ts";
 import { Violation } from "./violation.ts";
 
+const NEXT_DATA_FILE = `${DATA_DIRECTORY}/tmp/0.hdb`;
+
 /** A kernel holds back so much for a process that does not listen. */
 const INBOX_MAX = 2000;
 
@@ -245,6 +247,11 @@ export class Member {
   /** In this life all that it has came from others, since the start found damage. */
   get isMadeAnew(): boolean {
     return this.#beganInQuarantine && this.#healed > 0;
+  }
+
+  /** The data file of a snapshot is being made, or waits for its place. */
+  get isTakingOver(): boolean {
+    return this.#state !== "down" && this.#machine.disk.paths().includes(NEXT_DATA_FILE);
   }
 
   #noteVote({ database }: Node): void {

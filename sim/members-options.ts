@@ -122,8 +122,8 @@ export function drawMembersOptions(seed: number, style: Style): MembersOptions {
     tickMs,
     electionMs: electionTicks * tickMs,
     requestTimeoutMs: random.pick([null, null, 8 * electionTicks * tickMs]),
-    segmentBytes: random.pick(isSwarm ? [4096, 8192] : [4096, 16_384, 65_536]),
-    walRetentionBytes: random.pick([0, 3000, 20_000, 1_000_000_000]),
+    segmentBytes: random.pick(isSwarm ? [4096, 8192] : [4096, 4096, 16_384, 65_536]),
+    walRetentionBytes: random.pick([0, 0, 3000, 20_000, 1_000_000_000]),
     snapshotRateBytes: random.pick([0, 0, 20_000]),
     checkpoints: {
       walBytes: isSwarm ? logUniform(random, 512, 100_000) : random.pick([2048, 16_384, 1_000_000]),

@@ -22,18 +22,20 @@ export class WaySource {
     return ways;
   }
 
-  /** Everywhere, on some ways, or on those to or from one member. */
+  /** Everywhere, on some ways, on those to or from one member, or on one alone. */
   some(one: number): readonly Way[] {
     const random = this.#random;
-    switch (random.below(4)) {
+    switch (random.below(5)) {
       case 0:
         return this.all;
       case 1:
         return this.all.filter(() => random.percent(35));
       case 2:
         return this.all.filter(([from]) => from === one);
-      default:
+      case 3:
         return this.all.filter(([, to]) => to === one);
+      default:
+        return [random.pick(this.all.filter(([from]) => from === one))];
     }
   }
 
