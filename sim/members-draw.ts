@@ -220,8 +220,8 @@ export class StepSource {
       case "change":
         return { do: kind, member: this.#someoneUp(sight), change: this.#change(sight), ms };
       case "handOver": {
-        // Who does not lead refuses.
-        const asked = sight.leader !== 0 && random.percent(75) ? sight.leader : member;
+        const asked =
+          sight.leader !== 0 && random.percent(50) ? sight.leader : this.#someoneUp(sight);
         return { do: kind, member: asked, to: random.pick(this.#members), ms };
       }
       case "grow": {
