@@ -52,6 +52,8 @@ export interface KvDatabaseConfig {
   /** 0 means none. */
   readonly quotaBytes: number;
   readonly requestTimeoutMs: number;
+  /** After so long a leader gives up a member that does not take over from it. */
+  readonly electionTimeoutMs: number;
   /** Leases are granted for at least so long: one and a half election timeouts, in whole seconds. */
   readonly leaseTtlSecondsMin: number;
   readonly durability: Durability;
@@ -426,12 +428,15 @@ export class KvDatabase implements Database {
       return;
     }
     this.#config.wake();
+    const { clock } = this.#env;
+    // The leader does not say that it has given up: with the way to it and an election it takes no longer than that.
+    const untilMs = clock.monotonicMs() + 3 * this.#config.electionTimeoutMs;
     const look = (): void => {
       if (call.isSettled) return;
       const isGivenUp =
         raft.leader === this.#config.identity.memberId
           ? raft.status().transferee !== id
-          : raft.leader !== 0 && raft.leader !== before;
+          : raft.leader !== 0 && (raft.leader !== before || clock.monotonicMs() > untilMs);
       if (this.#ended !== null) call.settle(this.#ended, undefined);
       else if (raft.leader === id) call.settle(null, undefined);
       else if (isGivenUp)

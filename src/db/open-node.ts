@@ -340,6 +340,7 @@ function* startGroup(
     },
     quotaBytes: options.quotaBytes ?? QUOTA_DEFAULT_BYTES,
     requestTimeoutMs: options.requestTimeoutMs ?? 5 * SECONDS_MS + 2 * electionMs,
+    electionTimeoutMs: electionMs,
     leaseTtlSecondsMin: Math.ceil((1.5 * electionMs) / SECONDS_MS),
     durability,
     recentBytes: options.watchMemoryBytes,
