@@ -64,6 +64,44 @@ describe("the figures of a node", () => {
     world.close();
   });
 
+  it("say when a write is acknowledged, and what the start found", () => {
+    for (const [options, mode, seconds] of [
+      [{}, "sync", 0],
+      [{ fsyncIntervalMs: 50 }, "interval", 0.05],
+      [{ persistence: "none" }, "memory", 0],
+    ] as const) {
+      const world = new World().open(options);
+      const modes = { sync: 0, interval: 0, memory: 0, [mode]: 1 };
+      for (const [name, value] of Object.entries(modes))
+        expect(figures(world)).toMatchObject({ [`durability ${name}`]: value });
+      expect(figures(world)).toMatchObject({
+        fsync_interval_seconds: seconds,
+        recovery_snapshot_loaded: 0,
+        recovery_wal_entries_replayed: 0,
+      });
+      for (const key of ["a", "b"]) world.putNow(key, "1");
+      let isMade = false;
+      world.node.checkpoint(() => {
+        isMade = true;
+      });
+      world.until(() => isMade);
+      world.putNow("c", "1");
+      world.close();
+      world.kill().open(options);
+      expect(figures(world)).toMatchObject(
+        mode === "memory"
+          ? { recovery_snapshot_loaded: 0, recovery_snapshot_entries: 0 }
+          : {
+              recovery_snapshot_loaded: 1,
+              recovery_snapshot_entries: 2,
+              recovery_wal_entries_replayed: 1,
+              recovery_corrupted_entries: 0,
+            },
+      );
+      world.close();
+    }
+  });
+
   it("tell watchers apart that memory no longer serves", () => {
     const world = new World().open();
     const { database } = world.node;

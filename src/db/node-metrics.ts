@@ -2,6 +2,7 @@
  * What a node can tell of itself in figures, under the names that Prometheus knows them by. Both doors that give metrics
  * take them from here; everything is read when somebody asks.
  */
+import type { Durability } from "./database.ts";
 import type { InstallStats } from "./installer.ts";
 import type { Node } from "./node.ts";
 
@@ -21,6 +22,7 @@ export interface MetricSample {
 }
 
 const MS_PER_SECOND = 1000;
+const MODES: readonly Durability["mode"][] = ["sync", "interval", "memory"];
 
 const NOTHING_RECEIVED: InstallStats = Object.freeze({
   installed: 0,
@@ -35,7 +37,40 @@ export function metricFamilies(node: Node): readonly MetricFamily[] {
   const sent = node.snapshotsSent ?? { sent: 0, failed: 0, sentBytes: 0 };
   const received = node.snapshotsInstalled ?? NOTHING_RECEIVED;
   const { store, watch, wal } = activity;
+  const { recovery } = node;
+  const { mode, fsyncIntervalMs } = node.database.status().durability;
   return [
+    {
+      name: "harmonydb_durability",
+      help: "1 for when a write is acknowledged: after its sync, within an interval before it, or without any.",
+      type: "gauge",
+      samples: MODES.map((one) => ({ labels: { mode: one }, value: one === mode ? 1 : 0 })),
+    },
+    gauge(
+      "harmonydb_fsync_interval_seconds",
+      "In the interval mode how long after a write the sync begins that covers it; 0 in the others.",
+      fsyncIntervalMs / MS_PER_SECOND,
+    ),
+    gauge(
+      "harmonydb_recovery_snapshot_loaded",
+      "1: the start began at a checkpoint.",
+      recovery.snapshotLoaded ? 1 : 0,
+    ),
+    gauge(
+      "harmonydb_recovery_snapshot_entries",
+      "Keys in the checkpoint that the start began at.",
+      recovery.snapshotEntries,
+    ),
+    gauge(
+      "harmonydb_recovery_wal_entries_replayed",
+      "Commands that the start applied from the log.",
+      recovery.walEntriesReplayed,
+    ),
+    gauge(
+      "harmonydb_recovery_corrupted_entries",
+      "Damaged places of the log that the start found.",
+      recovery.corruptedEntries,
+    ),
     counter("harmonydb_store_put_total", "Keys set, replayed ones included.", store.puts),
     counter("harmonydb_store_delete_total", "Keys deleted, replayed ones included.", store.deletes),
     counter("harmonydb_store_range_total", "Requests that read.", activity.ranges),

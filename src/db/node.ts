@@ -33,7 +33,10 @@ export interface RecoveryStats {
   readonly snapshotEntries: number;
   /** Commands applied from the log beyond it. */
   readonly walEntriesReplayed: number;
-  /** Damaged places below the proven point. A node alone does not start with any, so 0 whenever there is an answer. */
+  /**
+   * Damaged places of the log that were found: those that nothing needs any more, and what a member of a cluster has put
+   * aside until the others have healed it. A node alone does not start on any other.
+   */
   readonly corruptedEntries: number;
   readonly durationMs: number;
 }

@@ -63,7 +63,9 @@ export function* openStorage(
     });
     yield* writeQuarantine(env.files, dataDir, quarantine);
     yield* putAside(env, dataDir);
-    storage = yield* openFound(env, options, durability, own, withMembers(found, options), true);
+    const emptied = withMembers(found, options);
+    storage = yield* openFound(env, options, durability, own, emptied, true);
+    storage = { ...storage, damagedPlaces: storage.damagedPlaces + 1 };
   }
   opened.push(...own);
   return quarantine === null ? { ...storage, quarantine } : yield* newLife(storage, quarantine);

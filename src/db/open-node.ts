@@ -436,7 +436,7 @@ function* startGroup(
     snapshotLoaded: snapshotIndex > 0,
     snapshotEntries: storage.snapshotEntries,
     walEntriesReplayed,
-    corruptedEntries: 0,
+    corruptedEntries: storage.damagedPlaces,
     durationMs: Math.round(env.clock.monotonicMs() - startedAtMs),
   };
   env.log(

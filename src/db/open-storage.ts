@@ -2,7 +2,7 @@
  * What a node keeps, opened in the order of architecture section 9: VERSION, the log, the votes, the data file, each
  * checked against the others before anything runs on them.
  */
-import { CorruptionError, HarmonyError, writeU64 } from "../base/index.ts";
+import { CorruptionError, type Damage, HarmonyError, writeU64 } from "../base/index.ts";
 import { BTreeEngine, type Engine } from "../btree/index.ts";
 import { type Env, FileError, type Io, listDirectory } from "../env/index.ts";
 import type { MemberRecord } from "../mvcc/index.ts";
@@ -61,6 +61,8 @@ export interface Storage {
   readonly incarnation: number;
   /** Keys in the checkpoint. */
   readonly snapshotEntries: number;
+  /** Damaged places of the log: the start does without what they held, or does not come here. */
+  readonly damagedPlaces: number;
 }
 
 /** Whose directory it is, and what else is known before the log is opened. */
@@ -219,6 +221,9 @@ export function* openFound(
       new Map([[GROUP, { ...voted, incarnation }]]),
     );
   }
+  const damagedRanges = log?.damagedRanges ?? [];
+  warnOfDamage(env, damagedRanges, "the log is damaged where nothing needs it any more");
+  warnOfDamage(env, data.damage, "a checkpoint is not whole, by a crash or by damage");
   const voteFile = votes;
   // A change of commit alone is not synced, so it may lag behind the checkpoint (fault-rules D20).
   const hardState: HardState = {
@@ -241,7 +246,14 @@ export function* openFound(
     confState,
     incarnation,
     snapshotEntries,
+    damagedPlaces: damagedRanges.length,
   };
+}
+
+/** Nobody is refused for it, and a disk that did this once may do it again. */
+function warnOfDamage(env: Env, places: readonly Damage[], message: string): void {
+  for (const { file, offset, what } of places)
+    env.log("warn", "node", message, { file, offset, what });
 }
 
 function* openTrees(
@@ -249,7 +261,11 @@ function* openTrees(
   dataFile: string,
   identity: Identity,
   isNew: boolean,
-): Io<{ readonly engine: BTreeEngine; readonly usedOlderMeta: boolean }> {
+): Io<{
+  readonly engine: BTreeEngine;
+  readonly usedOlderMeta: boolean;
+  readonly damage: readonly Damage[];
+}> {
   return yield* orMissing(
     BTreeEngine.open(env.files, dataFile, {
       fileId: identity.walId,

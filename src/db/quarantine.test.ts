@@ -199,6 +199,7 @@ describe("a member that starts with damage", TIMEOUT, () => {
     for (const harm of damages) harm(sick);
     cluster.start(sick);
     expect(sick.node.database.status().quarantine).toMatch(/at offset/);
+    expect(sick.node.recovery.corruptedEntries).toBe(1);
     expect(cluster.list(sick, `${DATA}/damaged`).length).toBeGreaterThan(1);
     expect(outcomeOf(sick.range(rangeRequest("k7", true)))).toBe("QUARANTINED maybe=false");
     expectHealed(sick);

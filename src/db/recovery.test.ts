@@ -4,6 +4,7 @@ import { CorruptionError, HarmonyError, setVerifying, utf8 } from "../base/index
 import { type Io, lockDirectory, renameFile, unlinkFile } from "../env/index.ts";
 import { runIoNow } from "../env/sim/index.ts";
 import { writeVersion } from "./data-directory.ts";
+import { metricFamilies } from "./node-metrics.ts";
 import { DATA, deleteRequest, LOG, outcomeOf, rangeRequest, TREE, World } from "./world.suite.ts";
 
 beforeAll(() => setVerifying(true));
@@ -114,6 +115,40 @@ describe("a node that starts again", () => {
     expect(world.node.recovery).toMatchObject({ snapshotLoaded: true, walEntriesReplayed: 201 });
     expect(world.get("k0")).toBe("c".repeat(1_000));
     expect(world.get("after")).toBe("1");
+    // Somebody looks at the disk, then: nothing else tells that it has forgotten something.
+    expect(world.logged).toContain("warn: a checkpoint is not whole, by a crash or by damage");
+  });
+
+  it("starts over damage that nothing needs any more, names its place, and counts it", () => {
+    const told: [string, unknown][] = [];
+    const world = new World({
+      log: (_level, _logger, message, fields) => told.push([message, fields]),
+    }).open();
+    for (let i = 0; i < 5; i++) world.putNow(`k${i}`, `needle ${i}`);
+    for (let i = 0; i < 2; i++) {
+      checkpoint(world);
+      world.putNow("later", `${i}`);
+    }
+    world.kill();
+    const { disk } = world.machine;
+    const [log = ""] = disk.paths().filter((path) => path.startsWith(`${DATA}/wal/`));
+    disk.flipBit(log, offsetOf(disk.contents(log), utf8("needle 2")));
+    for (let round = 0; round < 2; round++) {
+      told.length = 0;
+      world.open();
+      expect(world.node.recovery.corruptedEntries).toBe(1);
+      expect(world.get("k2")).toBe("needle 2");
+      const place = { file: log, offset: expect.any(Number) as number };
+      expect(told).toContainEqual([
+        "the log is damaged where nothing needs it any more",
+        expect.objectContaining(place),
+      ]);
+      const corrupted = metricFamilies(world.node).find(({ name }) =>
+        name.endsWith("corrupted_entries"),
+      );
+      expect(corrupted?.samples).toEqual([{ labels: {}, value: 1 }]);
+      world.kill();
+    }
   });
 
   it("refuses a data file whose checkpoints are both damaged, and one that is older than the log", () => {
@@ -446,6 +481,12 @@ describe("a crash while acknowledged writes, checkpoints and new segments go on"
 const META_NUMBER = 96;
 
 /** Flips a bit in the newer of the two metas. */
+function offsetOf(bytes: Uint8Array, wanted: Uint8Array): number {
+  const at = bytes.findIndex((_, i) => wanted.every((byte, j) => bytes[i + j] === byte));
+  if (at < 0) throw new Error("it is not there");
+  return at;
+}
+
 function damageNewestMeta(world: World): void {
   const bytes = world.machine.disk.contents(TREE);
   const view = new DataView(bytes.buffer, bytes.byteOffset);
