@@ -76,6 +76,7 @@ export interface DatabaseStatus {
   /** 0 when nobody is known. */
   readonly leader: bigint;
   readonly raftTerm: number;
+  /** Of the newest entry in this member's log, committed or not. */
   readonly raftIndex: number;
   /** What this member knows to be committed. */
   readonly raftCommitIndex: number;

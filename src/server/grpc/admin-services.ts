@@ -114,6 +114,8 @@ export function maintenanceService(context: ServiceContext, versions: Versions):
         const status = database.status();
         const response = encodeStatusResponse(context.header(status.revision), {
           ...status,
+          // What etcd means by it.
+          raftIndex: status.raftCommitIndex,
           version: versions.etcd,
           storageVersion: versions.storage,
         });

@@ -45,7 +45,7 @@ const STATUS: DatabaseStatus = {
   isLearner: false,
   leader: 7n,
   raftTerm: 3,
-  raftIndex: 40,
+  raftIndex: 41,
   raftCommitIndex: 40,
   raftAppliedIndex: 39,
   revision: 5,

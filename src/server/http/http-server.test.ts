@@ -207,6 +207,8 @@ describe("the HTTP listener", () => {
       `harmonydb_build_info{version="1.2.3",format="1.0",node="${process.version}"} 1`,
       "harmonydb_store_revision 5",
       "harmonydb_raft_is_leader 1",
+      "harmonydb_raft_commit_index 40",
+      "harmonydb_raft_proposals_committed_total 40",
       "harmonydb_store_keys 5",
       "wal_writes 11",
       "snapshot_count 2",
@@ -226,6 +228,7 @@ describe("the HTTP listener", () => {
       'harmonydb_wal_backlog_bytes{group="7"} 0',
       "harmonydb_watch_streams 0",
       "etcd_server_has_leader 1",
+      "etcd_server_proposals_committed_total 40",
       "etcd_mvcc_db_total_size_in_bytes 8192",
       'etcd_disk_wal_fsync_duration_seconds_bucket{le="+Inf"} 2',
     ])
@@ -259,6 +262,8 @@ describe("the HTTP listener", () => {
     expect(body).toContain(`grpc_server_handled_total{${of},grpc_code="OK"} 2\n`);
     expect(body).toContain(`grpc_server_handled_total{${of},grpc_code="NotFound"} 1\n`);
     expect(body).toContain(`grpc_server_handling_seconds_count{${of}} 3\n`);
+    const request = 'api="etcdserverpb.KV",op="Put"';
+    expect(body).toContain(`harmonydb_request_seconds_count{${request}} 3\n`);
   });
 
   it("counts streams that are open, and the leaving of a client as an end", async () => {

@@ -103,7 +103,12 @@ export class Metrics {
     out.gauge(
       "harmonydb_raft_commit_index",
       "The newest index that is committed.",
-      status.raftIndex,
+      status.raftCommitIndex,
+    );
+    out.counter(
+      "harmonydb_raft_proposals_committed_total",
+      "The same as etcd counts it.",
+      status.raftCommitIndex,
     );
     out.gauge(
       "harmonydb_raft_applied_index",
@@ -233,6 +238,13 @@ export class Metrics {
       "How long calls took.",
       called.map((method) => [labels(method), method.seconds]),
     );
+    out.histogram(
+      "harmonydb_request_seconds",
+      "How long requests took: calls with one answer.",
+      called
+        .filter(({ type }) => type === "unary")
+        .map(({ service, method, seconds }) => [{ api: service, op: method }, seconds]),
+    );
   }
 
   #writeEtcdNames(out: Exposition, status: DatabaseStatus, counters: NodeCounters): void {
@@ -240,7 +252,7 @@ export class Metrics {
     out.gauge("etcd_server_has_leader", help, status.leader === 0n ? 0 : 1);
     out.gauge("etcd_server_is_leader", help, status.leader === status.memberId ? 1 : 0);
     out.counter("etcd_server_leader_changes_seen_total", help, counters.leaderChanges);
-    out.gauge("etcd_server_proposals_committed_total", help, status.raftIndex);
+    out.gauge("etcd_server_proposals_committed_total", help, status.raftCommitIndex);
     out.gauge("etcd_server_proposals_applied_total", help, status.raftAppliedIndex);
     out.gauge("etcd_server_proposals_pending", help, counters.commandsPending);
     out.counter("etcd_server_proposals_failed_total", help, counters.commandsRefused);
