@@ -11,6 +11,10 @@
  *
  * Left out: TLS and users, whose options are known and refused; members, elections, which are etcdctl's.
  */
+import { fstatSync, writeSync } from "node:fs";
+import { isatty } from "node:tty";
+import { fileEnding } from "./commands/files.ts";
+import { CommandError, Exit } from "./exit.ts";
 import { run } from "./program.ts";
 
 export { type CommandPage, commandPages } from "./commands/index.ts";
@@ -22,11 +26,17 @@ export async function main(args: readonly string[]): Promise<void> {
   const { stdout, stderr } = process;
   let serving = false;
   // `harmonydb wal dump | head` closes the pipe early: that ends a command, and never a server.
-  stdout.on("error", () => {
-    if (!serving) process.exit(0);
+  stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (serving) return;
+    if (error.code === "EPIPE") process.exit(0);
+    const { message, exit: code } = lost(error);
+    stderr.write(`harmonydb: ${message}\n`);
+    process.exit(code);
   });
+  // Whoever closes it wants to hear nothing.
+  stderr.on("error", () => undefined);
   const exit = await run(args, {
-    out: (text) => stdout.write(text),
+    out: isWrittenAtOnce(STDOUT) ? writeAll : (text) => stdout.write(text),
     err: (text) => stderr.write(text),
     drained: () =>
       stdout.writableNeedDrain
@@ -36,4 +46,33 @@ export async function main(args: readonly string[]): Promise<void> {
     onServe: () => (serving = true),
   });
   if (exit !== null) process.exitCode = exit;
+}
+
+const STDOUT = 1;
+
+/** A file or a device: writes to it come back when they are done, as those of Node.js to it do. */
+function isWrittenAtOnce(descriptor: number): boolean {
+  try {
+    const found = fstatSync(descriptor);
+    return !found.isFIFO() && !found.isSocket() && !isatty(descriptor);
+  } catch {
+    return false;
+  }
+}
+
+/** The streams of Node.js take a write of a part for the whole, and a full disk then cuts a dump that nobody misses. */
+function writeAll(text: string | Uint8Array): void {
+  let rest: Uint8Array = typeof text === "string" ? Buffer.from(text) : text;
+  try {
+    while (rest.length > 0) rest = rest.subarray(writeSync(STDOUT, rest));
+  } catch (error) {
+    throw lost(error);
+  }
+}
+
+function lost(error: unknown): CommandError {
+  const ending = fileEnding(error, "standard output");
+  return ending instanceof CommandError
+    ? new CommandError(ending.message, Exit.io, ["what was written is not the whole"])
+    : new CommandError(`standard output: ${String(error)}`, Exit.io);
 }

@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -30,10 +31,25 @@ describe("a data directory", { timeout: 60_000 }, () => {
     const directory = join(temporaryDirectory(), "not", "there", "yet");
     const db = await open(directory, SMALL);
     await db.put("a", "1");
+    await db.admin.checkpoint();
+    await using backup = await db.admin.snapshot();
+    expect(backup.sizeBytes).toBeGreaterThan(0);
     await db.close();
     expect(readdirSync(directory).sort()).toEqual(
-      expect.arrayContaining(["VERSION", "VOTE", "db", "wal"]),
+      expect.arrayContaining(["MANIFEST", "VERSION", "VOTE", "db", "snap", "wal"]),
     );
+    const entries = readdirSync(directory, { recursive: true, withFileTypes: true });
+    expect(entries.filter((entry) => entry.isFile()).length).toBeGreaterThanOrEqual(6);
+    const modes = new Set<string>();
+    const note = (path: string): void => {
+      const { mode } = statSync(path);
+      modes.add(
+        `${(mode & 0o170000) === 0o040000 ? "directory" : "file"} ${(mode & 0o777).toString(8)}`,
+      );
+    };
+    note(directory);
+    for (const { parentPath, name } of entries) note(join(parentPath, name));
+    expect([...modes].sort()).toEqual(["directory 700", "file 600"]);
   });
 
   it("of a newer format is refused, and names the version that wrote it", async () => {

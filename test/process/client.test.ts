@@ -1,6 +1,7 @@
 /** The commands of a client as processes: what takes standard input, runs other programs, or ends by a signal. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -125,6 +126,26 @@ describe("harmonydb as a client", { timeout: 60_000 }, () => {
     );
   });
 
+  it("says so when its output cannot be written, wherever it goes", async () => {
+    await harmonydb(["put", "full", "x"]);
+    for (const args of [["dump"], ["get", "full"], ["version"], ["--help"]]) {
+      const full = openSync("/dev/full", "w");
+      const child = spawn(process.execPath, [BIN, ...args], {
+        stdio: ["ignore", full, "pipe"],
+        env: { PATH: process.env["PATH"] ?? "", HARMONYDB_ENDPOINTS: endpoint },
+      });
+      closeSync(full);
+      let err = "";
+      child.stderr?.setEncoding("utf8").on("data", (text: string) => (err += text));
+      const [exit] = (await once(child, "close")) as [number];
+      expect([args, exit, err]).toEqual([
+        args,
+        6,
+        "harmonydb: standard output: the disk is full\n  what was written is not the whole\n",
+      ]);
+    }
+  });
+
   it("runs a command under a lock, hands its exit code on, and gives the lock back", async () => {
     const script = 'echo "$HARMONYDB_LOCK_KEY $HARMONYDB_LOCK_FENCE"; exit 7';
     const first = await harmonydb(["lock", "job", "--", "sh", "-c", script]);
@@ -157,6 +178,46 @@ describe("harmonydb as a client", { timeout: 60_000 }, () => {
     holder.child.kill("SIGTERM");
     expect((await holder.ended).exit).toBe(0);
     expect(await waiting.ended).toMatchObject({ exit: 0, out: "mine\n" });
+  });
+
+  it("gives the lock of a holder that was killed to who waits, once its time is over", async () => {
+    const holder = start(["lock", "left", "--ttl", "3"]);
+    await holder.said("left\n");
+    const waiting = start(["lock", "left", "--", "sh", "-c", "echo $HARMONYDB_LOCK_FENCE"]);
+    await waiting.said("waiting for left");
+    holder.child.kill("SIGKILL");
+    const { out } = await holder.ended;
+    const next = await waiting.ended;
+    expect(next.exit).toBe(0);
+    expect(Number(next.out)).toBeGreaterThan(Number(out.split("\n")[1]));
+  });
+
+  it("tells of transactions, changes and locks as JSON, too, and as tables", async () => {
+    const text = "\nput form/1 one\nget form/1\n\n\n";
+    const json = await harmonydb(["txn", "-w", "json"], text);
+    expect(JSON.parse(json.out)).toMatchObject({ succeeded: true, responses: [{}, {}] });
+    const { revision } = (JSON.parse(json.out) as { header: { revision: number } }).header;
+    const table = await harmonydb(["txn", "-w", "table"], text);
+    expect([table.exit, table.out]).toEqual([
+      0,
+      expect.stringMatching(
+        /^\+-.*\n\| SUCCEEDED \| REVISION \|\n(.*\n)*\| form\/1 .* one .*\|\n\+-.*\n$/,
+      ),
+    ]);
+    const watching = start(["watch", "--prefix", "form/", "--rev", `${revision}`, "-w", "json"]);
+    await watching.said("\n");
+    watching.child.kill("SIGTERM");
+    const [line = ""] = (await watching.ended).out.split("\n");
+    expect(JSON.parse(line)).toMatchObject({
+      events: [{ kv: { key: Buffer.from("form/1").toString("base64") } }, {}],
+    });
+    const holder = start(["lock", "form", "-w", "json"]);
+    await holder.said("\n");
+    holder.child.kill("SIGTERM");
+    expect(JSON.parse((await holder.ended).out)).toEqual({
+      key: "form",
+      fence: expect.any(Number) as number,
+    });
   });
 
   it("extends a lock for as long as the command runs", async () => {

@@ -105,6 +105,10 @@ describe("inspectors", { timeout: 30_000 }, () => {
     const verify = await bench.run("wal", "verify", "--data-dir", bench.dataDir).ended;
     expect(verify.exit).toBe(70);
     expect(verify.out).toContain(`DAMAGE ${place}`);
+    expect(verify.err).toContain("has 1 damaged place");
+    const counted = await bench.run("wal", "verify", "--data-dir", bench.dataDir, "-w", "json")
+      .ended;
+    expect(JSON.parse(counted.out)).toMatchObject({ damage: [{ file: log, offset }] });
     const check = await bench.run("check", "--data-dir", bench.dataDir).ended;
     expect(check.exit).toBe(70);
 

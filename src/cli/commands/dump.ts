@@ -1,7 +1,7 @@
 /**
  * dump [FILE]: every key of a range at one revision, a line each. Pages are read at the revision of the first one, so
  * that the whole is consistent, however long it takes; when that revision is compacted meanwhile the dump ends with an
- * error instead of a mixture. A file appears whole or not at all.
+ * error instead of a mixture. A file appears whole or not at all; a device or a pipe gets lines as they come.
  *
  * Locks are left out: they are held by somebody who is alive, and would come back as plain bytes.
  */
@@ -9,7 +9,7 @@ import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { CommandError, Exit } from "../exit.ts";
 import { RpcError } from "./client.ts";
 import { count } from "./flags.ts";
-import { fileEnding } from "./files.ts";
+import { fileEnding, isDevice } from "./files.ts";
 import { Progress } from "./progress.ts";
 import { bytesOf, prefixRange } from "./ranges.ts";
 import { formatLine, type LineFormat } from "./records.ts";
@@ -129,12 +129,20 @@ function standardOutput(session: Session): Sink {
 }
 
 async function fileSink(path: string): Promise<Sink> {
-  const partial = `${path}.partial`;
+  const isKept = !(await isDevice(path));
+  const partial = isKept ? `${path}.partial` : path;
   let file: FileHandle;
   try {
     file = await open(partial, "w", 0o600);
   } catch (error) {
     throw fileEnding(error, partial);
+  }
+  if (!isKept) {
+    return {
+      write: (text) => file.writeFile(text),
+      finish: () => file.close(),
+      discard: () => file.close().catch(() => {}),
+    };
   }
   return {
     write: async (text) => {

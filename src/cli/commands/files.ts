@@ -1,5 +1,5 @@
 /** Files of commands on this side: their errors, and small ones that are replaced as a whole. */
-import { open, rename } from "node:fs/promises";
+import { open, rename, stat } from "node:fs/promises";
 import { CommandError, Exit } from "../exit.ts";
 
 /** The ending of a file operation that failed; anything else stays as it is. */
@@ -16,6 +16,22 @@ const REASONS: Readonly<Record<string, string>> = {
   EISDIR: "that is a directory",
   ENOSPC: "the disk is full",
 };
+
+/**
+ * Whether a device or a pipe has this name, which is written to where it is: a file that takes its place would take it
+ * from everybody, /dev/null from the machine.
+ */
+export async function isDevice(path: string): Promise<boolean> {
+  let found;
+  try {
+    found = await stat(path);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return false;
+    throw fileEnding(error, path);
+  }
+  if (found.isDirectory()) throw new CommandError(`${path}: ${REASONS["EISDIR"]}`, Exit.io);
+  return !found.isFile();
+}
 
 /** Afterwards the file is the new one or, after a crash on the way, the old one. */
 export async function replaceFile(path: string, text: string): Promise<void> {

@@ -83,20 +83,13 @@ interface Source {
 
 async function openSource(path: string, flags: LoadFlags): Promise<Source> {
   const fromLine = Number(count("--from-line", flags.fromLine ?? "1"));
-  if (path === "-") {
-    if (flags.resume === true)
-      throw badArguments("--resume needs a file: standard input cannot be read again");
-    return {
-      path: "standard input",
-      stream: process.stdin,
-      start: { line: 1, offset: 0 },
-      fromLine,
-      sizeBytes: null,
-      state: null,
-    };
-  }
+  if (path === "-") return onceOnly("standard input", process.stdin, fromLine, flags);
   try {
-    const { size } = await stat(path);
+    const found = await stat(path);
+    const { size } = found;
+    // A pipe, as `load <(zcat keys.gz)` has one: whoever looks at its beginning takes that away.
+    if (!found.isFile() && !found.isDirectory())
+      return onceOnly(path, createReadStream(path), fromLine, flags);
     const state = new StateFile(path, await headOf(path));
     const start = flags.resume === true ? await state.read(size) : { line: 1, offset: 0 };
     const stream = createReadStream(path, { start: start.offset, highWaterMark: 256 * 1024 });
@@ -108,6 +101,18 @@ async function openSource(path: string, flags: LoadFlags): Promise<Source> {
   } catch (error) {
     throw fileEnding(error, path);
   }
+}
+
+/** What cannot be read again, and whose length nobody knows. */
+function onceOnly(
+  path: string,
+  stream: AsyncIterable<Uint8Array>,
+  fromLine: number,
+  flags: LoadFlags,
+): Source {
+  if (flags.resume === true)
+    throw badArguments(`--resume needs a file: ${path} cannot be read again`);
+  return { path, stream, start: { line: 1, offset: 0 }, fromLine, sizeBytes: null, state: null };
 }
 
 class Load {

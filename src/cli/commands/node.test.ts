@@ -1,5 +1,15 @@
 /** The commands against a node in this process, through the same gRPC as everywhere. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -77,6 +87,8 @@ function masked(text: string): string {
     .replaceAll(/took = [\d.]+ms/g, "took = TIME");
 }
 
+const TABLE = /^(\+-[-+]*\+\n\|.*\|\n)(\+-[-+]*\+\n)(\|.*\|\n)*\2$/;
+
 describe("a session", { timeout: 30_000 }, () => {
   const SESSION: readonly (readonly string[])[] = [
     ["put", "greeting", "hello"],
@@ -137,6 +149,47 @@ describe("a session", { timeout: 30_000 }, () => {
           `| +${Number(made) - first} | +${Number(changed) - first} |`,
       );
     await expect(transcript).toMatchFileSnapshot("../testdata/a session with a node.txt");
+  });
+
+  it("answers every command as JSON, as fields and as a table, too", async () => {
+    const commands: readonly (readonly string[])[] = [
+      ["put", "form", "1"],
+      ["put", "form", "1", "--prev-kv"],
+      ["get", "form"],
+      ["get", "no such key"],
+      ["get", "--prefix", "", "--count-only"],
+      ["incr", "hits"],
+      ["decr", "hits", "--by", "5"],
+      ["mset", "a", "1", "b", "2"],
+      ["mset", "--if-absent", "a", "1"],
+      ["del", "form", "--prev-kv"],
+      ["lease", "grant", "60", "--id", "77"],
+      ["lease", "list"],
+      ["lease", "timetolive", "77", "--keys"],
+      ["lease", "keep-alive", "--once", "77"],
+      ["lease", "revoke", "77"],
+      ["status"],
+      ["endpoint", "health"],
+      ["endpoint", "hashkv"],
+      ["member", "list"],
+      ["checkpoint"],
+      ["version"],
+    ];
+    for (const args of commands) {
+      const isRefused = args.includes("--if-absent");
+      const forms = args[0] === "version" ? ["json"] : ["json", "fields", "table"];
+      for (const form of forms) {
+        const { exit, out, err } = await harmonydb(...args, "-w", form);
+        expect([args, form, exit, err]).toEqual([args, form, isRefused ? 1 : 0, ""]);
+        if (form === "json") expect([args, JSON.parse(out)]).toEqual([args, expect.anything()]);
+        if (form === "table") expect([args, out]).toEqual([args, expect.stringMatching(TABLE)]);
+        if (form === "fields") expect([args, out]).toEqual([args, expect.stringMatching(/^"/)]);
+        // One lease of that id at a time.
+        if (args[1] === "grant" && form !== "table") await ok("lease", "revoke", "77");
+        if (args[1] === "revoke" && form !== "table")
+          await ok("lease", "grant", "60", "--id", "77");
+      }
+    }
   });
 
   it("makes, renews and ends leases", async () => {
@@ -466,6 +519,61 @@ describe("dump and load", { timeout: 30_000 }, () => {
       "1 keys have a lease or a TTL",
     );
     await ok("lease", "revoke", "77");
+  });
+
+  it("read from a pipe that has a name, write to one, and take the place of no device", async () => {
+    const lines = Array.from(
+      { length: 3_000 },
+      (_, i) => `{"key":"k${String(i).padStart(5, "0")}","value":"${"v".repeat(50)}"}\n`,
+    ).join("");
+    const pipe = file("pipe");
+    execFileSync("mkfifo", [pipe]);
+    const [loaded] = await Promise.all([harmonydb("load", pipe), writeFile(pipe, lines)]);
+    expect(loaded).toMatchObject({ exit: 0, err: "" });
+    expect(loaded.out).toMatch(/^loaded 3000 keys/);
+    expect(existsSync(`${pipe}.load-state`)).toBe(false);
+    const [broken] = await Promise.all([
+      harmonydb("load", pipe),
+      writeFile(pipe, '{"key":"a","value":"1"}\n{"key":\n'),
+    ]);
+    expect(broken.exit).toBe(3);
+    expect(broken.err).toMatch(
+      /line 2 of .*pipe: it is not JSON(.*\n)* {2}1 keys were loaded; go on with --from-line 2\n$/,
+    );
+    expect((await harmonydb("load", pipe, "--resume")).exit).toBe(128);
+    await ok("del", "a");
+    const [dumped, read] = await Promise.all([harmonydb("dump", pipe), readFile(pipe, "utf8")]);
+    expect([dumped.exit, dumped.err, read === lines]).toEqual([0, "", true]);
+    expect(statSync(pipe).isFIFO()).toBe(true);
+    for (const command of [["dump"], ["snapshot", "save"]]) {
+      const { exit, err } = await harmonydb(...command, directory);
+      expect([command, exit, err]).toEqual([
+        command,
+        6,
+        `harmonydb: ${directory}: that is a directory\n`,
+      ]);
+    }
+    const saved = await harmonydb("snapshot", "save", pipe);
+    expect([saved.exit, saved.err]).toEqual([6, expect.stringContaining("is no file")]);
+    expect(statSync(pipe).isFIFO()).toBe(true);
+  });
+
+  it("draw how far they are where somebody looks", async () => {
+    writeFileSync(
+      file("seen"),
+      Array.from({ length: 2_000 }, (_, i) => `{"key":"k${i}","value":"v"}\n`).join(""),
+    );
+    const { isTTY } = process.stderr;
+    try {
+      process.stderr.isTTY = true;
+      const bar = /^\r\[.*\] +\d+% \d+ keys, \d+\/s/;
+      expect((await harmonydb("load", file("seen"))).err).toMatch(bar);
+      expect((await harmonydb("dump", file("out"))).err).toMatch(bar);
+      process.stderr.isTTY = false;
+      expect((await harmonydb("dump", file("out"))).err).toBe("");
+    } finally {
+      process.stderr.isTTY = isTTY;
+    }
   });
 
   it("leave no half of a file behind, and name the file that cannot be written", async () => {

@@ -69,7 +69,7 @@ function label(name: string): string {
   return JSON.stringify(words.join(""));
 }
 
-/** The rows of the message's list if it has one, or the message itself as one row; its header where it says no more. */
+/** The rows of the message's list if it has one, or what it holds, or itself as one row; its header where it says no more. */
 export function tableText(message: Message, hex: boolean): string {
   const fields = fieldsOf(message);
   const list = fields.find(
@@ -77,10 +77,12 @@ export function tableText(message: Message, hex: boolean): string {
   );
   const header = fields.find(([name]) => name === "header")?.[1] as object | undefined;
   const says = fields.some(([name, value]) => name !== "header" && value !== undefined);
+  // A put answers with what was there before.
+  const held = fields.find(([name, value]) => name !== "header" && isMessage(value))?.[1];
   const rows =
     list !== undefined
       ? (list[1] as readonly object[])
-      : [says || header === undefined ? message : header];
+      : [(held as object | undefined) ?? (says || header === undefined ? message : header)];
   const cellsOf = (row: object): readonly Field[] =>
     (row instanceof Uint8Array ? [["key", row] as const] : fieldsOf(row)).filter(
       ([, value]) =>
@@ -93,6 +95,15 @@ export function tableText(message: Message, hex: boolean): string {
       const cells = new Map(cellsOf(row));
       return names.map((name) => (cells.has(name) ? cell(cells.get(name), hex, false) : ""));
     }),
+  );
+}
+
+function isMessage(value: unknown): boolean {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    !Array.isArray(value) &&
+    !(value instanceof Uint8Array)
   );
 }
 

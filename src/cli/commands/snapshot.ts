@@ -19,7 +19,7 @@ import { type Io, runIo } from "../../env/index.ts";
 import { nodeEnv } from "../../platform/index.ts";
 import { CommandError, Exit } from "../exit.ts";
 import { count } from "./flags.ts";
-import { fileEnding } from "./files.ts";
+import { fileEnding, isDevice } from "./files.ts";
 import { stderrScreen } from "./dump.ts";
 import { table } from "./output.ts";
 import { Progress } from "./progress.ts";
@@ -41,6 +41,8 @@ export interface RestoreFlags {
 
 export async function save(session: Session, args: readonly string[]): Promise<void> {
   const path = args[0] as string;
+  if (await isDevice(path))
+    throw new CommandError(`${path} is no file, and a snapshot is whole or not there`, Exit.io);
   const client = await session.client();
   const part = `${path}.partial`;
   const call = client.download(SNAPSHOT, {});

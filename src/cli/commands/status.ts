@@ -27,6 +27,9 @@ const HEAD = [
   "ERRORS",
 ];
 
+const HEALTH_HEAD = ["ENDPOINT", "HEALTH", "TOOK", "ERROR"];
+const HASH_HEAD = ["ENDPOINT", "HASH", "HASH REVISION"];
+
 export interface EndpointFlags {
   readonly cluster?: boolean;
 }
@@ -93,8 +96,7 @@ export async function status(session: Session, flags: EndpointFlags): Promise<vo
   if (session.form === "json") session.streams.out(`${jsonText(documents, session.hex)}\n`);
   else if (session.form === "table") session.streams.out(table(HEAD, rows));
   else if (session.form === "fields") {
-    for (const row of rows)
-      session.streams.out(`${HEAD.map((name, i) => `"${name}" : ${row[i] ?? ""}`).join("\n")}\n\n`);
+    printFields(session, HEAD, rows);
   } else for (const row of rows) session.streams.out(`${row.join(", ")}\n`);
   if (failure !== null) {
     const exit = failure instanceof CommandError ? failure.exit : Exit.refused;
@@ -136,20 +138,16 @@ export async function health(session: Session, flags: EndpointFlags): Promise<vo
     const took = `${(Number(process.hrtime.bigint() - began) / 1e6).toFixed(3)}ms`;
     results.push({ endpoint: endpoint.text, health: error === "", took, error });
   }
+  const rows = results.map(({ endpoint, health: isHealthy, took, error }) => [
+    endpoint,
+    String(isHealthy),
+    took,
+    error,
+  ]);
   if (session.form === "json") session.streams.out(`${JSON.stringify(results)}\n`);
-  else if (session.form === "table") {
-    session.streams.out(
-      table(
-        ["ENDPOINT", "HEALTH", "TOOK", "ERROR"],
-        results.map(({ endpoint, health: isHealthy, took, error }) => [
-          endpoint,
-          String(isHealthy),
-          took,
-          error,
-        ]),
-      ),
-    );
-  } else {
+  else if (session.form === "table") session.streams.out(table(HEALTH_HEAD, rows));
+  else if (session.form === "fields") printFields(session, HEALTH_HEAD, rows);
+  else {
     for (const { endpoint, health: isHealthy, took, error } of results) {
       session.streams.out(
         isHealthy
@@ -203,8 +201,8 @@ export async function hashKv(
       String(hash_revision),
     ]);
     if (session.form === "json") session.streams.out(`${jsonText(answers, session.hex)}\n`);
-    else if (session.form === "table")
-      session.streams.out(table(["ENDPOINT", "HASH", "HASH REVISION"], rows));
+    else if (session.form === "table") session.streams.out(table(HASH_HEAD, rows));
+    else if (session.form === "fields") printFields(session, HASH_HEAD, rows);
     else for (const row of rows) session.streams.out(`${row.join(", ")}\n`);
     if (new Set(answers.map(({ HashKV: { hash } }) => hash)).size > 1)
       throw new CommandError(`the members differ at revision ${revision}`, Exit.unhealthy, [
@@ -222,6 +220,16 @@ export async function hashKv(
 function reasonOf(error: unknown): string {
   if (error instanceof RpcError || error instanceof CommandError) return error.message;
   return String(error);
+}
+
+/** A line for each field, and an empty one behind each endpoint. */
+function printFields(
+  session: Session,
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+): void {
+  for (const row of rows)
+    session.streams.out(`${head.map((name, i) => `"${name}" : ${row[i] ?? ""}`).join("\n")}\n\n`);
 }
 
 const UNITS = ["B", "kB", "MB", "GB", "TB"];

@@ -26,6 +26,7 @@ import {
   putRequest,
   rangeRequest,
 } from "./kv.ts";
+import { tableText } from "./output.ts";
 import { bytesOf } from "./ranges.ts";
 import { TXN } from "./rpcs.ts";
 import type { Session } from "./session.ts";
@@ -35,6 +36,18 @@ export async function txn(session: Session): Promise<void> {
   const { request, flags } = parseTxn(text);
   const client = await session.client();
   const response = await client.unary(TXN, request);
+  if (session.form === "table") {
+    const { header, succeeded } = response;
+    const revision = header?.revision ?? 0n;
+    session.streams.out(tableText({ succeeded, revision }, session.hex));
+    for (const {
+      response_range: range,
+      response_put: put,
+      response_delete_range: del,
+    } of response.responses)
+      session.streams.out(tableText(range ?? put ?? del ?? {}, session.hex));
+    return;
+  }
   if (session.form !== "simple") {
     // etcdctl's JSON has the protocol's union as an object of its own.
     const responses = response.responses.map((op) => ({ Response: op }));
