@@ -3,6 +3,7 @@ import { type ErrorCode, HarmonyError } from "../base/index.ts";
 
 /** What an operation of the level rejects with. What the level checks itself is an error of abstract-level. */
 export class LevelError extends Error {
+  /** The same in every version. */
   override readonly name = "LevelError" as const;
   /** As in other stores of Level where they have one, otherwise LEVEL_ and our own code. */
   readonly code: string;

@@ -55,17 +55,23 @@ export type Unwatch = () => Promise<void>;
 
 /** The driver, as unstorage knows one; every call of its contract is here. */
 export interface HarmonyDriver {
+  /** How unstorage calls the driver. */
   readonly name: "harmonydb";
+  /** Items may end by themselves. */
   readonly flags: { readonly ttl: true };
+  /** As they were given. */
   readonly options: HarmonyDriverOptions;
   /** The database; undefined for a directory that nobody has used yet. */
   getInstance(): HarmonyDB | undefined;
+  /** Whether there is an item. */
   hasItem(key: string): Promise<boolean>;
+  /** The item as text, or null. */
   getItem(key: string): Promise<string | null>;
   /** All as of one moment. */
   getItems(
     items: readonly { readonly key: string }[],
   ): Promise<{ key: string; value: string | null }[]>;
+  /** The item as the bytes that were set, or null. */
   getItemRaw(key: string): Promise<Uint8Array | null>;
   /** Synced when it resolves, like every write. */
   setItem(key: string, value: string, options?: ItemOptions): Promise<void>;
@@ -80,6 +86,7 @@ export interface HarmonyDriver {
   ): Promise<void>;
   /** Takes bytes, or text. */
   setItemRaw(key: string, value: unknown, options?: ItemOptions): Promise<void>;
+  /** One that is not there is nothing. */
   removeItem(key: string): Promise<void>;
   /** Null where there is no item. */
   getMeta(key: string): Promise<HarmonyItemMeta | null>;

@@ -204,7 +204,9 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorInfo>> = Object.freeze(
 
 /** Every error that the database reports on purpose. */
 export class HarmonyError extends Error {
+  /** The same in every version, for those who cannot use `instanceof`. */
   override readonly name = "HarmonyError" as const;
+  /** What went wrong, for programs: codes are never renamed. docs/reference/errors.md lists them. */
   readonly code: ErrorCode;
   /** True where the write may or may not have happened; false says that it certainly did not. */
   readonly maybeApplied: boolean;

@@ -4,6 +4,7 @@
  */
 import { type ErrorCode, ERRORS, HarmonyError } from "../base/index.ts";
 import type { apiMessages as wire } from "../codec/index.ts";
+import { unlisten } from "../db/index.ts";
 import type { Env, Timer } from "../env/index.ts";
 import type { Answer, Under } from "./channel.ts";
 import type { Member, Members } from "./members.ts";
@@ -89,13 +90,14 @@ export class Asking<T> {
     this.#asked = asked;
     this.#read = read;
     this.#settle = settle;
+    // Before there is anything to give back: a signal of the caller's own may throw.
+    asked.signal?.addEventListener("abort", this.#aborted, { once: true });
     this.#deadlineMs = env.clock.monotonicMs() + asked.timeoutMs;
     this.#timer =
       asked.timeoutMs === Number.POSITIVE_INFINITY
         ? null
         : env.timers.after(asked.timeoutMs, () => this.#timeOver());
     members.begin();
-    asked.signal?.addEventListener("abort", this.#aborted, { once: true });
     if (asked.signal?.aborted === true) env.timers.soon(this.#aborted);
     else this.#next();
   }
@@ -273,7 +275,7 @@ export class Asking<T> {
     this.#isOver = true;
     this.#timer?.cancel();
     this.#silence?.cancel();
-    this.#asked.signal?.removeEventListener("abort", this.#aborted);
+    unlisten(this.#asked.signal, this.#aborted);
     this.#members.finish();
   }
 }

@@ -8,7 +8,6 @@ import type { Under } from "./channel.ts";
 import { API } from "./messages.ts";
 import type { RemoteLink } from "./remote-link.ts";
 
-const NO_CALL: CallOptions = Object.freeze({});
 /** Pieces that may wait here before the member is held. */
 const PIECES_MAX = 16;
 
@@ -21,8 +20,8 @@ export class RemoteAdmin extends LinkedAdmin {
   }
 
   /** Of the member that is asked now. */
-  async status(): Promise<DatabaseReport> {
-    const report = await this.#link.report(NO_CALL);
+  protected async report(call: CallOptions): Promise<DatabaseReport> {
+    const report = await this.#link.report(call);
     const { durability: mode } = report;
     return {
       name: report.name,

@@ -9,6 +9,18 @@ import type { CallOptions, Reply } from "./database.ts";
 
 const SWEEP_MS = 100;
 
+/**
+ * Listens to a signal no more. One that a caller has made himself may throw, in the middle of a turn that answers others:
+ * a listener that stays is heard by nobody, so that is no reason for anything.
+ */
+export function unlisten(signal: AbortSignal | undefined, listener: () => void): void {
+  try {
+    signal?.removeEventListener("abort", listener);
+  } catch {
+    // It is the caller's own.
+  }
+}
+
 export class Call<T> {
   #reply: Reply<T> | null;
   /** Asked when the caller gives up: true when the work had not begun and now never will. */
@@ -79,7 +91,7 @@ export class Calls {
     call.release = () => {
       timer?.cancel();
       patience?.cancel();
-      signal?.removeEventListener("abort", abort);
+      unlisten(signal, abort);
     };
     if (signal?.aborted === true) abort();
     else signal?.addEventListener("abort", abort, { once: true });

@@ -36,9 +36,13 @@ const EXPIRE_PER_COMMAND = 250;
  */
 const LAG_CHECKPOINTS = 3;
 
+/** What brings a checkpoint about: whichever of them comes first since the last one. */
 export interface CheckpointTriggers {
+  /** So many bytes of log. Default: 256 MiB. */
   readonly walBytes: number;
+  /** So many milliseconds, if anything has changed. Default: five minutes. */
   readonly intervalMs: number;
+  /** So many commands. Default: 100,000. */
   readonly operations: number;
 }
 

@@ -22,6 +22,7 @@ export type {
   MembersChanged,
   Reply,
 } from "./database.ts";
+export { unlisten } from "./calls.ts";
 export type { CheckpointTriggers } from "./chores.ts";
 export {
   FORMAT_MAJOR,

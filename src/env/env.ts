@@ -26,6 +26,7 @@ export interface Entropy {
   u32(): number;
 }
 
+/** How much a line matters: an "error" needs somebody, a "warn" deserves a look. */
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
 /** Takes structured lines and never blocks, fails or calls back. Values of keys are never given to it. */

@@ -39,6 +39,7 @@ const POLL_MS = 10;
 /** Small enough that a cluster is made in no time. */
 const SEGMENT_BYTES: number = 1024 * 1024;
 
+/** Nodes in this process, on directories and ports of their own, and the network between them. */
 export class TestCluster implements AsyncDisposable {
   /** n1, n2 and so on. */
   readonly nodes: readonly TestNode[];
@@ -194,6 +195,7 @@ export class TestCluster implements AsyncDisposable {
     if (this.#ownDirectory !== null) rmSync(this.#ownDirectory, { recursive: true, force: true });
   }
 
+  /** As `stop`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
   }

@@ -19,10 +19,13 @@ export interface NodePlan {
 
 const decoder = new TextDecoder();
 
+/** A member of a `TestCluster`. */
 export class TestNode {
+  /** n1, n2 and so on. */
   readonly name: string;
   /** Where it is served: for `connect`, and for clients of etcd. */
   readonly url: string;
+  /** What it keeps stands here, also while it does not run. */
   readonly dataDir: string;
   readonly #plan: NodePlan;
   #served: Served | null = null;
@@ -37,6 +40,7 @@ export class TestNode {
     this.#plan = plan;
   }
 
+  /** Whether it runs; it may still be without a leader. */
   get isUp(): boolean {
     return this.#served !== null;
   }
@@ -95,10 +99,12 @@ export class TestNode {
     return value === undefined ? undefined : decoder.decode(value);
   }
 
+  /** Through this node. */
   async put(key: Key, value: Value): Promise<Done> {
     return (await this.db()).put(key, value);
   }
 
+  /** Through this node; `ok` tells whether the key was there. */
   async delete(key: Key): Promise<Done> {
     return (await this.db()).del(key);
   }
@@ -108,6 +114,7 @@ export class TestNode {
     return this.isUp && (this.#served as Served).role === "leader";
   }
 
+  /** Of Raft, as it knows it. Rejects with CLOSED when it does not run. */
   async term(): Promise<number> {
     if (this.#served === null) throw new HarmonyError("CLOSED", `${this.name} does not run`);
     return (await this.#served.admin.status()).term;

@@ -479,6 +479,8 @@ function messages(name: string, opened: Opening): void {
       expect(await db.publish("news.x", "1")).toBe(1);
       expect(await db.publish("news.bz", new Uint8Array([50]))).toBe(2);
       expect(await db.publish("weather", "3")).toBe(0);
+      expect(db.admin.metrics()).toMatch(/^harmonydb_pubsub_channels 3$/m);
+      expect(db.admin.metrics()).toMatch(/^harmonydb_pubsub_messages_total 3$/m);
       const got: Message[] = [];
       for await (const message of one) {
         got.push(message);

@@ -35,6 +35,10 @@ describe("open", () => {
     const directory = temporaryDirectory();
     const first = await open(directory, { walSegmentBytes: 64 * 1024 });
     await expect(open(directory)).rejects.toBeInstanceOf(HarmonyError);
+    const elsewhere = temporaryDirectory();
+    const both = await Promise.allSettled([open(elsewhere), open(elsewhere)]);
+    expect(both.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+    for (const one of both) if (one.status === "fulfilled") await one.value.close();
     expect(await codeOf(() => open(directory))).toBe("DIRECTORY_LOCKED");
     await first.put("a", "1");
     const [one, other] = [await open(":memory:"), await open(":memory:")];

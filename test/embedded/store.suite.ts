@@ -280,6 +280,7 @@ export function storeSuite(name: string, opened: Opening, place: Place = "here")
       for (const read of [
         db.scan({}, { signal: controller.signal }).count(),
         db.get("k1", { signal: controller.signal }),
+        db.admin.status({ signal: controller.signal }),
       ])
         expect(await codeOf(() => read)).toBe("ABORTED");
     });
@@ -426,6 +427,54 @@ export function storeSuite(name: string, opened: Opening, place: Place = "here")
       }
     });
 
+    it("hands on what its caller's own code throws, and changes nothing", async () => {
+      const db = await opened();
+      const mine = (): never => {
+        throw new RangeError("the caller's own");
+      };
+      const having = (name: string): object =>
+        Object.defineProperty({}, name, { get: mine, enumerable: true });
+      function* items(): Generator<[string, string]> {
+        yield ["a", "1"];
+        mine();
+      }
+      const calls: (() => unknown)[] = [
+        () => db.putMany(items()),
+        () => db.put("a", "1", having("ttlMs")),
+        () => db.get("a", having("rev")),
+        () => db.scan(having("prefix")).all(),
+        () => db.txn(having("then")),
+        () => db.getMany(new Proxy(["a"], { get: mine })),
+        () => db.delMany(new Proxy(["a"], { get: mine })),
+        () =>
+          db.transact((tx) => {
+            tx.put("a", "1");
+            mine();
+          }),
+        () =>
+          db.transact(() => ({
+            then: (_: unknown, reject: (error: Error) => void) => reject(new RangeError()),
+          })),
+      ];
+      for (const call of calls)
+        await expect((async () => call())(), call.toString()).rejects.toThrow(RangeError);
+      expect(await db.barrier()).toBe(1);
+      const signal = {
+        aborted: false,
+        addEventListener: () => {},
+        removeEventListener: mine,
+      } as unknown as AbortSignal;
+      expect((await db.put("a", "1", { signal })).rev).toBe(2);
+      await db.transact((tx) => tx.put("a", "2"), { signal });
+      expect(await codeOf(() => db.lock("a", { ttlMs: 5, waitMs: 5, signal }))).toBe("WRONG_KIND");
+      await db.watch("a", { signal }).close();
+      await (await db.lock("l", { ttlMs: 60_000 })).extend(60_000, { signal });
+      expect(await codeOf(() => db.lock("l", { ttlMs: 5, waitMs: 5, signal }))).toBe(
+        "LOCK_TIMEOUT",
+      );
+      expect((await db.put("goes on", "x")).ok).toBe(true);
+    });
+
     it("refuses every option and every field that it does not know", async () => {
       const db = await opened();
       const no = { ttl: 5 } as never;
@@ -435,6 +484,7 @@ export function storeSuite(name: string, opened: Opening, place: Place = "here")
         () => db.getMany(["a"], no),
         () => db.has("a", no),
         () => db.admin.checkpoint(no),
+        () => db.admin.status(no),
         () => db.scan(no).all(),
         () => db.scan("b/" as never).all(),
         () => db.scan({}, no).all(),

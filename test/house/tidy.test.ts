@@ -196,6 +196,21 @@ describe("the documents that follow the code", () => {
     expect(words.filter((word) => section?.includes(word) !== true)).toEqual([]);
   });
 
+  it("say of each public item what it is: the reports of the API know of none without a comment", () => {
+    const folder = join(ROOT, "api");
+    const mute = readdirSync(folder)
+      .filter((name) => name.endsWith(".md"))
+      .flatMap((name) => {
+        const lines = readFileSync(join(folder, name), "utf8").split("\n");
+        return lines.flatMap((line, i) =>
+          line.includes("(undocumented)") && !line.includes("@internal")
+            ? [`${name}: ${lines[i + 1]?.trim()}`]
+            : [],
+        );
+      });
+    expect(mute).toEqual([]);
+  });
+
   it("list every decision in their index", () => {
     const index = readFileSync(join(ROOT, "docs/decisions/README.md"), "utf8");
     const decisions = readdirSync(join(ROOT, "docs/decisions")).filter(

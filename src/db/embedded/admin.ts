@@ -18,6 +18,7 @@ import {
 import { SnapshotBackup } from "./backup.ts";
 import type { Link } from "./link.ts";
 import { LinkedMembers } from "./members.ts";
+import type { Messages } from "./messages.ts";
 import type { NodeLink } from "./node-link.ts";
 
 const COMPACT: Names = names(CALL, "physical");
@@ -33,7 +34,13 @@ export abstract class LinkedAdmin implements Admin {
     this.#link = link;
   }
 
-  abstract status(): Promise<DatabaseReport>;
+  async status(options: Call = NO_OPTIONS): Promise<DatabaseReport> {
+    const call = callOf(options, CALL);
+    if (this.#link.ended !== null) throw this.#link.ended;
+    return this.report(call);
+  }
+
+  protected abstract report(call: CallOptions): Promise<DatabaseReport>;
   abstract metrics(): string;
   protected abstract makeCheckpoint(call: CallOptions): Promise<void>;
   protected abstract openBackup(call: CallOptions): Promise<Backup>;
@@ -74,21 +81,24 @@ export abstract class LinkedAdmin implements Admin {
       call,
     );
     const { retentionMs, retentionRevisions } = answer;
-    const quotaBytes = answer.quotaBytes ?? (await this.status()).quotaBytes;
+    const quotaBytes = answer.quotaBytes ?? (await this.report(call)).quotaBytes;
     return { retentionMs, retentionRevisions, quotaBytes };
   }
 }
 
 export class NodeAdmin extends LinkedAdmin {
   readonly #link: NodeLink;
+  readonly #messages: Messages;
 
-  constructor(link: NodeLink) {
+  constructor(link: NodeLink, messages: Messages) {
     super(link);
     this.#link = link;
+    this.#messages = messages;
   }
 
-  async status(): Promise<DatabaseReport> {
-    if (this.#link.ended !== null) throw this.#link.ended;
+  protected async report(call: CallOptions): Promise<DatabaseReport> {
+    // Known at once; a call that was given up before it began is answered like any other.
+    await this.#link.finish(call, (done) => done(null));
     const { node } = this.#link;
     const status = node.database.status();
     const { keys, leases } = node.stats;
@@ -139,6 +149,7 @@ export class NodeAdmin extends LinkedAdmin {
     if (this.#link.ended !== null) throw this.#link.ended;
     const { node } = this.#link;
     const { stats, logStats } = node;
+    const { patterns, published } = this.#messages.stats;
     const status = node.database.status();
     const rows: readonly (readonly [string, "counter" | "gauge", string, number])[] = [
       ["harmonydb_store_keys", "gauge", "Keys that are alive.", stats.keys],
@@ -153,7 +164,12 @@ export class NodeAdmin extends LinkedAdmin {
       ["harmonydb_store_bytes_in_use", "gauge", "Of it, in use.", status.sizeInUseBytes],
       ["harmonydb_lease_active", "gauge", "Leases that are alive.", stats.leases],
       ["harmonydb_raft_term", "gauge", "The term of Raft.", status.raftTerm],
-      ["harmonydb_raft_commit_index", "gauge", "Newest entry of the log.", status.raftIndex],
+      [
+        "harmonydb_raft_commit_index",
+        "gauge",
+        "Newest entry that is committed.",
+        status.raftCommitIndex,
+      ],
       ["harmonydb_raft_applied_index", "gauge", "Newest entry applied.", status.raftAppliedIndex],
       [
         "harmonydb_raft_proposals_applied_total",
@@ -186,6 +202,18 @@ export class NodeAdmin extends LinkedAdmin {
         "gauge",
         "Seconds that the start took.",
         node.recovery.durationMs / MS_PER_SECOND,
+      ],
+      [
+        "harmonydb_pubsub_channels",
+        "gauge",
+        "Patterns of channels that this process subscribes to.",
+        patterns,
+      ],
+      [
+        "harmonydb_pubsub_messages_total",
+        "counter",
+        "Messages published in this process.",
+        published,
       ],
     ];
     const own = rows.map(([name, type, help, value]) =>

@@ -112,6 +112,7 @@ export interface Settings {
 export interface Backup extends AsyncIterable<Uint8Array>, AsyncDisposable {
   /** Of the state in it. */
   readonly rev: number;
+  /** How many bytes there are to read. */
   readonly sizeBytes: number;
   /** The last 32 bytes: the SHA-256 of all before them. */
   readonly sha256: Uint8Array;
@@ -122,7 +123,7 @@ export interface Admin {
   /** Who belongs to the cluster, who comes, who goes, who leads. */
   readonly members: Members;
   /** What the database says of itself, now. */
-  status(): Promise<DatabaseReport>;
+  status(options?: Call): Promise<DatabaseReport>;
   /**
    * Makes what is applied durable in the data file and lets the log go behind it. DISK_FULL leaves the old one in force.
    * It takes as long as it takes: without a `timeoutMs` there is none, and whoever gives up leaves it to go on.

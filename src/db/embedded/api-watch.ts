@@ -54,8 +54,11 @@ export interface WatchBatch<V = Uint8Array> {
  */
 export interface Watching<V = Uint8Array>
   extends AsyncIterableIterator<WatchBatch<V>>, AsyncDisposable {
+  /** Itself: one reader takes each batch. */
   [Symbol.asyncIterator](): Watching<V>;
+  /** As `close`. */
   [Symbol.asyncDispose](): Promise<void>;
+  /** Ends it: whoever waits for the next batch is told that there is none. Closing twice is one closing. */
   close(): Promise<void>;
 }
 

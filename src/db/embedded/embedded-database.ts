@@ -178,10 +178,11 @@ export class EmbeddedDatabase extends LinkedDatabase {
   /** `closeFirst`: doors of the node through which others come. */
   constructor(node: Node, host: Host, closeFirst?: () => Promise<void>) {
     const link = new NodeLink(node, host);
+    const messages = new Messages(link);
     super({
       link,
-      admin: new NodeAdmin(link),
-      messages: new Messages(link),
+      admin: new NodeAdmin(link, messages),
+      messages,
       ...(closeFirst === undefined ? {} : { closeFirst }),
     });
   }

@@ -4,6 +4,7 @@
  * caller runs in them: they only settle a promise, and what follows runs after the turn.
  */
 import { EMPTY_BYTES, HarmonyError } from "../../base/index.ts";
+import { unlisten } from "../calls.ts";
 import type { Env } from "../../env/index.ts";
 import type { CallOptions, MemberInfo } from "../database.ts";
 import type {
@@ -152,7 +153,7 @@ export abstract class Link {
       }
       const release = (): void => {
         timer?.cancel();
-        signal?.removeEventListener("abort", aborted);
+        unlisten(signal, aborted);
         this.#whenEnded.delete(fail);
       };
       const wake = (): void => {

@@ -1,5 +1,6 @@
 /** Messages between the parts of one process: who subscribes gets what is published from then on. Nothing is kept. */
 import { HarmonyError } from "../../base/index.ts";
+import { unlisten } from "../calls.ts";
 import type { Message, SubscribeOptions, Subscription } from "./api-database.ts";
 import { assertNames, assertSignal, copyOf, countOf, invalid } from "./arguments.ts";
 import { matchesGlob } from "./glob.ts";
@@ -11,15 +12,24 @@ const PENDING_DEFAULT = 10_000;
 export class Messages {
   readonly #link: Link;
   readonly #subscriptions = new Set<OpenSubscription>();
+  #published = 0;
 
   constructor(link: Link) {
     this.#link = link;
+  }
+
+  /** Patterns that somebody subscribes to now, and messages published since the start. */
+  get stats(): { readonly patterns: number; readonly published: number } {
+    let patterns = 0;
+    for (const subscription of this.#subscriptions) patterns += subscription.patternCount;
+    return { patterns, published: this.#published };
   }
 
   publish(channel: string, message: string | Uint8Array): number {
     if (typeof channel !== "string") throw invalid("a channel is text");
     const data = copyOf(message);
     if (this.#link.ended !== null) throw this.#link.ended;
+    this.#published++;
     let receivers = 0;
     for (const subscription of this.#subscriptions)
       if (subscription.offer(channel, data)) receivers++;
@@ -77,6 +87,10 @@ class OpenSubscription implements Subscription {
     this.#onEnd = onEnd;
     if (signal?.aborted === true) this.#aborted();
     else signal?.addEventListener("abort", this.#aborted, { once: true });
+  }
+
+  get patternCount(): number {
+    return this.#patterns.length;
   }
 
   readonly #aborted = (): void => this.end(new HarmonyError("ABORTED"));
@@ -148,7 +162,7 @@ class OpenSubscription implements Subscription {
   end(error: HarmonyError | null): void {
     if (this.isOver) return;
     this.isOver = true;
-    this.#signal?.removeEventListener("abort", this.#aborted);
+    unlisten(this.#signal, this.#aborted);
     const waiting = this.#waiting;
     this.#waiting = [];
     this.#error = waiting.length > 0 ? null : error;

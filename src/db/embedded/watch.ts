@@ -3,6 +3,7 @@
  * the only buffer. Events are converted after the node's turn, in the call that gets them.
  */
 import { HarmonyError, text } from "../../base/index.ts";
+import { unlisten } from "../calls.ts";
 import type { Timer } from "../../env/index.ts";
 import type { KeyValue } from "../requests.ts";
 import type { Watch, WatchEvent as CommonEvent, WatchNews, WatchRequest } from "../watch/index.ts";
@@ -191,7 +192,7 @@ class OpenWatch<V> implements Watching<V> {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#error = error;
-    this.#signal?.removeEventListener("abort", this.#aborted);
+    unlisten(this.#signal, this.#aborted);
     this.#timer?.cancel();
     this.#watch.cancel();
     this.#release();
