@@ -8,8 +8,8 @@ import { CommandError } from "../exit.ts";
 import type { Endpoint } from "./flags.ts";
 import { STATUS } from "./rpcs.ts";
 
-/** What is said after the fact has to be said soon. */
-const ASK_MS_MAX = 1_000;
+/** Who has not said it by then says nothing, however short a time the command was given. */
+const TIMES: ClientTimes = { dialTimeoutMs: 2_000, commandTimeoutMs: 2_000 };
 
 /** How an endpoint stands. */
 interface Standing {
@@ -19,13 +19,9 @@ interface Standing {
 }
 
 /** The error with how each endpoint stands, where it says no more than that no answer came; any other as it is. */
-export async function explained(
-  error: unknown,
-  endpoints: readonly Endpoint[],
-  times: ClientTimes,
-): Promise<unknown> {
+export async function explained(error: unknown, endpoints: readonly Endpoint[]): Promise<unknown> {
   if (!(error instanceof RpcError) || !SILENT.has(error.code)) return error;
-  const standings = await Promise.all(endpoints.map((endpoint) => standingOf(endpoint, times)));
+  const standings = await Promise.all(endpoints.map(standingOf));
   const answering = standings.filter(({ answers }) => answers);
   const isLeaderless = answering.length > 0 && answering.every((one) => one.isLeaderless);
   const lines = standings.map(({ text }, i) => `${endpoints[i]?.text} ${text}`);
@@ -40,12 +36,10 @@ export async function explained(
 const SILENT: ReadonlySet<number> = new Set([GrpcCode.DEADLINE_EXCEEDED, GrpcCode.UNAVAILABLE]);
 
 /** As it says itself, which needs no leader. */
-async function standingOf(endpoint: Endpoint, times: ClientTimes): Promise<Standing> {
-  const dialTimeoutMs = Math.min(ASK_MS_MAX, times.dialTimeoutMs);
-  const commandTimeoutMs = Math.min(ASK_MS_MAX, times.commandTimeoutMs);
+async function standingOf(endpoint: Endpoint): Promise<Standing> {
   let client: Client;
   try {
-    client = await Client.open([endpoint], { dialTimeoutMs, commandTimeoutMs });
+    client = await Client.open([endpoint], TIMES);
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
     return { text: "cannot be reached", isLeaderless: false, answers: false };

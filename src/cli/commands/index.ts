@@ -549,7 +549,7 @@ export function addClientCommands(
         else if (typeof result === "number" && result !== 0) finish(result);
       } catch (error) {
         const { explained } = await import("./explain.ts");
-        throw await explained(error, session.endpoints, session.times);
+        throw await explained(error, session.endpoints);
       } finally {
         session.close();
       }

@@ -133,7 +133,7 @@ export async function health(session: Session, flags: EndpointFlags): Promise<vo
         client.close();
       }
     } catch (thrown) {
-      error = reasonOf(await explained(thrown, [endpoint], session.times));
+      error = reasonOf(await explained(thrown, [endpoint]));
     }
     const took = `${(Number(process.hrtime.bigint() - began) / 1e6).toFixed(3)}ms`;
     results.push({ endpoint: endpoint.text, health: error === "", took, error });
