@@ -56,9 +56,11 @@ describe("5.1 terms", () => {
   it("a request with a stale term is rejected with the current one", () => {
     const node = startWith(createNode(1, [1, 2, 3], { checkQuorum: true }), [], 5);
     node.node.step(append(2, 1, 4, { entries: entriesOf([4]) }));
-    node.node.step(message({ type: "vote", from: 2, to: 1, term: 4, lastIndex: 9, lastTerm: 3 }));
+    const asked = { from: 2, to: 1, term: 4, lastIndex: 9, lastTerm: 3 } as const;
+    for (const type of ["vote", "preVote"] as const) node.node.step(message({ type, ...asked }));
     const answers = drain(node);
     expect(answers.map((m) => [m.type, m.term, "reject" in m && m.reject])).toEqual([
+      ["preVoteResponse", 5, true],
       ["appendResponse", 5, true],
       ["voteResponse", 5, true],
     ]);

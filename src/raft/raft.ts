@@ -38,13 +38,14 @@ import {
 import { Outbox } from "./outbox.ts";
 import { bytesOf, RaftLog } from "./raft-log.ts";
 import { ForwardedReads, ReadOnly } from "./read-only.ts";
-import type {
-  ProposeRefusal,
-  ProposeResult,
-  ReadState,
-  RestoreResult,
-  Role,
-  TransferResult,
+import {
+  campaigns,
+  type ProposeRefusal,
+  type ProposeResult,
+  type ReadState,
+  type RestoreResult,
+  type Role,
+  type TransferResult,
 } from "./ready.ts";
 import { ticksUntilTurn } from "./succession.ts";
 import type { Progress } from "./tracker/progress.ts";
@@ -279,7 +280,7 @@ export class Raft {
     // In quarantine it is taken all the same: what the machine made of the entries is what is not to be trusted.
     if (this.log.holds(index, term) && !this.isQuarantined) {
       // The log reaches it already; it only was not known to be committed.
-      this.log.commitTo(index);
+      this.#commitByWord(index);
       return "held";
     }
     // A leader holds everything that is committed. Whoever wants to lead and does not, has lost.
@@ -433,8 +434,7 @@ export class Raft {
       }
       this.#abortTransfer();
     }
-    this.#heartbeatElapsed++;
-    if (this.#heartbeatElapsed < this.#config.heartbeatTicks) return;
+    if (++this.#heartbeatElapsed < this.#config.heartbeatTicks) return;
     if (this.#lease.isOn) this.#readOnly.beginEmptyRound(this.log.commit, this.#lease.now);
     this.#broadcastHeartbeat();
   }
@@ -539,22 +539,24 @@ export class Raft {
   }
 
   #handleVoteResponse(message: VoteResponse): void {
-    if (message.committed !== undefined && this.#role !== "leader") {
-      const { index, term } = message.committed;
-      if (index > this.log.commit && this.log.holds(index, term)) this.log.commitTo(index);
-      if (this.#role !== "follower" && this.log.hasUnappliedConfChange()) {
-        // This election went on among the members of a configuration that is over.
-        this.#becomeFollower(this.#term, 0);
-      }
-    }
-    const rehearsal = message.type === "preVoteResponse";
+    const { committed } = message;
+    const isHeld = committed !== undefined && this.log.holds(committed.index, committed.term);
+    if (isHeld && this.#role !== "leader") this.#commitByWord(committed.index);
     // A grant of a pre-vote names the term that it was asked for; one for an earlier question is of no use.
-    const expected = rehearsal
-      ? this.#role === "preCandidate" && (message.reject || message.term === this.#term + 1)
-      : this.#role === "candidate";
+    const expected =
+      message.type === "preVoteResponse"
+        ? this.#role === "preCandidate" && (message.reject || message.term === this.#term + 1)
+        : this.#role === "candidate";
     if (!expected) this.#drop("not-expected");
     else if (!this.tracker.voters.has(message.from)) this.#drop("unknown-peer");
     else this.#countVote(message.from, !message.reject);
+  }
+
+  /** Others say so. An election that goes on among the members of a configuration that is over ends with that. */
+  #commitByWord(index: LogIndex): void {
+    this.log.commitTo(index);
+    const isOver = campaigns(this.#role) && this.log.hasUnappliedConfChange();
+    if (isOver) this.#becomeFollower(this.#term, 0);
   }
 
   #countVote(from: NodeId, granted: boolean): void {
@@ -741,10 +743,7 @@ export class Raft {
   }
 
   #switchTo(confState: ConfState): void {
-    assert(
-      this.#role === "follower" || this.#role === "leader",
-      "no election goes on while the configuration changes",
-    );
+    assert(!campaigns(this.#role), "no election goes on while the configuration changes");
     this.tracker.configure(confState, this.log.lastIndex);
     if (this.#role !== "leader") return;
     const { voters } = this.tracker;

@@ -11,7 +11,7 @@ import {
   type SnapshotMeta,
 } from "./index.ts";
 import { append, createNode, drain, elect, entriesOf, message, startWith } from "./testing/pair.ts";
-import { DEFAULT_OPTIONS, simpleConf } from "./testing/test-node.ts";
+import { DEFAULT_OPTIONS, simpleConf, type TestNode } from "./testing/test-node.ts";
 
 beforeAll(() => setVerifying(true));
 afterAll(() => setVerifying(false));
@@ -127,6 +127,60 @@ describe("the contract of a Ready", () => {
       leader: 2,
     });
   });
+});
+
+it("a replica in quarantine does not answer either who is behind in term", () => {
+  const node = startWith(createNode(1, [1, 2, 3], { preVote: true, checkQuorum: true }), [1], 5);
+  const stale = [
+    append(2, 1, 4),
+    message({ type: "heartbeat", from: 2, to: 1, term: 4, commit: 0, round: 0 }),
+  ];
+  for (const each of stale) node.node.step(each);
+  expect(drain(node)).toHaveLength(2);
+  node.node.quarantine();
+  for (const each of stale) node.node.step(each);
+  expect(drain(node)).toEqual([]);
+});
+
+it("a replica in quarantine takes a snapshot also where its log reaches it", () => {
+  const meta = { index: 3, term: 1, confState: simpleConf([1, 2, 3]) };
+  const node = startWith(createNode(1, [1, 2, 3]), [1, 1, 1], 1, 0, 1);
+  node.node.quarantine();
+  expect(node.node.restore(meta)).toBe("restored");
+  expect(node.node.ready().snapshot).toEqual(meta);
+  const other = startWith(createNode(1, [1, 2, 3]), [1, 1, 1], 1, 0, 1);
+  expect(other.node.restore(meta)).toBe("held");
+  expect(other.node.ready().snapshot).toBeUndefined();
+});
+
+it("who hears while it campaigns that a change of the configuration is committed campaigns no more", () => {
+  const data = encodeConfChange({
+    transition: "auto",
+    changes: [{ type: "addNode", nodeId: 4 }],
+    context: new Uint8Array(0),
+  });
+  const change = { index: 2, term: 1, type: EntryType.confChange, data };
+  const hears: ((node: TestNode) => void)[] = [
+    ({ node }) => node.restore({ index: 2, term: 1, confState: simpleConf([1, 2, 3, 4]) }),
+    ({ node }) => {
+      const committed = { index: 2, term: 1 };
+      node.step(
+        message({ type: "voteResponse", from: 2, to: 1, term: 2, reject: true, committed }),
+      );
+    },
+  ];
+  for (const hear of hears) {
+    const node = startWith(createNode(1, [1, 2, 3]), [1], 1, 0, 1);
+    node.node.step(append(2, 1, 1, { prevIndex: 1, prevTerm: 1, entries: [change], commit: 1 }));
+    drain(node);
+    node.node.campaign();
+    drain(node);
+    expect(node.node.role).toBe("candidate");
+    hear(node);
+    expect([node.node.role, node.node.commit]).toEqual(["follower", 2]);
+    drain(node);
+    expect(node.node.confState).toEqual(simpleConf([1, 2, 3, 4]));
+  }
 });
 
 describe("the start of a replica", () => {

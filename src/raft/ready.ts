@@ -5,6 +5,11 @@ import type { Entry, HardState, LogIndex, NodeId, SnapshotMeta, Term } from "./t
 
 export type Role = "follower" | "preCandidate" | "candidate" | "leader";
 
+/** It wants to lead, and asks the members of the configuration that is in force for it. */
+export function campaigns(role: Role): boolean {
+  return role === "preCandidate" || role === "candidate";
+}
+
 /** What changes without having to be remembered. */
 export interface SoftState {
   /** 0 when nobody is known. */

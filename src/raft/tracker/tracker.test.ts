@@ -140,6 +140,14 @@ describe("Progress", () => {
     progress.invariants();
   });
 
+  it("needs a snapshot until it holds what the log begins after", () => {
+    const progress = create(4);
+    progress.waitForSnapshot();
+    expect([progress.needsSnapshot, progress.appendDue(9, 9)]).toEqual([true, false]);
+    progress.acknowledged(3);
+    expect([progress.needsSnapshot, progress.appendDue(9, 9)]).toEqual([false, true]);
+  });
+
   it("gives a snapshot up in a new life", () => {
     const progress = create(4);
     progress.becomeSnapshot(7);
