@@ -49,6 +49,7 @@ const EXPECTED: ReadonlySet<string> = new Set([
   "MEMBER_REMOVED",
   "TOO_MANY_REQUESTS",
   "QUARANTINED",
+  "MEMBER_FULL",
 ]);
 
 export class MemberChanges {

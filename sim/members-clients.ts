@@ -140,6 +140,7 @@ export class MemberClients {
       if (error.code === "LEADER_CHANGED")
         this.#world.mark(error.maybeApplied ? MEMBERS_MARKS.doubtful : MEMBERS_MARKS.certainlyLost);
       if (error.code === "DISK_FULL") this.#world.mark(MEMBERS_MARKS.diskFull);
+      if (error.code === "MEMBER_FULL") this.#world.mark(MEMBERS_MARKS.aside);
       if (error.maybeApplied && !isReadOnly(ask)) this.#unknown(pending);
       else this.#end(pending, "fail");
       return;

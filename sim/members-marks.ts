@@ -11,6 +11,8 @@ export const MEMBERS_MARKS = {
   crashInRecovery: "a member's process ends in its recovery",
   failedWrite: "a failed write ends a member",
   diskFull: "a member's disk is full and writes are refused",
+  handedOn: "a leader whose disk is full hands over",
+  aside: "a member whose disk is full sends its clients to others",
   handedOver: "a leader that is stopped hands over",
   duplicate: "a member is refused because its process of before is not given up yet",
   reset: "a link breaks while something is on its way",

@@ -74,6 +74,8 @@ export class WireOracle {
   readonly #promises = new Map<NodeId, Promised>();
   /** Who has spoken to whom: each of the two knows for good with which directory the other came. */
   readonly #met = new Set<string>();
+  /** Who has said that its disk is full. */
+  readonly #full = new Set<NodeId>();
 
   /** By who called whom, and the directory of who was called: the directory with which the caller was welcome there. */
   readonly #welcomed: Map<string, string> = new Map();
@@ -136,7 +138,7 @@ export class WireOracle {
             () => "a batch comes first",
           );
           const item = decodePeerItem(each, ends);
-          if (item !== null) this.#said(item);
+          if (item !== null) this.#said(item, ends.from);
         }
       },
     };
@@ -170,11 +172,15 @@ export class WireOracle {
     else this.#world.mark(MEMBERS_MARKS.pullRefused);
   }
 
-  #said(item: PeerItem): void {
+  #said(item: PeerItem, from: NodeId): void {
     if (item.kind === "raft") this.#message(item.message);
     else if (item.kind === "stateHash") this.#world.note(item.kind, item.index, item);
     else if (item.kind === "quarantine") this.#world.note(item.kind, item.incarnation, item);
-    else {
+    else if (item.kind === "room") {
+      this.#world.note(item.kind, Number(item.isFull), item);
+      if (item.isFull) this.#full.add(from);
+      else this.#full.delete(from);
+    } else {
       const count = item.kind === "forward" ? item.commands.length : item.count;
       this.#world.note(item.kind, count, item);
       if (item.kind === "forward") this.#world.mark(MEMBERS_MARKS.forwarded);
@@ -192,8 +198,11 @@ export class WireOracle {
         return;
       case "heartbeat":
       case "snapshot":
+        this.#leads(from, term);
+        return;
       case "timeoutNow":
         this.#leads(from, term);
+        if (this.#full.has(from)) this.#world.mark(MEMBERS_MARKS.handedOn);
         return;
       case "vote":
         this.#vote(from, term, from);

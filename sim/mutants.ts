@@ -304,17 +304,18 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "refused-for-space-and-proposed-all-the-same",
     layer: "replica",
-    file: "replica/replica.js",
-    find: "refused.push(proposal);\n                    continue;",
-    replace: "refused.push(proposal);",
+    file: "replica/packing.js",
+    find: "this.refused.push(proposal);",
+    replace:
+      "this.refused.push(proposal);\n                this.proposals.push(proposal);\n                this.commands.push(proposal.command);",
     why: "what certainly did not happen happens",
   },
   {
     name: "withdrawn-and-proposed-all-the-same",
     layer: "replica",
-    file: "replica/replica.js",
-    find: "if (proposal.reply === null) {\n                    this.#waitingBytes -= size;\n                    continue;\n                }",
-    replace: "",
+    file: "replica/packing.js",
+    find: "if (proposal.reply === null)\n                this.droppedBytes += size;\n            else if (proposal.isConfChange)",
+    replace: "if (proposal.isConfChange)",
     why: "a call that timed out before it was proposed happens after all",
   },
   {

@@ -80,6 +80,7 @@ export type ErrorCode =
   | "MEMBER_REMOVED"
   | "JOIN_REFUSED"
   | "QUARANTINED"
+  | "MEMBER_FULL"
   | "PEER_MISSING"
   | "DIRECTORY_LOCKED"
   | "WRONG_CLUSTER"
@@ -173,6 +174,11 @@ const CATALOGUE: Readonly<Record<ErrorCode, readonly [string, Reaction, boolean]
   JOIN_REFUSED: ["the cluster does not take this node", "operator", false],
   QUARANTINED: [
     "this member is in quarantine until it is healed by the others: ask another one",
+    "retry",
+    false,
+  ],
+  MEMBER_FULL: [
+    "the disk of this member is full while others have room: ask another one",
     "retry",
     false,
   ],

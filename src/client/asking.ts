@@ -37,6 +37,7 @@ const ELSEWHERE: ReadonlySet<string> = new Set<ErrorCode>([
   "CLOSED",
   "STOPPED",
   "QUARANTINED",
+  "MEMBER_FULL",
   "CORRUPT",
 ]);
 /** Between two rounds of the endpoints, at first and at most. */

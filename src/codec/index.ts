@@ -119,6 +119,7 @@ export {
   type PeerItem,
   type Placed,
   type QuarantineItem,
+  type RoomItem,
   type StateHashItem,
 } from "./protobuf/peer-items.ts";
 export { DecodeError } from "./protobuf/reader.ts";

@@ -93,6 +93,8 @@ export interface DatabaseStatus {
   readonly raised: readonly MemberAlarm[];
   /** Why this member takes no part, until the others have healed it; null: it does. */
   readonly quarantine: string | null;
+  /** Why others are to be asked for writes and linearizable reads, for the time being; null: this member takes them. */
+  readonly aside: string | null;
   /** Reasons for concern, in etcd's words where it has them: "etcdserver: no leader", alarms. */
   readonly errors: readonly string[];
 }

@@ -58,8 +58,10 @@ export class Introduction {
       if (news !== null) this.#say(news);
       else if (isLearner) this.#askForVote();
     }
+    // On a full disk it is refused within the call.
+    const isLeft = this.#isAsking || replica.aside !== null;
     // Nothing is left to say: no timer is either. Who is in quarantine does not know yet what the records say of it.
-    const isMore = this.#isAsking || isLearner || replica.quarantined !== null;
+    const isMore = isLeft || isLearner || replica.quarantined !== null;
     this.#timer = isMore ? env.timers.after(ROUND_MS, () => this.#round()) : null;
   }
 

@@ -265,7 +265,9 @@ export class KvDatabase implements Database {
   }
 
   watch(request: WatchRequest, news: () => void): Watch {
-    return this.#watches.open(request, news, this.#replica.quarantined);
+    const { quarantined, still } = this.#replica;
+    const refused = quarantined ?? (request.mayMove === true ? still : null);
+    return this.#watches.open(request, news, refused);
   }
 
   status(): DatabaseStatus {
@@ -278,7 +280,9 @@ export class KvDatabase implements Database {
     const raised = this.#raised();
     const alarms = [...new Set(raised.filter(this.#concernsUs).map(({ alarm }) => alarm))];
     for (const { memberId, alarm } of raised) errors.push(`memberID:${memberId} alarm:${alarm}`);
-    if (quarantined !== null) errors.push(`harmonydb: ${quarantined.message}`);
+    const { aside } = this.#replica;
+    for (const error of [quarantined, aside])
+      if (error !== null) errors.push(`harmonydb: ${error.message}`);
     return {
       clusterId: this.clusterId,
       memberId: this.memberId,
@@ -302,6 +306,7 @@ export class KvDatabase implements Database {
       alarms,
       raised,
       quarantine: quarantined?.message ?? null,
+      aside: aside?.message ?? null,
       errors,
     };
   }
@@ -458,6 +463,11 @@ export class KvDatabase implements Database {
   /** What is here is not to be trusted from now on: whoever watches it is to watch another member. */
   quarantine(error: HarmonyError): void {
     this.#watches.interrupt(error);
+  }
+
+  /** For now nothing is applied here: whoever watches it and can is to watch another member. */
+  standStill(error: HarmonyError): void {
+    this.#watches.standStill(error);
   }
 
   /** Called when a slice of compaction has been done: those who wait for the end of it are answered. */

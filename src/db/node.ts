@@ -330,19 +330,12 @@ const LAST_COMMAND_MS = 250;
  * not heard of the next one yet still hands his commands to this one. While it is there it declines them, so they go on to
  * the next; once it is gone nobody knows what became of them. So it stays until no more come.
  */
-function handOver({ env, host, replica, identity }: NodeParts, done: () => void): void {
+function handOver({ env, host, replica }: NodeParts, done: () => void): void {
   const { raft } = replica;
-  const [best] = raft
-    .status()
-    .progress.filter(
-      ({ id, isLearner, recentActive }) => id !== identity.memberId && !isLearner && recentActive,
-    )
-    .toSorted((a, b) => b.match - a.match);
-  if (raft.role !== "leader" || best === undefined || host.stopped !== null) {
+  if (raft.role !== "leader" || host.stopped !== null || !replica.handOver()) {
     done();
     return;
   }
-  raft.transferLeader(best.id);
   host.wake();
   const untilMs = env.clock.monotonicMs() + HAND_OVER_MS;
   let handedOver = replica.commandsHandedOver;

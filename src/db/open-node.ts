@@ -270,6 +270,14 @@ function* startGroup(
               env.log("warn", "node", "the disk stands still: hands the lead over", {
                 to: roster.get(heir)?.name ?? "",
               }),
+            handsOver: (to) =>
+              env.log("warn", "node", "the disk is full: hands the lead over", {
+                to: roster.get(to)?.name ?? "",
+              }),
+            standsStill: (error) => {
+              env.log("error", "node", "the disk is full: nothing is applied until there is room");
+              database?.standStill(error);
+            },
           },
     judge: (change, ledTicks) =>
       judgeChange(

@@ -360,6 +360,11 @@ export class RawNode {
     return this.#raft.term;
   }
 
+  /** To whom it hands over; 0 for nobody. */
+  get transferee(): NodeId {
+    return this.#raft.transferee;
+  }
+
   get commit(): LogIndex {
     return this.#raft.log.commit;
   }

@@ -13,6 +13,7 @@
  */
 import type { StateHashItem } from "../codec/index.ts";
 import type { ConfState, GroupId, LogIndex, NodeId } from "../raft/index.ts";
+import { isMajority } from "./majority.ts";
 
 /** A second with ticks of 100 ms. */
 const ROUND_TICKS = 10;
@@ -198,9 +199,6 @@ export class Agreement {
   }
 
   #isMajority(members: readonly NodeId[]): boolean {
-    const { voters, votersOutgoing } = this.#config.confState();
-    const isMajorityOf = (of: readonly NodeId[]): boolean =>
-      2 * of.filter((voter) => members.includes(voter)).length > of.length;
-    return isMajorityOf(voters) && (votersOutgoing.length === 0 || isMajorityOf(votersOutgoing));
+    return isMajority(this.#config.confState(), (voter) => members.includes(voter));
   }
 }

@@ -45,6 +45,9 @@ export interface ReplicaHostConfig {
   readonly afterTurn?: (() => void) | undefined;
 }
 
+/** An append that waits for so long on a full disk waits for room, and not for the disk. */
+const STILL_TICKS = 10;
+
 export class ReplicaHost {
   readonly #env: Env;
   readonly #wal: Wal;
@@ -57,6 +60,8 @@ export class ReplicaHost {
   readonly #replicas: Replica<unknown>[] = [];
   readonly #incarnations = new Map<GroupId, number>();
   #inFlight: InFlight[] = [];
+  /** For so many ticks nothing that was handed to the log has come back. */
+  #waitedTicks = 0;
   #turnIsDue = false;
   #isInTurn = false;
   #ticker: Timer | null = null;
@@ -73,6 +78,8 @@ export class ReplicaHost {
       ((message): void => assert(message.to === 0, `no link to member ${message.to}`));
     this.#announced = config.announced;
     this.#afterTurn = config.afterTurn;
+    // The others are to hear of it before the reserve is used up by what they say.
+    this.#wal.onSpace = (): void => this.wake();
   }
 
   add<Result>(replica: Replica<Result>, incarnation: number): void {
@@ -87,6 +94,7 @@ export class ReplicaHost {
     const tick = (): void => {
       if (this.#stopped !== null) return;
       this.#ticker = this.#env.timers.after(this.#tickMs, tick);
+      this.#waitedTicks = this.#inFlight.length === 0 ? 0 : this.#waitedTicks + 1;
       this.#guard(() => {
         for (const replica of this.#replicas) replica.tick();
       });
@@ -147,6 +155,9 @@ export class ReplicaHost {
           break;
         case "quarantine":
           replica.takeQuarantine(from, item);
+          break;
+        case "room":
+          replica.takeRoom(from, item);
           break;
         default:
           unreachable(item);
@@ -253,10 +264,12 @@ export class ReplicaHost {
     let isMore = false;
     this.#guard(() => {
       const isDiskFull = this.#wal.space === "full";
+      const isStill = isDiskFull && this.#waitedTicks >= STILL_TICKS;
       for (const replica of this.#replicas) {
+        replica.look(isDiskFull, isStill);
         replica.packReads();
         replica.forward();
-        if (isDiskFull || this.#inFlight.length === 0) replica.pack(isDiskFull);
+        if (isDiskFull || this.#inFlight.length === 0) replica.pack();
       }
       this.#write();
       for (const replica of this.#replicas) {
@@ -330,6 +343,7 @@ export class ReplicaHost {
       const first = this.#inFlight[0];
       if (first === undefined || first.outstanding > 0) break;
       this.#inFlight.shift();
+      this.#waitedTicks = 0;
       for (const { replica, number } of first.ready) replica.settle(number, this.#send);
       settled = true;
     }

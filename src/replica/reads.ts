@@ -36,6 +36,10 @@ export class Reads {
     this.#node = node;
   }
 
+  get isEmpty(): boolean {
+    return this.#waiting.length + this.#rounds.length + this.#confirmed.length === 0;
+  }
+
   add(done: ReadDone): void {
     this.#waiting.push(done);
   }

@@ -40,4 +40,8 @@ export interface ReplicaPeers {
   readonly inQuarantine?: ((member: NodeId, item: QuarantineItem) => void) | undefined;
   /** The disk here stands still while the others go on: the lead is on its way to this member. */
   readonly diskStandsStill?: ((heir: NodeId) => void) | undefined;
+  /** The disk is full here and others have room: the lead is on its way to this member. */
+  readonly handsOver?: ((to: NodeId) => void) | undefined;
+  /** For want of room nothing is applied here any more, for now: who waits for news waits in vain. */
+  readonly standsStill?: ((error: HarmonyError) => void) | undefined;
 }

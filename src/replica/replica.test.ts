@@ -84,7 +84,7 @@ function member() {
     /** A turn whose append, if there is one, is durable at its end; what was sent. */
     turn(): Message[] {
       replica.packReads();
-      replica.pack(false);
+      replica.pack();
       const append = replica.collect(send);
       if (append !== null) {
         if (append.entries.length > 0) storage.append(append.entries);

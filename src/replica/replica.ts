@@ -30,13 +30,21 @@ import {
   type RestoreResult,
 } from "../raft/index.ts";
 import type { GroupAppend, SnapshotRecord } from "../wal/index.ts";
-import type { Declined, Forward, Placed, QuarantineItem, StateHashItem } from "../codec/index.ts";
+import type {
+  Declined,
+  Forward,
+  Placed,
+  QuarantineItem,
+  RoomItem,
+  StateHashItem,
+} from "../codec/index.ts";
 import { Agreement } from "./agreement.ts";
 import { type Collected, mergeEntries } from "./collected.ts";
-import { batchSizeBytes, decodeBatch, encodeBatch } from "./batch.ts";
+import { decodeBatch, encodeBatch } from "./batch.ts";
 import { ForeignProposal, ForwardedCommands, type Forwarding, placements } from "./forwarding.ts";
 import type { GroupClock } from "./group-clock.ts";
-import { heirBefore } from "./heir.ts";
+import { heirBefore, heirOf } from "./heir.ts";
+import { Packing } from "./packing.ts";
 import {
   FINAL_DECLINES,
   PASSING_REFUSALS,
@@ -47,15 +55,10 @@ import {
 import { ProposedEntries } from "./proposed-entries.ts";
 import { Reads } from "./reads.ts";
 import type { ReplicaConfig, ReplicaPeers } from "./replica-config.ts";
+import { Room } from "./room.ts";
 import { SlowDisk } from "./slow-disk.ts";
 import type { ApplyContext, StateMachine } from "./state-machine.ts";
 
-/**
- * What one entry holds at most, since it is applied without a pause: a larger single command travels alone. A frame takes
- * as many entries as there are, so smaller ones cost the disk nothing.
- */
-const BATCH_BYTES_MAX: number = 128 * 1024;
-const BATCH_COMMANDS_MAX = 1_000;
 /** Packed in one turn: a frame's worth, so that a burst of large values is not checksummed and copied in one go. */
 const PACK_BYTES_PER_TURN: number = 8 * 1024 * 1024;
 /** Commands that wait for their turn: beyond this, callers are told to slow down instead of memory growing. */
@@ -128,6 +131,9 @@ export class Replica<Result> {
   /** Why it takes no part now; null: it does. */
   #quarantined: HarmonyError | null;
   readonly #agreement: Agreement | null;
+  readonly #room: Room;
+  /** Nothing that the others go on with is applied here, for want of room. */
+  #isStill = false;
   readonly #slowDisk: SlowDisk;
   readonly #peers: ReplicaPeers | null;
 
@@ -153,7 +159,13 @@ export class Replica<Result> {
     this.#quarantined = config.quarantined ?? null;
     this.#peers = peers ?? null;
     this.#agreement = this.#makeAgreement(config);
-    this.#slowDisk = new SlowDisk(config.rawNode);
+    this.#room = new Room({
+      group: config.group,
+      raft: config.rawNode,
+      tell: (member, item) => void this.#forwarding?.tell(member, item),
+      handsOver: (to) => peers?.handsOver?.(to),
+    });
+    this.#slowDisk = new SlowDisk(config.rawNode, (voter) => !this.#room.isFull(voter));
   }
 
   #makeAgreement({ rawNode, machine, peers, group }: ReplicaConfig<Result>): Agreement | null {
@@ -215,6 +227,16 @@ export class Replica<Result> {
     return this.#quarantined;
   }
 
+  /** Why it takes neither commands nor linearizable reads, while others do; null: it takes them. */
+  get aside(): HarmonyError | null {
+    return this.#room.isAside ? new HarmonyError("MEMBER_FULL") : null;
+  }
+
+  /** Why nothing new is applied here, whatever the others go on with; null: it is. */
+  get still(): HarmonyError | null {
+    return this.#isStill ? this.aside : null;
+  }
+
   /** The last entry at which all members were found equal, and hashes of others that were compared with the own one. */
   get agreement(): { readonly agreedIndex: LogIndex; readonly compared: number } | null {
     return this.#agreement;
@@ -261,6 +283,30 @@ export class Replica<Result> {
     if (this.#stopped === null && this.#quarantined === null) this.#agreement?.take(from, item);
   }
 
+  takeRoom(from: NodeId, item: RoomItem): void {
+    if (this.#stopped === null) this.#room.take(from, item);
+  }
+
+  /**
+   * How it stands with the log's disk, in every turn. `isStill`: what was handed to the log has been waiting for room. Who
+   * waits here for what others do is told to ask them; of what may be in somebody's log he learns no more here.
+   */
+  look(isFull: boolean, isStill: boolean): void {
+    this.#room.look(isFull, isStill);
+    const { isAside } = this.#room;
+    const begins = isAside && isStill && !this.#isStill;
+    this.#isStill = isAside && isStill;
+    if (begins) {
+      const error = new HarmonyError("MEMBER_FULL");
+      this.#answerAll(error);
+      this.#peers?.standsStill?.(error);
+    } else if (
+      isAside &&
+      (this.#waiting.length + this.#confChanges.length > 0 || !this.#reads.isEmpty)
+    )
+      this.#answerWaiting(new HarmonyError("MEMBER_FULL"));
+  }
+
   takeQuarantine(from: NodeId, item: QuarantineItem): void {
     if (this.#stopped === null) this.#peers?.inQuarantine?.(from, item);
   }
@@ -284,7 +330,7 @@ export class Replica<Result> {
 
   #enqueue(proposal: Proposal<Result>): void {
     const { length } = proposal.command;
-    const refusal = this.#stopped ?? this.#quarantined;
+    const refusal = this.#refusal;
     if (refusal !== null) {
       proposal.settle(refusal, undefined);
     } else if (this.#waitingBytes + length > WAITING_BYTES_MAX) {
@@ -294,6 +340,10 @@ export class Replica<Result> {
       this.#waitingBytes += length;
       this.#wake();
     }
+  }
+
+  get #refusal(): HarmonyError | null {
+    return this.#stopped ?? this.#quarantined ?? this.aside;
   }
 
   /** Another member hands over commands for this one to propose, if it leads. */
@@ -395,7 +445,7 @@ export class Replica<Result> {
    * (architecture section 4).
    */
   readBarrier(done: (error: HarmonyError | null) => void): void {
-    const refusal = this.#stopped ?? this.#quarantined;
+    const refusal = this.#refusal;
     if (refusal !== null) {
       done(refusal);
     } else if (this.#node.isLoneLeader && this.machine.appliedIndex >= this.#node.commit) {
@@ -442,69 +492,39 @@ export class Replica<Result> {
 
   /**
    * Packs what waits into entries. Called when the log is free for the next frame; on a full disk in every turn, since
-   * what is on its way may wait for room that only the reserve of what comes behind it can give.
+   * what is on its way may wait for room that only the reserve of what comes behind it can give. While the lead is handed
+   * over, nothing is refused either: what waits is for the next leader.
    */
-  pack(isDiskFull: boolean): void {
-    if (!this.#mayPropose) return;
-    if (this.#waiting.length > 0) this.#packCommands(isDiskFull);
+  pack(): void {
+    if (!this.#mayPropose || this.#node.transferee !== 0) return;
+    if (this.#waiting.length > 0) this.#packCommands(this.#room.isShort);
     if (this.#confChanges.length > 0) this.#proposeConfChanges();
   }
 
-  #packCommands(isDiskFull: boolean): void {
-    const waiting = this.#waiting;
+  #packCommands(isShort: boolean): void {
+    const packing = new Packing(this.#waiting, isShort);
     // Who is refused is told at the end: an answer may propose again, and that belongs to the next turn.
     this.#waiting = [];
-    const refused: Proposal<Result>[] = [];
-    let taken = 0;
     let room = PACK_BYTES_PER_TURN;
-    while (taken < waiting.length) {
-      if (room <= 0) {
-        // What is packed now is appended, and its end begins the turn that takes the rest.
-        this.#waiting = waiting.slice(taken).concat(this.#waiting);
-        break;
-      }
-      const proposals: Proposal<Result>[] = [];
-      const commands: Uint8Array[] = [];
-      let bytes = 0;
-      for (; taken < waiting.length; taken++) {
-        const proposal = waiting[taken] as Proposal<Result>;
-        const size = proposal.command.length;
-        if (proposal.reply === null) {
-          this.#waitingBytes -= size;
-          continue;
-        }
-        if (proposal.isConfChange) {
-          this.#confChanges.push(proposal);
-          continue;
-        }
-        if (isDiskFull && !proposal.reserve) {
-          this.#waitingBytes -= size;
-          refused.push(proposal);
-          continue;
-        }
-        if (
-          commands.length === BATCH_COMMANDS_MAX ||
-          (commands.length > 0 &&
-            batchSizeBytes(commands.length + 1, bytes + size) > BATCH_BYTES_MAX)
-        )
-          break;
-        proposals.push(proposal);
-        commands.push(proposal.command);
-        bytes += size;
-      }
-      if (commands.length === 0) break;
+    let isRefused = false;
+    while (room > 0 && packing.next()) {
+      const { proposals, commands, bytes } = packing;
       const result = this.#node.propose(encodeBatch(this.clock.stampEntry(), commands));
       if (!result.ok) {
-        // Too much is uncommitted, or leadership is going: they keep their place and wait.
-        this.#waiting = proposals.concat(waiting.slice(taken), this.#waiting);
-        this.#isBlocked = true;
+        // Too much is uncommitted, or leadership is going.
+        isRefused = true;
         break;
       }
       this.#waitingBytes -= bytes;
       room -= bytes;
       this.#isIn(result, proposals);
     }
-    for (const proposal of refused) this.#settle(proposal, new HarmonyError("DISK_FULL"));
+    // What is packed now is appended, and its end begins the turn that takes the rest.
+    this.#waiting = packing.rest(isRefused);
+    this.#isBlocked ||= isRefused;
+    this.#waitingBytes -= packing.droppedBytes;
+    for (const proposal of packing.confChanges) this.#confChanges.push(proposal);
+    for (const proposal of packing.refused) this.#settle(proposal, new HarmonyError("DISK_FULL"));
   }
 
   /**
@@ -526,6 +546,13 @@ export class Replica<Result> {
       this.#confChanges.shift();
       this.#waitingBytes -= next.command.length;
     }
+  }
+
+  /** The lead goes to whoever can take it best. False: there is nobody. */
+  handOver(): boolean {
+    const heir = heirOf(this.#node, (voter) => !this.#room.isFull(voter));
+    if (heir !== 0) this.#node.transferLeader(heir);
+    return heir !== 0;
   }
 
   /** While it hands over Raft takes no proposals. */
@@ -699,6 +726,7 @@ export class Replica<Result> {
     this.#reads.tick();
     this.#forwarded?.tick();
     this.#node.tick();
+    this.#room.tick();
     this.#ledTicks = this.#node.role === "leader" ? this.#ledTicks + 1 : 0;
     if (this.#quarantined === null) this.#agreement?.tick(this.#node.role === "leader");
     const heir = this.#slowDisk.tick();
@@ -716,17 +744,21 @@ export class Replica<Result> {
   }
 
   #answerAll(error: HarmonyError): void {
-    const certain = withDoubt(error, false);
     const unknown = withDoubt(error, true);
-    const proposed = this.#proposed.takeAll();
+    for (const proposal of this.#proposed.takeAll()) this.#settle(proposal, unknown);
+    for (const proposal of this.#forwarded?.takeLost(null) ?? []) this.#settle(proposal, unknown);
+    this.#answerWaiting(error);
+  }
+
+  /** Those of whose requests nothing has left this member. */
+  #answerWaiting(error: HarmonyError): void {
+    const certain = withDoubt(error, false);
     const waiting = this.#waiting.concat(this.#confChanges);
     const reads = this.#reads.takeAll();
     this.#waiting = [];
     this.#confChanges = [];
     this.#waitingBytes = 0;
     this.#isBlocked = false;
-    for (const proposal of proposed) this.#settle(proposal, unknown);
-    for (const proposal of this.#forwarded?.takeLost(null) ?? []) this.#settle(proposal, unknown);
     for (const proposal of waiting) this.#settle(proposal, certain);
     for (const done of reads) this.#call(done, certain);
   }

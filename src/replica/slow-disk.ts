@@ -8,6 +8,7 @@
  * that, and it leads on.
  */
 import type { LogIndex, NodeId, RawNode } from "../raft/index.ts";
+import { heirAmong } from "./heir.ts";
 
 /** Two seconds with ticks of 100 ms: a write that takes less costs less than a change of leaders might. */
 const STILL_TICKS = 20;
@@ -15,11 +16,14 @@ const STILL_TICKS = 20;
 /** Invariant: between two attempts lies as much time as before the first. */
 export class SlowDisk {
   readonly #raft: RawNode;
+  readonly #hasRoom: (voter: NodeId) => boolean;
   #stableIndex: LogIndex = 0;
   #stillTicks = 0;
 
-  constructor(raft: RawNode) {
+  /** `hasRoom`: who has none would stand still as well. */
+  constructor(raft: RawNode, hasRoom: (voter: NodeId) => boolean) {
     this.#raft = raft;
+    this.#hasRoom = hasRoom;
   }
 
   /** One unit of time has passed. Gives the member to whom the lead goes now; 0: it stays. */
@@ -34,17 +38,10 @@ export class SlowDisk {
   }
 
   #handOver(): NodeId {
-    const { id, commit } = this.#raft;
-    const { progress, confState, transferee } = this.#raft.status();
+    const { commit, transferee } = this.#raft;
     if (transferee !== 0) return 0;
-    const [heir] = progress
-      .filter(
-        (of) =>
-          of.id !== id && of.recentActive && of.match >= commit && confState.voters.includes(of.id),
-      )
-      .toSorted((a, b) => b.match - a.match);
-    if (heir === undefined) return 0;
-    this.#raft.transferLeader(heir.id);
-    return heir.id;
+    const heir = heirAmong(this.#raft, ({ id, match }) => match >= commit && this.#hasRoom(id));
+    if (heir !== 0) this.#raft.transferLeader(heir);
+    return heir;
   }
 }

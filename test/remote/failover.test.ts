@@ -104,7 +104,7 @@ describe("a write", () => {
   it("goes to another member when it certainly was not done", async () => {
     const [one, other] = [await FakeMember.start(), await FakeMember.start()];
     const db = await connected([one, other]);
-    for (const code of ["NO_LEADER", "TIMEOUT", "CLOSED", "STOPPED"]) {
+    for (const code of ["NO_LEADER", "TIMEOUT", "CLOSED", "STOPPED", "MEMBER_FULL"]) {
       let refused = false;
       for (const member of [one, other])
         member.onWrite = (reply) => {
@@ -113,7 +113,7 @@ describe("a write", () => {
         };
       expect(await db.put("a", "1")).toEqual({ rev: 7, ok: true });
     }
-    expect(one.writes.length + other.writes.length).toBe(8);
+    expect(one.writes.length + other.writes.length).toBe(10);
     expect(Math.abs(one.writes.length - other.writes.length)).toBeLessThanOrEqual(1);
   });
 

@@ -62,19 +62,33 @@ export interface QuarantineItem {
   readonly what: string;
 }
 
+/** Whether the sender's log has room on its disk. Said when it changes, and again and again while it has none. */
+export interface RoomItem {
+  readonly kind: "room";
+  readonly group: GroupId;
+  readonly isFull: boolean;
+}
+
 export interface RaftItem {
   readonly kind: "raft";
   readonly group: GroupId;
   readonly message: Message;
 }
 
-export type PeerItem = RaftItem | Forward | Placed | Declined | StateHashItem | QuarantineItem;
+export type PeerItem =
+  | RaftItem
+  | Forward
+  | Placed
+  | Declined
+  | StateHashItem
+  | QuarantineItem
+  | RoomItem;
 
 /** Also what a sender keeps to. */
 export const FORWARDED_COMMANDS_MAX = 16_384;
 
 /** The last one of the oneof `body`. */
-const FIELD_MAX = 7;
+const FIELD_MAX = 8;
 
 const writer: Writer = new Writer();
 
@@ -124,6 +138,10 @@ export function encodePeerItem(item: PeerItem): Uint8Array {
       writer.counter(1, item.incarnation);
       writer.embed(7, before);
       break;
+    case "room":
+      writer.bool(1, item.isFull);
+      writer.embed(8, before);
+      break;
   }
   writer.counter(1, item.group);
   return writer.finish();
@@ -159,8 +177,10 @@ export function decodePeerItem(
       return decodeDeclined(body, group);
     case 6:
       return decodeStateHash(body, group);
-    default:
+    case 7:
       return decodeQuarantine(body, group);
+    default:
+      return decodeRoom(body, group);
   }
 }
 
@@ -252,4 +272,14 @@ function decodeQuarantine(bytes: Uint8Array, group: GroupId): QuarantineItem {
     else reader.skip(tag, 2);
   }
   return { kind: "quarantine", group, incarnation, what };
+}
+
+function decodeRoom(bytes: Uint8Array, group: GroupId): RoomItem {
+  const reader = new Reader(bytes);
+  let isFull = false;
+  for (let tag = reader.tag(); tag !== 0; tag = reader.tag()) {
+    if (tag === 0x08) isFull = reader.bool();
+    else reader.skip(tag, 1);
+  }
+  return { kind: "room", group, isFull };
 }

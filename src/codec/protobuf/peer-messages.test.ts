@@ -151,6 +151,7 @@ const item: fc.Arbitrary<PeerItem> = fc.oneof(
     incarnation: count,
     what: fc.string({ unit: "grapheme" }),
   }),
+  fc.record({ kind: fc.constant("room" as const), group: count, isFull: fc.boolean() }),
 );
 const id = fc.uint8Array({ minLength: 16, maxLength: 16 });
 const text = fc.string({ unit: "grapheme", minLength: 1 });

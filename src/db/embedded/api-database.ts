@@ -89,8 +89,9 @@ export interface DatabaseReport {
   /** When a write is acknowledged. */
   readonly durability: Durability;
   /**
-   * NOSPACE: the quota is reached or the disk is full; only what gives room back is taken. CORRUPT: this member is in
-   * quarantine until the others have healed it, or members differ and nobody knows who is right.
+   * NOSPACE: the quota is reached or the disk is full; only what gives room back is taken, and nothing while other members
+   * have room (MEMBER_FULL). CORRUPT: this member is in quarantine until the others have healed it, or members differ and
+   * nobody knows who is right.
    */
   readonly alarms: readonly ("NOSPACE" | "CORRUPT")[];
 }

@@ -100,7 +100,7 @@ export class WatchHub {
    * What is wrong with the request is told in the same way. Copies the keys.
    */
   open(request: WatchRequest, news: () => void, refused: HarmonyError | null = null): Watch {
-    const { key, rangeEnd, prevKv, noPut, noDelete } = request;
+    const { key, rangeEnd, noPut, noDelete } = request;
     const ended = this.#closed ?? refused;
     if (ended === null && this.#watchers.size === 0) this.#listen();
     const keys: Keys = {
@@ -110,7 +110,7 @@ export class WatchHub {
     };
     const interest = this.#allInterests.open(keys, !noPut, !noDelete);
     const start = request.startRevision === 0 ? this.#revision + 1 : request.startRevision;
-    const watcher = new Watcher(this, interest, prevKv, start, news);
+    const watcher = new Watcher(this, interest, request, start, news);
     interest.count++;
     this.#watchers.add(watcher);
     const { compactRevision } = this;
@@ -130,6 +130,12 @@ export class WatchHub {
   /** Everybody who watches now is told so: what is here is not to be trusted. */
   interrupt(error: HarmonyError): void {
     for (const watcher of this.#watchers) this.#end(watcher, { kind: "failed", error });
+  }
+
+  /** Nothing happens here any more, for now: who can watch elsewhere is told so. */
+  standStill(error: HarmonyError): void {
+    for (const watcher of this.#watchers)
+      if (watcher.mayMove) this.#end(watcher, { kind: "failed", error });
   }
 
   /** Everybody who watches is told so, and nobody is taken any more. */
@@ -440,6 +446,7 @@ class Watcher implements Watch {
   readonly #hub: WatchHub;
   readonly interest: Interest<Watcher>;
   readonly prevKv: boolean;
+  readonly mayMove: boolean;
   /** Of what came before it is not told. */
   readonly start: number;
   readonly news: () => void;
@@ -455,13 +462,14 @@ class Watcher implements Watch {
   constructor(
     hub: WatchHub,
     interest: Interest<Watcher>,
-    prevKv: boolean,
+    { prevKv, mayMove = false }: WatchRequest,
     start: number,
     news: () => void,
   ) {
     this.#hub = hub;
     this.interest = interest;
     this.prevKv = prevKv;
+    this.mayMove = mayMove;
     this.start = start;
     this.news = news;
   }

@@ -12,6 +12,8 @@ export interface WatchRequest extends KeyRange {
   readonly noPut: boolean;
   /** Deletes are not told. */
   readonly noDelete: boolean;
+  /** Its reader can watch another member instead: it ends where this one falls behind for want of room on its disk. */
+  readonly mayMove?: boolean | undefined;
 }
 
 /** One change of one key. All bytes are shared with other watchers: whoever hands them to others copies. */

@@ -46,6 +46,9 @@ export class ClusterMember {
   wal!: Wal;
   isUp = false;
   fatal: HarmonyError | null = null;
+  /** It says nothing of its disk, as versions before that did. */
+  isSilent = false;
+  standsStill: (error: HarmonyError) => void = () => {};
   /** What it found of others and of itself, and what others said of themselves. */
   readonly verdicts: Verdict[] = [];
   readonly heardOf: { readonly from: NodeId; readonly item: QuarantineItem }[] = [];
@@ -217,12 +220,14 @@ export class ClusterMember {
       peers: {
         forwarding: {
           canReach: (member) => this.peers.isLinked(member),
-          tell: (member, item) => this.peers.tell(member, item),
+          tell: (member, item) =>
+            (this.isSilent && item.kind === "room") || this.peers.tell(member, item),
           answer: (member, item) => this.peers.tellForSure(member, item),
         },
         entropy: env.entropy,
         differ: (verdict) => this.verdicts.push(verdict),
         inQuarantine: (from, item) => this.heardOf.push({ from, item }),
+        standsStill: (error) => this.standsStill(error),
       },
     });
     this.host.add(this.replica, incarnation);

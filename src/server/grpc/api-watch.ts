@@ -57,6 +57,7 @@ class ApiWatch implements StreamListener {
         prevKv: request.prev,
         noPut: request.no_put,
         noDelete: request.no_delete,
+        mayMove: true,
       },
       () => this.#attempt(() => this.#pump()),
     );

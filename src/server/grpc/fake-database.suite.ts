@@ -57,6 +57,7 @@ const STATUS: DatabaseStatus = {
   alarms: [],
   raised: [],
   quarantine: null,
+  aside: null,
   errors: [],
 };
 

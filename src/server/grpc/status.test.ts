@@ -65,6 +65,10 @@ const EXPECTED: Readonly<Record<ErrorCode, readonly [number, string]>> = {
     14,
     "harmonydb: this member is in quarantine until it is healed by the others: ask another one",
   ],
+  MEMBER_FULL: [
+    14,
+    "harmonydb: the disk of this member is full while others have room: ask another one",
+  ],
   CORRUPT: [15, "etcdserver: corrupt cluster"],
   UNREACHABLE: [14, "harmonydb: no member could be reached, or the connection broke"],
   UNSUPPORTED: [12, "harmonydb: this way of opening the database cannot do it"],

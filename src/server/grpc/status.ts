@@ -91,6 +91,7 @@ const STATUSES: Readonly<Record<ErrorCode, GrpcStatus>> = {
   STOPPED: etcd(GrpcCode.unavailable, "server stopped"),
   // So that etcd's clients go to the next endpoint.
   QUARANTINED: own(GrpcCode.unavailable, "QUARANTINED"),
+  MEMBER_FULL: own(GrpcCode.unavailable, "MEMBER_FULL"),
   CORRUPT: etcd(GrpcCode.dataLoss, "corrupt cluster"),
   UNREACHABLE: own(GrpcCode.unavailable, "UNREACHABLE"),
   UNSUPPORTED: own(GrpcCode.unimplemented, "UNSUPPORTED"),

@@ -133,6 +133,7 @@ describe("Watch", () => {
       prevKv: true,
       noPut: false,
       noDelete: true,
+      mayMove: true,
     });
     give(watch, 7, event("k", 6), event("k1", 7));
     give(watch, 9, event("k", 9));

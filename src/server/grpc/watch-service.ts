@@ -149,7 +149,7 @@ class WatchStream implements StreamListener {
     }
     const { database } = this.#context;
     const watch = database.watch(
-      { key, rangeEnd, startRevision, prevKv, noPut, noDelete },
+      { key, rangeEnd, startRevision, prevKv, noPut, noDelete, mayMove: true },
       // Within the database's turn, where a defect of this stream has no business.
       () => this.#attempt(() => this.#news(watcher)),
     );

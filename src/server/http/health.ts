@@ -63,6 +63,9 @@ const noCorruption: Check = async (vitals) => {
   return status?.alarms.includes("CORRUPT") === true ? "alarm CORRUPT" : null;
 };
 
+/** Where the others go on without it; where nobody can, what frees room has to come in somewhere. */
+const hasRoom: Check = async (vitals) => vitals.database()?.status().aside ?? null;
+
 /** A learner may be far behind, and does not vote. */
 const nonLearner: Check = async (vitals) =>
   vitals.database()?.status().isLearner === true ? "this member is a learner" : null;
@@ -73,6 +76,7 @@ const CHECKS: Readonly<Record<string, ReadonlyMap<string, Check>>> = {
   "/readyz": new Map([
     ["serving", isServing],
     ["data_corruption", noCorruption],
+    ["disk_space", hasRoom],
     ["serializable_read", serializableRead],
     ["linearizable_read", linearizableRead],
     ["non_learner", nonLearner],

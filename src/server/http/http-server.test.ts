@@ -120,6 +120,16 @@ describe("the HTTP listener", () => {
     expect(ready.status).toBe(503);
     expect(ready.body).toContain("[-]data_corruption failed: this member is in quarantine");
     expect((await get(`${url}/metrics`)).body).toContain("harmonydb_quarantined 1\n");
+    database.changes = { alarms: ["NOSPACE"], aside: "the disk of this member is full" };
+    const aside = await get(`${url}/readyz`);
+    expect([aside.status, aside.body]).toEqual([
+      503,
+      expect.stringContaining("[-]disk_space failed: the disk of this member is full"),
+    ]);
+    expect((await get(`${url}/livez`)).status).toBe(200);
+    // Where nobody has room, what frees some has to come in somewhere.
+    database.changes = { alarms: ["NOSPACE"] };
+    expect((await get(`${url}/readyz`)).status).toBe(200);
     database.changes = { alarms: ["CORRUPT"] };
     expect((await get(`${url}/readyz/data_corruption`)).body).toContain("alarm CORRUPT");
     database.changes = { leader: 0n };
@@ -152,7 +162,7 @@ describe("the HTTP listener", () => {
   it("shows each check when asked, leaves out what is excluded, and asks for one alone", async () => {
     const { url, database } = await start();
     expect((await get(`${url}/readyz?verbose`)).body).toBe(
-      "[+]serving ok\n[+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\n[+]non_learner ok\nok\n",
+      "[+]serving ok\n[+]data_corruption ok\n[+]disk_space ok\n[+]serializable_read ok\n[+]linearizable_read ok\n[+]non_learner ok\nok\n",
     );
     database.changes = { isLearner: true };
     const learner = await get(`${url}/readyz`);

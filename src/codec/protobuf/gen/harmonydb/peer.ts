@@ -148,6 +148,7 @@ export interface Item {
   declined?: Declined | undefined;
   state_hash?: StateHash | undefined;
   quarantine?: Quarantine | undefined;
+  room?: Room | undefined;
 }
 
 /** A message of the Raft core. Who sends it and to whom follows from the call that carries it. */
@@ -291,6 +292,11 @@ export interface Quarantine {
   incarnation: bigint;
   /** Why. */
   what: string;
+}
+
+/** Whether the sender's log has room on its disk. Who says nothing has. */
+export interface Room {
+  is_full: boolean;
 }
 
 function createBaseFrame(): Frame {
@@ -1400,6 +1406,7 @@ function createBaseItem(): Item {
     declined: undefined,
     state_hash: undefined,
     quarantine: undefined,
+    room: undefined,
   };
 }
 
@@ -1428,6 +1435,9 @@ export const Item: MessageFns<Item> = {
     }
     if (message.quarantine !== undefined) {
       Quarantine.encode(message.quarantine, writer.uint32(58).fork()).join();
+    }
+    if (message.room !== undefined) {
+      Room.encode(message.room, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -1499,6 +1509,14 @@ export const Item: MessageFns<Item> = {
             }
 
             message.quarantine = Quarantine.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.room = Room.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -3109,6 +3127,52 @@ export const Quarantine: MessageFns<Quarantine> = {
             }
 
             message.what = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRoom(): Room {
+  return { is_full: false };
+}
+
+export const Room: MessageFns<Room> = {
+  encode(message: Room, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.is_full !== false) {
+      writer.uint32(8).bool(message.is_full);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Room {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRoom();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.is_full = reader.bool();
             continue;
           }
         }
