@@ -8,7 +8,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type HarmonyDB, HarmonyError, open } from "../../src/index.ts";
+import { connect, type HarmonyDB, HarmonyError, open } from "../../src/index.ts";
+import { TestCluster, until } from "../cluster/cluster.ts";
+import { sameState } from "../cluster/world.ts";
 import { judge } from "../crash/counters.ts";
 
 const WRITER = fileURLToPath(new URL("../../dist/test/crash/writer.js", import.meta.url));
@@ -110,19 +112,24 @@ describe("a system call that fails", () => {
   }
 });
 
+/** A disk of its own, so large. */
+function mountDisk(path: string, size: string): void {
+  mkdirSync(path);
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", `size=${size}`, "tmpfs", path]);
+  } catch (error) {
+    throw new Error("this test mounts a small tmpfs and has to be run by somebody who may", {
+      cause: error,
+    });
+  }
+}
+
 describe("a full disk", () => {
   let disk: string;
 
   beforeEach(() => {
     disk = join(root, "disk");
-    mkdirSync(disk);
-    try {
-      execFileSync("mount", ["-t", "tmpfs", "-o", "size=12m", "tmpfs", disk]);
-    } catch (error) {
-      throw new Error("this test mounts a small tmpfs and has to be run by somebody who may", {
-        cause: error,
-      });
-    }
+    mountDisk(disk, "12m");
   });
 
   afterEach(() => {
@@ -171,3 +178,83 @@ async function fill(db: HarmonyDB): Promise<number> {
   }
   throw new Error("the disk took everything");
 }
+
+describe("a cluster on disks of its members' own", () => {
+  const disks: string[] = [];
+  let cluster: TestCluster;
+
+  beforeEach(async () => {
+    cluster = await TestCluster.start({
+      args: ["--wal-segment-bytes", String(1024 * 1024)],
+      prepare: (dataDir) => {
+        mountDisk(dataDir, "32m");
+        disks.push(dataDir);
+      },
+    });
+  }, 60_000);
+
+  afterEach(async () => {
+    // Their processes end first, and then their directories go.
+    await cluster.close((): void => {
+      for (const disk of disks.splice(0)) execFileSync("umount", [disk]);
+    });
+  });
+
+  /** Something else takes all that is left. */
+  function fillUp(path: string): void {
+    const piece = Buffer.alloc(64 * 1024);
+    for (let i = 0; i < 1_000; i++) {
+      try {
+        writeFileSync(path, piece, { flag: "a" });
+      } catch {
+        return;
+      }
+    }
+    throw new Error("the disk took everything");
+  }
+
+  it("goes on under another leader when the disk of the leader is full, and with it when there is room", async () => {
+    const before = await cluster.leader();
+    const [one] = cluster.others(before);
+    if (one === undefined) throw new Error("there are three");
+    await one.put("early", "1");
+    const ballast = join(before.dataDir, "ballast");
+    fillUp(ballast);
+    const value = "x".repeat(32 * 1024);
+    let count = 0;
+    const refused: unknown[] = [];
+    const write = (): Promise<void> =>
+      one.put(`k${count++}`, value).catch((error: unknown) => void refused.push(error));
+    // Not one is refused: the log goes on into the rest of its segment, and then the lead goes to another.
+    const next = await until("another leader", async () => {
+      await write();
+      const { leader } = await one.status();
+      const { header } = await before.status();
+      return leader !== 0n && leader !== header?.member_id ? await cluster.leader() : null;
+    });
+    expect(next.name).not.toBe(before.name);
+    expect(before.log).toContain("the disk is full: hands the lead over");
+    for (let i = 0; i < 30; i++) await write();
+    expect(refused).toEqual([]);
+    // Probes and clients are told.
+    expect(await before.probe("/readyz/disk_space")).toBe(503);
+    expect(await before.probe("/readyz")).toBe(503);
+    expect(await before.probe("/livez")).toBe(200);
+    expect(await next.probe("/readyz")).toBe(200);
+    await expect(before.put("refused", "1")).rejects.toMatchObject({
+      code: 14,
+      details: expect.stringContaining("the disk of this member is full"),
+    });
+    expect((await before.all("e", true)).get("early")).toBe("1");
+    // Who knows of the others asks them.
+    await using db = await connect([before.clientUrl, next.clientUrl]);
+    expect((await db.put("by another", "1")).ok).toBe(true);
+    unlinkSync(ballast);
+    await until("a member that is ready again", async () =>
+      (await before.probe("/readyz")) === 200 ? true : null,
+    );
+    await before.put("again", "1");
+    expect((await before.all("k")).size).toBe(count);
+    await sameState(cluster.members);
+  }, 120_000);
+});

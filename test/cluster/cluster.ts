@@ -18,6 +18,8 @@ export interface ClusterOptions {
   readonly processMs?: number;
   /** For all of them. */
   readonly args?: readonly string[];
+  /** Before any of them starts: makes the directory of each, under this one. */
+  readonly prepare?: (dataDir: string) => void;
 }
 
 export class TestCluster {
@@ -35,7 +37,7 @@ export class TestCluster {
   }
 
   static async start(options: ClusterOptions = {}): Promise<TestCluster> {
-    const { size = 3, clocksMs = [], processMs, args = [] } = options;
+    const { size = 3, clocksMs = [], processMs, args = [], prepare } = options;
     const root = mkdtempSync(join(tmpdir(), "harmonydb-cluster-"));
     const network = new ProxyNetwork();
     const names = Array.from({ length: size }, (_, i) => `n${i + 1}`);
@@ -67,6 +69,7 @@ export class TestCluster {
       );
     }
     const cluster = new TestCluster(root, network, { members, peerPorts });
+    if (prepare !== undefined) for (const { dataDir } of members) prepare(dataDir);
     await Promise.all(members.map((member) => member.start()));
     return cluster;
   }
@@ -107,7 +110,8 @@ export class TestCluster {
     });
   }
 
-  async close(): Promise<void> {
+  /** `before`: what has to be done before their directories are removed. */
+  async close(before: () => void = () => {}): Promise<void> {
     for (const member of this.members) {
       // One that stands still would not end.
       if (member.isUp) member.resume();
@@ -117,6 +121,7 @@ export class TestCluster {
       this.members.filter(({ isUp }) => isUp).map((member) => member.stop("SIGKILL")),
     );
     this.network.close();
+    before();
     rmSync(this.root, { recursive: true, force: true });
   }
 }

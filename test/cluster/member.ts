@@ -54,6 +54,11 @@ export class Member {
     this.#client = this.#connect();
   }
 
+  /** For a client of another kind. */
+  get clientUrl(): string {
+    return this.#clientUrl;
+  }
+
   get isUp(): boolean {
     return this.#run !== null;
   }
