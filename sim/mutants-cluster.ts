@@ -337,13 +337,4 @@ export const CLUSTER_MUTANTS: readonly Mutant[] = [
     replace: "this.#isFull ||= isFull;",
     why: "a member whose disk was full once sends its clients away for ever (D11)",
   },
-  {
-    name: "what-waits-for-room-certainly-never-happens",
-    layer: "replica",
-    file: "replica/replica.js",
-    find: "this.#answerAll(error);\n            this.#peers?.standsStill?.(error);",
-    replace:
-      "for (const proposal of this.#forwarded?.takeLost(null) ?? [])\n                this.#settle(proposal, error);\n            this.#answerAll(error);",
-    why: "a member on a full disk calls refused what it has handed to the leader, who has it",
-  },
 ];
