@@ -150,6 +150,9 @@ export class RemoteLink extends Link {
     throw this.ended ?? unsupported();
   }
 
+  /** The node has its own figures, and who waits here waits in another process. */
+  lockWaited(): void {}
+
   valueNow(): Uint8Array | undefined {
     throw this.ended ?? unsupported();
   }

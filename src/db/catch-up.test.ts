@@ -126,6 +126,8 @@ describe("a member that the log no longer reaches", { timeout: 120_000 }, () => 
     expect(away.node.snapshotsInstalled).toMatchObject({ installed: 1, failed: 0 });
     expect(writer.node.snapshotsSent).toMatchObject({ sent: 1, failed: 0, pulls: 0 });
     expect(writer.node.snapshotsSent?.sentBytes).toBe(received());
+    const { durationMs, lastDurationMs } = writer.node.snapshotsSent ?? {};
+    expect([durationMs, (durationMs ?? 0) > 0]).toEqual([lastDurationMs, true]);
     expect(away.get("k7")).toBe(writer.get("k7"));
     writer.putNow("after", "2");
     expect(away.get("after")).toBe("2");

@@ -75,6 +75,9 @@ export interface DatabaseActivity {
   readonly txns: number;
   /** Now. */
   readonly locksHeld: number;
+  /** Locks that programs in this process asked for and were given, and how long they waited for them in all. */
+  readonly lockWaits: number;
+  readonly lockWaitMs: number;
   /** Now. */
   readonly pinnedBytes: number;
 }
@@ -96,7 +99,7 @@ export class KvDatabase implements Database {
     readonly outcome: Outcome;
   }[] = [];
   #closed: HarmonyError | null = null;
-  readonly #requests = { ranges: 0, txns: 0 };
+  readonly #requests = { ranges: 0, txns: 0, lockWaits: 0, lockWaitMs: 0 };
 
   constructor(config: KvDatabaseConfig) {
     this.#config = config;
@@ -158,6 +161,12 @@ export class KvDatabase implements Database {
       locksHeld: this.#machine.lockCount,
       pinnedBytes: this.pinnedBytes,
     };
+  }
+
+  /** Somebody in this process has got a lock, after so long. */
+  lockWaited(durationMs: number): void {
+    this.#requests.lockWaits++;
+    this.#requests.lockWaitMs += durationMs;
   }
 
   write(request: AnyWriteRequest, options: CallOptions, reply: Reply<Outcome>): void {

@@ -1,6 +1,7 @@
 /** What a node tells of itself, and that it says when its data file lags behind its log. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { setVerifying, utf8 } from "../base/index.ts";
+import { ClusterWorld, url } from "./cluster.suite.ts";
 import { metricFamilies } from "./index.ts";
 import { deleteRequest, LOG, rangeRequest, TREE, World } from "./world.suite.ts";
 
@@ -100,6 +101,40 @@ describe("the figures of a node", () => {
       );
       world.close();
     }
+  });
+
+  it("count the entries that share a frame of the log", () => {
+    const world = new World().open();
+    const [before, entries] = [figures(world), 3];
+    for (let i = 0; i < entries; i++) world.putNow("k", `${i}`);
+    const after = figures(world);
+    const grown = (name: string): number => (after[name] as number) - (before[name] as number);
+    expect(grown("wal_batch_entries_sum")).toBe(entries);
+    expect(grown("wal_batch_entries_count")).toBeGreaterThanOrEqual(entries);
+    world.close();
+  });
+
+  it("time the way to the other members, as long as this one leads", () => {
+    const cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+    const leader = cluster.leader();
+    for (const from of cluster.nodes)
+      for (const to of cluster.nodes)
+        if (from !== to)
+          cluster.network.setWeather(url(cluster.nameOf(from)), url(cluster.nameOf(to)), {
+            delayMs: 40,
+          });
+    cluster.pass(3_000);
+    const times = (world: World): number[] =>
+      Object.entries(figures(world))
+        .filter(([name]) => name.startsWith("raft_peer_rtt_seconds "))
+        .map(([, seconds]) => seconds);
+    expect(times(leader)).toHaveLength(2);
+    for (const seconds of times(leader)) {
+      expect(seconds).toBeGreaterThanOrEqual(0.08);
+      expect(seconds).toBeLessThan(0.5);
+    }
+    for (const world of cluster.followers()) expect(times(world)).toEqual([]);
   });
 
   it("tell watchers apart that memory no longer serves", () => {

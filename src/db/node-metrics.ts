@@ -5,6 +5,7 @@
 import type { Durability } from "./database.ts";
 import type { InstallStats } from "./installer.ts";
 import type { Node } from "./node.ts";
+import type { SnapshotServerStats } from "../replica/index.ts";
 
 /** One figure, or the same figure of several things that labels tell apart. */
 export interface MetricFamily {
@@ -32,9 +33,18 @@ const NOTHING_RECEIVED: InstallStats = Object.freeze({
   lastDurationMs: 0,
 });
 
+const NOTHING_SENT: SnapshotServerStats = Object.freeze({
+  sent: 0,
+  failed: 0,
+  sentBytes: 0,
+  durationMs: 0,
+  lastDurationMs: 0,
+  pulls: 0,
+});
+
 export function metricFamilies(node: Node): readonly MetricFamily[] {
   const { activity, snapshotStats: snapshots } = node;
-  const sent = node.snapshotsSent ?? { sent: 0, failed: 0, sentBytes: 0 };
+  const sent = node.snapshotsSent ?? NOTHING_SENT;
   const received = node.snapshotsInstalled ?? NOTHING_RECEIVED;
   const { store, watch, wal } = activity;
   const { recovery } = node;
@@ -79,6 +89,16 @@ export function metricFamilies(node: Node): readonly MetricFamily[] {
     counter("harmonydb_lease_granted_total", "Leases granted.", store.leasesGranted),
     counter("harmonydb_lease_expired_total", "Leases that ended by time.", store.leasesExpired),
     gauge("harmonydb_lock_held", "Locks that are held.", activity.locksHeld),
+    counter(
+      "harmonydb_lock_wait_seconds_sum",
+      "How long programs in this process waited for the locks that they got, all together.",
+      activity.lockWaitMs / MS_PER_SECOND,
+    ),
+    counter(
+      "harmonydb_lock_wait_seconds_count",
+      "Locks that programs in this process asked for and got.",
+      activity.lockWaits,
+    ),
     gauge("harmonydb_watch_watchers", "Watchers.", watch.watchers),
     gauge(
       "harmonydb_watch_slow_watchers",
@@ -125,6 +145,16 @@ export function metricFamilies(node: Node): readonly MetricFamily[] {
       sent.sentBytes,
     ),
     counter(
+      "harmonydb_raft_snapshot_send_seconds_total",
+      "Time from being asked for a snapshot to hearing that it was taken, all together.",
+      sent.durationMs / MS_PER_SECOND,
+    ),
+    gauge(
+      "harmonydb_raft_snapshot_send_last_seconds",
+      "The same of the last one.",
+      sent.lastDurationMs / MS_PER_SECOND,
+    ),
+    counter(
       "harmonydb_raft_snapshot_receive_total",
       "Snapshots of other members that took the place of the state here.",
       received.installed,
@@ -150,6 +180,15 @@ export function metricFamilies(node: Node): readonly MetricFamily[] {
       received.lastDurationMs / MS_PER_SECOND,
     ),
     {
+      name: "harmonydb_raft_peer_rtt_seconds",
+      help: "From the last heartbeat of this leader that was answered to its answer, turns of both sides included.",
+      type: "gauge",
+      samples: activity.roundTrips.map(({ member, durationMs }) => ({
+        labels: { peer: member.toString(16) },
+        value: durationMs / MS_PER_SECOND,
+      })),
+    },
+    {
       name: "harmonydb_raft_follower_lag_entries",
       help: "Entries in the log of this leader that the member has not acknowledged.",
       type: "gauge",
@@ -171,6 +210,16 @@ export function metricFamilies(node: Node): readonly MetricFamily[] {
       "harmonydb_raft_ready_pending",
       "Readys on their way to the log.",
       activity.readysOnTheirWay,
+    ),
+    counter(
+      "harmonydb_wal_batch_entries_sum",
+      "Entries in the frames of the log; each has the commands of a turn.",
+      wal.entriesWritten,
+    ),
+    counter(
+      "harmonydb_wal_batch_entries_count",
+      "Frames of the log: each is written, and synced, at once.",
+      wal.framesWritten,
     ),
     gauge("harmonydb_wal_waiting_bytes", "Handed to the log, not written.", wal.bytesWaiting),
     {

@@ -64,6 +64,8 @@ export interface NodeActivity extends DatabaseActivity {
   })[];
   /** Now. */
   readonly readysOnTheirWay: number;
+  /** Of a heartbeat and its answer, for those that have answered one; nobody, unless this member leads. */
+  readonly roundTrips: readonly { readonly member: number; readonly durationMs: number }[];
   /** How far the others are behind what is in the log here; nobody, unless this member leads. */
   readonly followers: readonly {
     readonly member: number;
@@ -158,7 +160,7 @@ export class Node {
   }
 
   get activity(): NodeActivity {
-    const { wal, host, chores, replica, identity } = this.#parts;
+    const { wal, host, chores, replica, identity, links } = this.#parts;
     const { lastIndex, progress } = replica.raft.status();
     return {
       ...this.database.activity,
@@ -168,6 +170,11 @@ export class Node {
         isLagging: group.backlogBytes > chores.lagBytes,
       })),
       readysOnTheirWay: host.readysOnTheirWay,
+      roundTrips: (links?.status() ?? []).flatMap(({ id, roundTripMs }) =>
+        roundTripMs === null || replica.raft.role !== "leader"
+          ? []
+          : [{ member: id, durationMs: roundTripMs }],
+      ),
       followers: progress
         .filter(({ id }) => id !== identity.memberId)
         .map(({ id, match, state, needsSnapshot }) => ({

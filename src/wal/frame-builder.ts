@@ -62,10 +62,16 @@ export class FrameBuilder {
   #records = 0;
   #rows: MutableRow[] = [];
   #recordBytes: RecordCounter = noRecords();
+  #entries = 0;
 
   /** What its records take, by type. */
   get recordBytes(): RecordBytes {
     return this.#recordBytes;
+  }
+
+  /** How many entries it has. */
+  get entries(): number {
+    return this.#entries;
   }
 
   get isEmpty(): boolean {
@@ -94,6 +100,7 @@ export class FrameBuilder {
     for (let i = from; i < to; i++) at = writeEntry(this.#buffer, at, entries[i] as Entry);
     this.#ended(at);
     this.#recordBytes.entries += size;
+    this.#entries += to - from;
     this.#touchLog(group, first.index, last.index, last.term);
   }
 
@@ -148,6 +155,7 @@ export class FrameBuilder {
     this.#records = 0;
     this.#rows = [];
     this.#recordBytes = noRecords();
+    this.#entries = 0;
   }
 
   #begin(bytes: number): number {

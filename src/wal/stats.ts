@@ -15,6 +15,8 @@ export interface RecordBytes {
 
 export interface WalStats {
   readonly framesWritten: number;
+  /** Entries in them. */
+  readonly entriesWritten: number;
   readonly bytesWritten: number;
   /** Of what was written since the start. */
   readonly recordBytes: RecordBytes;

@@ -116,6 +116,7 @@ export class Wal {
   #failed: HarmonyError | null = null;
   #settling: { readonly condition: () => boolean; readonly done: () => void }[] = [];
   #framesWritten = 0;
+  #entriesWritten = 0;
   #bytesWritten = 0;
   readonly #recordBytes: RecordCounter = noRecords();
   readonly #written: (error: FileError | null) => void = (error) => this.#frameWritten(error);
@@ -296,6 +297,7 @@ export class Wal {
     }
     return {
       framesWritten: this.#framesWritten,
+      entriesWritten: this.#entriesWritten,
       bytesWritten: this.#bytesWritten,
       recordBytes: { ...this.#recordBytes },
       bytesWaiting: this.#onItsWayBytes + this.#queue.bytes,
@@ -474,6 +476,7 @@ export class Wal {
     this.#point.wrote(this.#onItsWayBytes);
     this.#chain = this.#nextChain;
     this.#framesWritten++;
+    this.#entriesWritten += frame.builder.entries;
     this.#bytesWritten += this.#onItsWayBytes;
     addRecords(this.#recordBytes, frame.builder.recordBytes);
     if (frame.sync && !this.#point.isSynced) {

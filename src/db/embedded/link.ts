@@ -111,6 +111,9 @@ export abstract class Link {
   /** How often a holder looks whether it still holds its lock, in milliseconds. */
   abstract readonly lockLookMs: number;
 
+  /** A lock was given to who asked for it here, after so long: for metrics. */
+  abstract lockWaited(durationMs: number): void;
+
   /** The key as some member has applied it, and that member's revision. Not called where nobody can tell. */
   abstract look(key: Uint8Array, told: (kv: KeyValue | undefined, revision: number) => void): void;
 

@@ -53,6 +53,14 @@ export class Locks {
 
   /** `key` belongs to the request. */
   async lock(key: Uint8Array, options: LockOptions): Promise<Lock> {
+    const { clock } = this.#link.env;
+    const askedMs = clock.monotonicMs();
+    const held = await this.#take(key, options);
+    this.#link.lockWaited(clock.monotonicMs() - askedMs);
+    return held;
+  }
+
+  async #take(key: Uint8Array, options: LockOptions): Promise<Lock> {
     const call = callOf(options, OPTIONS);
     const ttlMs = ttlOf(options.ttlMs, "ttlMs");
     const waitMs = countOf(options.waitMs, "waitMs") ?? WAIT_DEFAULT_MS;

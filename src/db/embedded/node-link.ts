@@ -164,6 +164,10 @@ export class NodeLink extends Link {
     told(kvs[0], revision);
   }
 
+  lockWaited(durationMs: number): void {
+    this.#database.lockWaited(durationMs);
+  }
+
   valueNow(key: Uint8Array): Uint8Array | undefined {
     if (this.ended !== null) throw this.ended;
     return this.#database.valueNow(key);

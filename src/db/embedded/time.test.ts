@@ -122,6 +122,9 @@ describe("time in the door in process", () => {
     const held = await settled(world, lock);
     expect(held.signal.aborted).toBe(false);
     expect(database.watchCount).toBe(0);
+    // Until the third one's lock had ended; who gave up has not waited for one that he got.
+    const { lockWaits, lockWaitMs } = database.activity;
+    expect([lockWaits, lockWaitMs >= 6_000 && lockWaitMs < 7_000]).toEqual([1, true]);
     await settled(world, held.unlock());
     await settled(world, db.close());
   });

@@ -18,6 +18,7 @@ import { Incoming } from "./incoming.ts";
 import type { Member, Membership, Self } from "./membership.ts";
 import { Outgoing } from "./outgoing.ts";
 import { Refusals } from "./refusals.ts";
+import { RoundTrips } from "./round-trips.ts";
 
 export interface PeersConfig {
   readonly env: Env;
@@ -58,6 +59,8 @@ export interface PeerStatus {
   readonly dropped: number;
   /** The code with which one refuses the other. */
   readonly refusedBy: string | null;
+  /** Of a heartbeat from here and its answer; null unless this member leads and has been answered. */
+  readonly roundTripMs: number | null;
 }
 
 const SWEEP_MS = 500;
@@ -71,6 +74,7 @@ export class Peers {
   readonly #incoming: Set<Incoming> = new Set();
   readonly #clientUrls: Map<NodeId, readonly string[]> = new Map();
   readonly #refusals: Refusals;
+  readonly #roundTrips: RoundTrips;
   #sweeper: Timer | null = null;
   #sweptMs = 0;
   #isStarted = false;
@@ -79,6 +83,7 @@ export class Peers {
   constructor(config: PeersConfig) {
     this.#config = config;
     this.#refusals = new Refusals(config.env);
+    this.#roundTrips = new RoundTrips(config.env.clock);
     this.follow();
   }
 
@@ -116,6 +121,10 @@ export class Peers {
   #call(member: Member): void {
     const { env, links, self, membership, linked, lost, gone, refused } = this.#config;
     const { id } = member;
+    const lostWay = (): void => {
+      this.#roundTrips.forget(id);
+      lost(id);
+    };
     const outgoing: Outgoing = new Outgoing({
       env,
       links,
@@ -126,7 +135,7 @@ export class Peers {
         this.#clientUrls.set(id, clientUrls);
         linked(id);
       },
-      lost: () => lost(id),
+      lost: lostWay,
       gone: () => {
         if (!this.#hears(id)) gone(id);
       },
@@ -145,8 +154,9 @@ export class Peers {
   send(message: Message): void {
     const { group, to } = message;
     const outgoing = this.#outgoing.get(to);
-    if (outgoing?.isOpen === true)
-      outgoing.send(encodePeerItem({ kind: "raft", group, message }), overtakes(message));
+    if (outgoing?.isOpen !== true) return;
+    outgoing.send(encodePeerItem({ kind: "raft", group, message }), overtakes(message));
+    if (message.type === "heartbeat") this.#roundTrips.asked(to);
   }
 
   /** False: it was not taken and never leaves. True: it arrives, unless `lost` is called for the member. */
@@ -178,6 +188,7 @@ export class Peers {
         queuedBytes: outgoing.queuedBytes,
         dropped: outgoing.dropped,
         refusedBy: outgoing.refusedBy,
+        roundTripMs: this.#roundTrips.of(id),
       };
     });
   }
@@ -216,7 +227,11 @@ export class Peers {
       refused: (hello, why) => this.#refusals.refused(hello, why),
       strange: (hello) => this.#config.strange?.(hello),
       taken: (taken) => this.#taken(taken),
-      deliver,
+      deliver: (item, from) => {
+        if (item.kind === "raft" && item.message.type === "heartbeatResponse")
+          this.#roundTrips.answered(from);
+        deliver(item, from);
+      },
       serve: (of, hello) => snapshots?.serve(of, hello) ?? null,
       ended: (ended) => {
         this.#incoming.delete(ended);

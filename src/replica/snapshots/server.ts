@@ -31,6 +31,9 @@ export interface SnapshotServerStats {
   readonly sent: number;
   readonly failed: number;
   readonly sentBytes: number;
+  /** From being asked for one to hearing that it was taken, all of them together, and of the last one. */
+  readonly durationMs: number;
+  readonly lastDurationMs: number;
   /** Now. */
   readonly pulls: number;
 }
@@ -40,7 +43,7 @@ export class SnapshotServer {
   readonly #allowance: Allowance;
   readonly #serving = new Set<Serving>();
   readonly #announced: Map<string, Timer | null> = new Map();
-  #stats = { sent: 0, failed: 0, sentBytes: 0 };
+  #stats = { sent: 0, failed: 0, sentBytes: 0, durationMs: 0, lastDurationMs: 0 };
 
   constructor(config: SnapshotServerConfig) {
     this.#config = config;
@@ -119,7 +122,7 @@ export class SnapshotServer {
   #ended(ended: Serving, { group, isTaken, why }: ServingEnd, name: string): void {
     this.#serving.delete(ended);
     if (group === null) return;
-    if (isTaken) this.#stats.sent++;
+    if (isTaken) this.#wasTaken(ended);
     else this.#stats.failed++;
     const isNewer = [...this.#serving].some(
       (of) => of.member === ended.member && of.group === group,
@@ -131,6 +134,13 @@ export class SnapshotServer {
       { member: name, group, why },
     );
     if (!isNewer) this.#report(group, ended.member, isTaken);
+  }
+
+  #wasTaken({ askedMs }: Serving): void {
+    const tookMs = this.#config.env.clock.monotonicMs() - askedMs;
+    this.#stats.sent++;
+    this.#stats.durationMs += tookMs;
+    this.#stats.lastDurationMs = tookMs;
   }
 
   #report(group: GroupId, member: NodeId, hasArrived: boolean): void {

@@ -74,6 +74,7 @@ export class Serving {
   #room = 0;
   #pause: Timer | null = null;
   #movedMs: number;
+  #askedMs = 0;
 
   constructor(config: ServingConfig) {
     this.#config = config;
@@ -82,6 +83,11 @@ export class Serving {
 
   get member(): NodeId {
     return this.#config.member;
+  }
+
+  /** When it asked, by the clock that only goes on. */
+  get askedMs(): number {
+    return this.#askedMs;
   }
 
   /** Null until it has asked. */
@@ -152,6 +158,7 @@ export class Serving {
     this.#room = bytes;
     this.#state = "opening";
     this.#moved();
+    this.#askedMs = this.#movedMs;
     if (!began(this, group)) {
       this.#refuse("BUSY", "as many pulls as there may be at a time are under way");
       return;
