@@ -26,6 +26,8 @@ export interface ChangesSurroundings {
   note(what: string, number: number, detail?: unknown): void;
   mark(name: MembersMark): void;
   failed(error: unknown): void;
+  /** What was done to the members explains that one of them gives this code. */
+  mayRefuse(code: string): boolean;
 }
 
 /** Why a change may be refused, or not be known to be made; anything else is wrong. */
@@ -111,7 +113,9 @@ export class MemberChanges {
     this.#world.note("members are not changed", code.length, code);
     if (code === "CLUSTER_UNHEALTHY" || code === "MEMBERS_NOT_STARTED")
       this.#world.mark(MEMBERS_MARKS.changeRefused);
-    if (!EXPECTED.has(code))
+    // Who comes upon damage while it applies an entry stops.
+    const isExpected = EXPECTED.has(code) || (code === "CORRUPT" && this.#world.mayRefuse(code));
+    if (!isExpected)
       this.#world.failed(
         new Violation("a change of members is refused for a reason", error?.stack ?? code),
       );

@@ -4,7 +4,7 @@ import type { CrashMode } from "../src/env/sim/index.ts";
 import { AskSource } from "./members-asks.ts";
 import type { Change } from "./members-changes.ts";
 import type { Rot } from "./members-damage.ts";
-import type { End } from "./members-node.ts";
+import type { End, Halt } from "./members-node.ts";
 import { isCalm, type MembersOptions } from "./members-options.ts";
 import type { Request } from "./members-requests.ts";
 import type { Sight } from "./members-sight.ts";
@@ -12,6 +12,8 @@ import type { MembersStep } from "./members-steps.ts";
 import { WaySource } from "./members-ways.ts";
 
 const STREAM_STEPS = 62;
+/** About as many as it takes to put a data file in the place of another. */
+const SWAP_OPERATIONS = 4;
 const MODES: readonly CrashMode[] = [
   "lose-all",
   "keep-all",
@@ -60,15 +62,17 @@ export class StepSource {
       return planned;
     }
     const down = this.#members.filter((member) => sight.isDown(member));
-    if (down.length > 0 && random.percent(15 + 15 * down.length))
-      return { do: "start", member: random.pick(down), asOld: false, ms: this.#shortMs() };
+    if (down.length > 0 && random.percent(15 + 15 * down.length)) {
+      const member = random.pick(down);
+      // It may be behind, and a snapshot is in its place within few operations.
+      if (this.#options.faults.kills && this.#plan.length === 0 && random.percent(60))
+        this.#plan = [this.#crashSoon(member, SWAP_OPERATIONS, "swap")];
+      return { do: "start", member, asOld: false, ms: this.#shortMs() };
+    }
     // It is soon over, and a crash in the middle of it leaves more to do for the next start than one at any other time.
     const joining = this.#members.filter((member) => sight.isJoining(member));
     if (joining.length > 0 && this.#options.faults.kills && random.percent(20))
       return this.#crashSoon(random.pick(joining), random.pick([8, 30, 100]));
-    const takingOver = this.#members.filter((member) => sight.isTakingOver(member));
-    if (takingOver.length > 0 && this.#options.faults.kills && random.percent(30))
-      return this.#crashSoon(random.pick(takingOver), random.pick([8, 20, 40]));
     // Most cuts are over before those who wait for what is behind them have given up.
     if (sight.isCut && random.percent(4)) return { do: "mend", ms: this.#anyMs() };
     const lost = this.#members.filter((member) => sight.isLost(member));
@@ -133,14 +137,17 @@ export class StepSource {
     return powerLoss && this.#random.percent(60) ? this.#random.pick(MODES) : "kill";
   }
 
-  #crashSoon(member: number, operationsMax: number): MembersStep {
+  #crashSoon(member: number, operationsMax: number, from: Halt["from"] = "now"): MembersStep {
     const random = this.#random;
+    const operations = random.between(from === "now" ? 1 : 0, operationsMax);
+    const moment = random.percent(60) ? "before" : "after";
     return {
       do: "crashSoon",
       member,
-      operations: random.between(1, operationsMax),
-      moment: random.percent(60) ? "before" : "after",
+      operations,
+      moment,
       end: this.#end(),
+      from,
       ms: this.#shortMs(),
     };
   }
@@ -173,6 +180,7 @@ export class StepSource {
       case "crash":
         return { do: kind, member, end: this.#end(), ms };
       case "crashSoon":
+        if (random.percent(30)) return this.#crashSoon(member, SWAP_OPERATIONS, "swap");
         return this.#crashSoon(member, random.pick([2, 8, 40]));
       case "outage":
         return { do: kind, ends: this.#members.map(() => this.#end()), ms };

@@ -25,6 +25,7 @@ import { NEVER_COMPACTS } from "./node-options.ts";
 import type { NodeId } from "../src/raft/index.ts";
 import { Violation } from "./violation.ts";
 
+/** Where the data file of a snapshot waits for its place. */
 const NEXT_DATA_FILE = `${DATA_DIRECTORY}/tmp/0.hdb`;
 
 /** A kernel holds back so much for a process that does not listen. */
@@ -51,6 +52,15 @@ const JOINS_END_WITH: ReadonlySet<string> = new Set([
 
 /** How a process ends: killed, or with the power, of which so much survives. */
 export type End = CrashMode | "kill";
+
+/** When a process is to end: at the n-th of its file operations. */
+export interface Halt {
+  readonly operations: number;
+  readonly moment: "before" | "after";
+  readonly end: End;
+  /** From now on, or from the one on with which the data file of a snapshot takes its place. */
+  readonly from: "now" | "swap";
+}
 
 export interface MemberSurroundings {
   readonly scheduler: SimScheduler;
@@ -118,6 +128,8 @@ export class Member {
   /** The end of its last standstill. */
   #stoodStillMs = -1;
   #haltAt = 0;
+  /** As many operations after a data file takes the place of the one before; null: not then. */
+  #haltAfterSwap: number | null = null;
   #haltMoment: "before" | "after" = "before";
   /** How the next end that nobody chose leaves the disk. */
   #endMode: End = "kill";
@@ -148,6 +160,14 @@ export class Member {
     });
     machine.disk.observer = (moment, operation, ordinal): void => {
       if (moment === "before") this.#world.note(`n${number} ${operation.kind}`, ordinal, operation);
+      if (
+        this.#haltAfterSwap !== null &&
+        operation.kind === "rename" &&
+        operation.path === NEXT_DATA_FILE
+      ) {
+        this.#haltAt = ordinal + this.#haltAfterSwap;
+        this.#haltAfterSwap = null;
+      }
       if (ordinal === this.#haltAt && moment === this.#haltMoment) {
         this.#world.note(`n${number} ends ${moment} this operation`, ordinal);
         this.#die();
@@ -249,11 +269,6 @@ export class Member {
     return this.#beganInQuarantine && this.#healed > 0;
   }
 
-  /** The data file of a snapshot is being made, or waits for its place. */
-  get isTakingOver(): boolean {
-    return this.#state !== "down" && this.#machine.disk.paths().includes(NEXT_DATA_FILE);
-  }
-
   #noteVote({ database }: Node): void {
     const { isLearner } = database.status();
     if (this.#wasLearner && !isLearner) this.#world.mark(MEMBERS_MARKS.promotedItself);
@@ -261,8 +276,15 @@ export class Member {
   }
 
   #watchQuarantine({ quarantineStats }: Node): void {
-    const { entered = 0, healed = 0 } = quarantineStats ?? {};
-    if (entered > this.#entered) this.#world.mark(MEMBERS_MARKS.quarantined);
+    const { entered = 0, healed = 0, reason = null } = quarantineStats ?? {};
+    if (entered > this.#entered) {
+      this.#world.mark(MEMBERS_MARKS.quarantined);
+      // However it ended before, what it keeps is whole: to lose it and be healed costs the others their reserve.
+      if (!this.#world.isHarmed(this))
+        this.#world.failed(
+          new Violation("only damage sets a member apart", `n${this.number}: ${reason}`),
+        );
+    }
     if (healed > this.#healed) {
       this.#world.note(`n${this.number} is healed`, healed);
       this.#world.mark(MEMBERS_MARKS.healed);
@@ -421,6 +443,7 @@ export class Member {
     this.#beganInQuarantine = false;
     this.#body.clear();
     this.#haltAt = 0;
+    this.#haltAfterSwap = null;
     this.#endMode = "kill";
     this.#wasFull = this.#isFull;
     this.#downSinceMs = this.#world.scheduler.nowMs;
@@ -430,9 +453,10 @@ export class Member {
     return this.#state === "down" ? this.#world.scheduler.nowMs - this.#downSinceMs : 0;
   }
 
-  /** Ends the process at one of its next file operations. */
-  crashSoon(operations: number, moment: "before" | "after", end: End): void {
-    this.#haltAt = this.machine.disk.opCount + operations;
+  /** Ends the process at one of its next file operations, or of those after a snapshot takes the place of what it has. */
+  crashSoon({ operations, moment, end, from }: Halt): void {
+    if (from === "swap") this.#haltAfterSwap = operations;
+    else this.#haltAt = this.machine.disk.opCount + operations;
     this.#haltMoment = moment;
     this.#endMode = end;
   }
@@ -472,6 +496,7 @@ export class Member {
     // One that has struck stays in the list: what it did may yet come to light.
     for (const fault of this.#faults) fault.remove();
     this.#haltAt = 0;
+    this.#haltAfterSwap = null;
     this.room();
   }
 

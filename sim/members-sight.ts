@@ -68,11 +68,6 @@ export class Sight {
     return isBlank && !isImpostor && state === "opening";
   }
 
-  /** A snapshot of another member is about to take the place of what it has. */
-  isTakingOver(number: number): boolean {
-    return this.#world.member(number).isTakingOver;
-  }
-
   isFull(number: number): boolean {
     return this.#world.member(number).isFull;
   }

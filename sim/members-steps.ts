@@ -2,7 +2,7 @@
 import type { WayWeather } from "../src/env/sim/index.ts";
 import type { Change } from "./members-changes.ts";
 import type { Rot } from "./members-damage.ts";
-import type { End } from "./members-node.ts";
+import type { End, Halt } from "./members-node.ts";
 import type { Request } from "./members-requests.ts";
 
 /** One way: from, to. */
@@ -13,14 +13,7 @@ export type MembersStep = { readonly ms: number } & (
   | { readonly do: "run" }
   | { readonly do: "request"; readonly request: Request }
   | { readonly do: "crash"; readonly member: number; readonly end: End }
-  /** At the n-th file operation from now. */
-  | {
-      readonly do: "crashSoon";
-      readonly member: number;
-      readonly operations: number;
-      readonly moment: "before" | "after";
-      readonly end: End;
-    }
+  | ({ readonly do: "crashSoon"; readonly member: number } & Halt)
   /** All of them at once, each in its way. */
   | { readonly do: "outage"; readonly ends: readonly End[] }
   | { readonly do: "stop"; readonly member: number }

@@ -225,7 +225,7 @@ class Cluster
         this.end(this.member(step.member), step.end);
         return;
       case "crashSoon":
-        this.member(step.member).crashSoon(step.operations, step.moment, step.end);
+        this.member(step.member).crashSoon(step);
         return;
       case "outage":
         for (const [i, member] of this.members.entries()) this.end(member, step.ends[i] as End);
