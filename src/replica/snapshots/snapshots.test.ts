@@ -262,11 +262,17 @@ describe("a pull", { timeout: 30_000 }, () => {
     // However long it is checked.
     world.pass(60_000);
     expect(world.reports).toEqual([]);
-    expect(world.server.stats).toEqual({ sent: 0, failed: 0, sentBytes: SIZE, pulls: 1 });
+    const none = { durationMs: 0, lastDurationMs: 0 };
+    expect(world.server.stats).toEqual({ sent: 0, failed: 0, sentBytes: SIZE, ...none, pulls: 1 });
     pulling.pull.taken();
     world.pass(100);
     expect(world.reports).toEqual(["group 0, member 2: has it"]);
-    expect(world.server.stats).toEqual({ sent: 1, failed: 0, sentBytes: SIZE, pulls: 0 });
+    expect(world.server.stats).toMatchObject({ sent: 1, failed: 0, sentBytes: SIZE, pulls: 0 });
+    // From being asked for to hearing that it was taken.
+    const { durationMs, lastDurationMs } = world.server.stats;
+    expect(durationMs).toBe(lastDurationMs);
+    expect(lastDurationMs).toBeGreaterThanOrEqual(60_000);
+    expect(lastDurationMs).toBeLessThanOrEqual(60_100);
     expect([world.source.opened, world.source.closed]).toEqual([1, 1]);
   });
 
