@@ -1,6 +1,6 @@
 /** The steps of the cluster world, and how a seed decides the next one. */
 import { hash32, Random } from "../src/base/index.ts";
-import type { CrashMode } from "../src/env/sim/index.ts";
+import { CRASH_MODES } from "../src/env/sim/index.ts";
 import type { Request } from "./cluster-clients.ts";
 import { keyKind } from "./cluster-machine.ts";
 import type { End } from "./cluster-node.ts";
@@ -72,15 +72,6 @@ export interface Sight {
 }
 
 const STREAM_STEPS = 42;
-const MODES: readonly CrashMode[] = [
-  "lose-all",
-  "keep-all",
-  "prefix",
-  "subset",
-  "sectors",
-  "torn",
-  "mixed",
-];
 
 export class StepSource {
   readonly #random: Random;
@@ -211,7 +202,7 @@ export class StepSource {
 
   #end(): End {
     const { powerLoss } = this.#options.faults;
-    return powerLoss && this.#random.percent(60) ? this.#random.pick(MODES) : "kill";
+    return powerLoss && this.#random.percent(60) ? this.#random.pick(CRASH_MODES) : "kill";
   }
 
   #fault(sight: Sight): ClusterStep {

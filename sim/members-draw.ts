@@ -1,6 +1,6 @@
 /** How a seed decides the next step of the members world. */
 import { hash32, Random } from "../src/base/index.ts";
-import type { CrashMode } from "../src/env/sim/index.ts";
+import { CRASH_MODES } from "../src/env/sim/index.ts";
 import { AskSource } from "./members-asks.ts";
 import type { Change } from "./members-changes.ts";
 import type { Rot } from "./members-damage.ts";
@@ -14,15 +14,6 @@ import { WaySource } from "./members-ways.ts";
 const STREAM_STEPS = 62;
 /** About as many as it takes to put a data file in the place of another. */
 const SWAP_OPERATIONS = 4;
-const MODES: readonly CrashMode[] = [
-  "lose-all",
-  "keep-all",
-  "prefix",
-  "subset",
-  "sectors",
-  "torn",
-  "mixed",
-];
 
 export class StepSource {
   readonly #random: Random;
@@ -134,7 +125,7 @@ export class StepSource {
 
   #end(): End {
     const { powerLoss } = this.#options.faults;
-    return powerLoss && this.#random.percent(60) ? this.#random.pick(MODES) : "kill";
+    return powerLoss && this.#random.percent(60) ? this.#random.pick(CRASH_MODES) : "kill";
   }
 
   #crashSoon(member: number, operationsMax: number, from: Halt["from"] = "now"): MembersStep {

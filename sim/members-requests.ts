@@ -4,14 +4,15 @@
  * wrote it.
  */
 import { text, utf8 } from "../src/base/index.ts";
-import type {
-  AnyWriteRequest,
-  Compare,
-  Outcome,
-  RangeRequest,
-  RangeResponse,
-  RequestOp,
-  ResponseOp,
+import {
+  type AnyWriteRequest,
+  type Compare,
+  type Outcome,
+  type RangeRequest,
+  type RangeResponse,
+  type RequestOp,
+  type ResponseOp,
+  POINT,
 } from "../src/db/index.ts";
 import type {
   KvCompare,
@@ -102,22 +103,7 @@ function toOp(
       return { kind: "deleteRange", key, rangeEnd: NO_END, prevKv: false };
     case "get":
     case "stale-get":
-      return {
-        kind: "range",
-        key,
-        rangeEnd: NO_END,
-        limit: 0,
-        revision: 0,
-        sortOrder: "none",
-        sortTarget: "key",
-        serializable: input.kind === "stale-get",
-        keysOnly: false,
-        countOnly: false,
-        minModRevision: 0,
-        maxModRevision: 0,
-        minCreateRevision: 0,
-        maxCreateRevision: 0,
-      };
+      return { ...POINT, key, serializable: input.kind === "stale-get" };
   }
 }
 

@@ -1,10 +1,11 @@
 /** Whether an opened database is what a model of it says, asked through its doors alone. */
-import type {
-  LeaseStatus,
-  RangeRequest,
-  RangeResponse,
-  Refusal,
-  WatchEvent,
+import {
+  type LeaseStatus,
+  type RangeRequest,
+  type RangeResponse,
+  type Refusal,
+  type WatchEvent,
+  POINT,
 } from "../src/db/index.ts";
 import type { KvModel } from "./model.ts";
 import { difference } from "./violation.ts";
@@ -21,22 +22,7 @@ export interface Observed {
 }
 
 const ZERO = new Uint8Array(1);
-export const EVERYTHING: RangeRequest = {
-  kind: "range",
-  key: ZERO,
-  rangeEnd: ZERO,
-  limit: 0,
-  revision: 0,
-  sortOrder: "none",
-  sortTarget: "key",
-  serializable: false,
-  keysOnly: false,
-  countOnly: false,
-  minModRevision: 0,
-  maxModRevision: 0,
-  minCreateRevision: 0,
-  maxCreateRevision: 0,
-};
+export const EVERYTHING: RangeRequest = { ...POINT, key: ZERO, rangeEnd: ZERO };
 
 /** Of a history that is known for sure so many revisions are read. */
 const READ_REVISIONS_MAX = 3;

@@ -3,7 +3,7 @@
  * an end. It looks at what has happened, and decides; nothing else follows from it.
  */
 import { hash32, Random } from "../src/base/index.ts";
-import type { CrashMode } from "../src/env/sim/index.ts";
+import { CRASH_MODES } from "../src/env/sim/index.ts";
 import { drawPart } from "./storage-appends.ts";
 import type { StorageWorldOptions } from "./storage-options.ts";
 import type { AppendPart, DamageKind, FileClass, StorageStep } from "./storage-steps.ts";
@@ -19,15 +19,6 @@ export interface StorageView {
   isFull(): boolean;
 }
 
-const MODES: readonly CrashMode[] = [
-  "lose-all",
-  "keep-all",
-  "prefix",
-  "subset",
-  "sectors",
-  "torn",
-  "mixed",
-];
 const FILES: readonly FileClass[] = ["log", "log", "votes", "manifest", "data"];
 const STREAM_WORLD = 22;
 /** However little is acknowledged. */
@@ -157,7 +148,7 @@ export class StorageDraw {
     const isPowerLoss = this.#options.faults.powerLoss && random.percent(75);
     return {
       do: "crash",
-      mode: isPowerLoss ? random.pick(MODES) : null,
+      mode: isPowerLoss ? random.pick(CRASH_MODES) : null,
       seed: random.u32(),
     };
   }

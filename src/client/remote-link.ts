@@ -15,6 +15,7 @@ import {
   type RangeResponse,
   type Watch,
   type WatchRequest,
+  POINT,
 } from "../db/index.ts";
 import {
   type DoorHost,
@@ -187,7 +188,7 @@ export class RemoteLink extends Link {
 
   look(key: Uint8Array, told: (kv: KeyValue | undefined, revision: number) => void): void {
     if (this.ended !== null) return;
-    const request = { ...pointsRequest(LOOK, [key]), serializable: true };
+    const request = { ...pointsRequest(POINT, [key]), serializable: true };
     this.read(request, { timeoutMs: this.lockLookMs }).then(
       (response) => {
         const [entry] = response.entries;
@@ -363,23 +364,6 @@ function wantedOutcome<K extends AnyWriteRequest["kind"]>(kind: K, outcome: Outc
 function plainOf(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
-
-const LOOK: RangeRequest = {
-  kind: "range",
-  key: new Uint8Array(0),
-  rangeEnd: new Uint8Array(0),
-  limit: 0,
-  revision: 0,
-  sortOrder: "none",
-  sortTarget: "key",
-  serializable: true,
-  keysOnly: false,
-  countOnly: false,
-  minModRevision: 0,
-  maxModRevision: 0,
-  minCreateRevision: 0,
-  maxCreateRevision: 0,
-};
 
 function unsupported(): HarmonyError {
   return new HarmonyError(

@@ -5,7 +5,8 @@
 import { HarmonyError } from "../base/index.ts";
 import type { apiMessages as wire } from "../codec/index.ts";
 import type { CallOptions, KeyValue } from "../db/index.ts";
-import { type Page, POINT, type Rest, type State } from "../db/embedded/index.ts";
+import type { Page, Rest, State } from "../db/embedded/index.ts";
+import { POINT } from "../db/index.ts";
 import { pointsRequest, rangeResponse, readRequest } from "./messages.ts";
 import { matched, type RemoteLink } from "./remote-link.ts";
 

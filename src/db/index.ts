@@ -36,6 +36,7 @@ export { metricFamilies, type MetricFamily } from "./node-metrics.ts";
 export { Node, type NodeStats, type RecoveryStats, stopNode } from "./node.ts";
 export type { NodeOptions } from "./node-options.ts";
 export { openNode, startNode } from "./open-node.ts";
+export { COUNT_NO_KEY, POINT } from "./point.ts";
 export type * from "./requests.ts";
 export {
   inspectSnapshot,

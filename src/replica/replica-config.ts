@@ -42,6 +42,6 @@ export interface ReplicaPeers {
   readonly diskStandsStill?: ((heir: NodeId) => void) | undefined;
   /** The disk is full here and others have room: the lead is on its way to this member. */
   readonly handsOver?: ((to: NodeId) => void) | undefined;
-  /** For want of room nothing is applied here any more, for now: who waits for news waits in vain. */
+  /** Until there is room on the disk nothing is applied here: who waits for news is better off elsewhere. */
   readonly standsStill?: ((error: HarmonyError) => void) | undefined;
 }

@@ -10,6 +10,7 @@ import {
   type RangeRequest,
   startNode,
   stopNode,
+  POINT,
 } from "../../db/index.ts";
 import { nodeEnv } from "../../platform/index.ts";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -245,24 +246,8 @@ async function embeddedDoors(clients: number, dataDir: string | undefined): Prom
 }
 
 function embeddedDoor(database: Database): Door {
-  const none = new Uint8Array(0);
   const plain = { lease: 0n, prevKv: false, ignoreValue: false, ignoreLease: false } as const;
-  const get = (key: Uint8Array): RangeRequest => ({
-    kind: "range",
-    key,
-    rangeEnd: none,
-    limit: 0,
-    revision: 0,
-    sortOrder: "none",
-    sortTarget: "key",
-    serializable: false,
-    keysOnly: false,
-    countOnly: false,
-    minModRevision: 0,
-    maxModRevision: 0,
-    minCreateRevision: 0,
-    maxCreateRevision: 0,
-  });
+  const get = (key: Uint8Array): RangeRequest => ({ ...POINT, key });
   const answered = (
     resolve: (value: unknown) => void,
     reject: (error: Error) => void,

@@ -14,7 +14,8 @@ import type {
 import { NodeAdmin } from "./admin.ts";
 import { CALL, callOf, invalid, NO_OPTIONS } from "./arguments.ts";
 import { grantLease } from "./lease.ts";
-import { ANY_KEY, type Link, POINT } from "./link.ts";
+import type { Link } from "./link.ts";
+import { COUNT_NO_KEY } from "../point.ts";
 import { Locks } from "./lock.ts";
 import { Messages } from "./messages.ts";
 import { type Host, NodeLink } from "./node-link.ts";
@@ -99,8 +100,7 @@ export class LinkedDatabase extends EmbeddedStore<Uint8Array, Value> implements 
   }
 
   async barrier(options: Call = NO_OPTIONS): Promise<number> {
-    const request = { ...POINT, key: ANY_KEY, countOnly: true };
-    return (await this.#link.range(request, callOf(options, CALL))).revision;
+    return (await this.#link.range(COUNT_NO_KEY, callOf(options, CALL))).revision;
   }
 
   async flush(options: Call = NO_OPTIONS): Promise<void> {

@@ -79,7 +79,6 @@ export {
   type Opened,
   outcomeError,
   type OutcomeOf,
-  POINT,
 } from "./link.ts";
 export type { Host } from "./node-link.ts";
 export type { Page, Rest, State } from "./state.ts";

@@ -3,7 +3,7 @@
  * over a connection to a member of a cluster (src/client). Answers may come from within a turn of a node, so nothing of a
  * caller runs in them: they only settle a promise, and what follows runs after the turn.
  */
-import { EMPTY_BYTES, HarmonyError } from "../../base/index.ts";
+import { HarmonyError } from "../../base/index.ts";
 import { unlisten } from "../calls.ts";
 import type { Env } from "../../env/index.ts";
 import type { CallOptions, MemberInfo } from "../database.ts";
@@ -212,24 +212,6 @@ export function outcomeError(kind: AnyWriteRequest["kind"], outcome: Outcome): H
 export function refused({ code, detail }: Refusal): HarmonyError {
   return new HarmonyError(code, detail ?? undefined);
 }
-
-/** The point read that others are made from. */
-export const POINT: RangeRequest = Object.freeze({
-  kind: "range",
-  key: EMPTY_BYTES,
-  rangeEnd: EMPTY_BYTES,
-  limit: 0,
-  revision: 0,
-  sortOrder: "none",
-  sortTarget: "key",
-  serializable: false,
-  keysOnly: false,
-  countOnly: false,
-  minModRevision: 0,
-  maxModRevision: 0,
-  minCreateRevision: 0,
-  maxCreateRevision: 0,
-});
 
 /** For reads that ask when, not what. */
 export const ANY_KEY: Uint8Array = new Uint8Array(1);

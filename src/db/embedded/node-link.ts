@@ -24,9 +24,9 @@ import {
   type Opened,
   outcomeError,
   type OutcomeOf,
-  POINT,
   refused,
 } from "./link.ts";
+import { COUNT_NO_KEY, POINT } from "../point.ts";
 import { Pin, POINTS_PER_TURN } from "./pin.ts";
 
 /** What the door needs of the host besides the node. */
@@ -276,7 +276,7 @@ export class NodeLink extends Link {
   }
 
   async listMembers(isLocal: boolean, options: CallOptions): Promise<MembersSeen> {
-    if (!isLocal) await this.range({ ...POINT, key: ANY_KEY, countOnly: true }, options);
+    if (!isLocal) await this.range(COUNT_NO_KEY, options);
     else if (this.ended !== null) throw this.ended;
     return this.#database.status();
   }

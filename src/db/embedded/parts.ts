@@ -10,7 +10,7 @@ import type {
 } from "../requests.ts";
 import type { Condition, Read, Write } from "./api.ts";
 import { assertObject, countOf, flagOf, int64Of, invalid, NO_OPTIONS, ttlOf } from "./arguments.ts";
-import { POINT } from "./link.ts";
+import { POINT } from "../point.ts";
 import type { Space } from "./space.ts";
 
 /** A key that is written without a time to live has none. */

@@ -44,7 +44,8 @@ import {
   ttlOf,
 } from "./arguments.ts";
 import { StoreBatch } from "./batch.ts";
-import { ANY_KEY, type Link, POINT } from "./link.ts";
+import { ANY_KEY, type Link } from "./link.ts";
+import { POINT } from "../point.ts";
 import type { Locks } from "./lock.ts";
 import {
   conditionOf,

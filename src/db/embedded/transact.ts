@@ -15,7 +15,8 @@ import type { Key, Range, TransactOptions, Tx, TxItem } from "./api.ts";
 import { CALL, callOf, countOf, invalid, names, type Names, NO_OPTIONS } from "./arguments.ts";
 import { type Change, changeOf, operationsOf } from "./batch.ts";
 import { KeyMap } from "./key-map.ts";
-import { ANY_KEY, type Link, POINT } from "./link.ts";
+import { ANY_KEY, type Link } from "./link.ts";
+import { POINT } from "../point.ts";
 import { type Space, successor } from "./space.ts";
 import type { Rest, State } from "./state.ts";
 

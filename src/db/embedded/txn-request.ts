@@ -11,7 +11,7 @@ import type {
 import { TXN_DEPTH_MAX } from "../validate.ts";
 import type { Txn, TxnAnswer, TxnCompare, TxnOp, TxnResult } from "./api.ts";
 import { assertNames, assertObject, int64Of, invalid } from "./arguments.ts";
-import { POINT } from "./link.ts";
+import { POINT } from "../point.ts";
 import { NOTHING, type Space } from "./space.ts";
 
 const RESULTS: ReadonlyMap<TxnCompare["is"], CompareResult> = new Map([

@@ -132,7 +132,7 @@ export class WatchHub {
     for (const watcher of this.#watchers) this.#end(watcher, { kind: "failed", error });
   }
 
-  /** Nothing happens here any more, for now: who can watch elsewhere is told so. */
+  /** Until there is room on the disk nothing is applied here, so nothing is told: who can watch elsewhere is sent there. */
   standStill(error: HarmonyError): void {
     for (const watcher of this.#watchers)
       if (watcher.mayMove) this.#end(watcher, { kind: "failed", error });

@@ -17,14 +17,16 @@ import type { Inode, SectorChoices, Survival } from "./inode.ts";
  * "torn": the first changes, and the next one up to a multiple of 8 bytes. It is more than the contract allows, and
  * a good question to ask of anything that is guarded by a checksum.
  */
-export type CrashMode =
-  | "lose-all"
-  | "keep-all"
-  | "prefix"
-  | "subset"
-  | "sectors"
-  | "mixed"
-  | "torn";
+export type CrashMode = (typeof CRASH_MODES)[number];
+export const CRASH_MODES = [
+  "lose-all",
+  "keep-all",
+  "prefix",
+  "subset",
+  "sectors",
+  "torn",
+  "mixed",
+] as const;
 
 /** Sectors more often than the rest: they have by far the most outcomes. */
 const MIXED: readonly CrashMode[] = [

@@ -18,7 +18,13 @@
  * Left out: devices that tear inside a sector, except in the mode "torn"; permissions, which faults on demand stand in
  * for.
  */
-export { chooseSurvival, crashImages, type CrashMode, type DiskSurvival } from "./crash.ts";
+export {
+  CRASH_MODES,
+  chooseSurvival,
+  crashImages,
+  type CrashMode,
+  type DiskSurvival,
+} from "./crash.ts";
 export type { SimDiskOptions } from "./disk.ts";
 export type { InjectedFault } from "./faults.ts";
 export { SimEnv, type SimEnvOptions } from "./machine.ts";

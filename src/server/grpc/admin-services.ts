@@ -12,7 +12,13 @@ import {
   encodeMemberListResponse,
   encodeStatusResponse,
 } from "../../codec/index.ts";
-import type { MemberRequest, MembersChanged, RangeResponse, Refusal } from "../../db/index.ts";
+import {
+  COUNT_NO_KEY,
+  type MemberRequest,
+  type MembersChanged,
+  type RangeResponse,
+  type Refusal,
+} from "../../db/index.ts";
 import type { ServiceContext } from "./answer.ts";
 import type { Method } from "./method.ts";
 import { statusOf } from "./status.ts";
@@ -21,9 +27,6 @@ const ALARM_GET = 0;
 const ALARM_DEACTIVATE = 2;
 /** By etcd's number. */
 const ALARMS: readonly ("NOSPACE" | "CORRUPT" | undefined)[] = [undefined, "NOSPACE", "CORRUPT"];
-
-/** Compared by a linearizable read that only wants to know that there is a leader and how far it is. */
-const NO_KEY = Uint8Array.of(0);
 
 export function clusterService(context: ServiceContext): readonly Method[] {
   const { database } = context;
@@ -69,32 +72,11 @@ export function clusterService(context: ServiceContext): readonly Method[] {
           reply(null, members());
           return;
         }
-        database.range(
-          { ...COUNT_NO_KEY, key: NO_KEY },
-          call,
-          context.answer<RangeResponse | Refusal>(reply, members),
-        );
+        database.range(COUNT_NO_KEY, call, context.answer<RangeResponse | Refusal>(reply, members));
       },
     },
   ];
 }
-
-/** The cheapest linearizable read. */
-const COUNT_NO_KEY = {
-  kind: "range",
-  rangeEnd: EMPTY_BYTES,
-  limit: 0,
-  revision: 0,
-  sortOrder: "none",
-  sortTarget: "key",
-  serializable: false,
-  keysOnly: true,
-  countOnly: true,
-  minModRevision: 0,
-  maxModRevision: 0,
-  minCreateRevision: 0,
-  maxCreateRevision: 0,
-} as const;
 
 export interface Versions {
   /** The etcd version whose behaviour clients may count on. */

@@ -1,22 +1,11 @@
 /** The part of harmonydb.v1.Api that is about the members of the cluster. */
 import { EMPTY_BYTES } from "../../base/index.ts";
 import { apiMessages as wire } from "../../codec/index.ts";
-import type { MemberInfo, MemberRequest } from "../../db/index.ts";
+import { COUNT_NO_KEY, type MemberInfo, type MemberRequest } from "../../db/index.ts";
 import type { ServiceContext } from "./answer.ts";
-import {
-  decode,
-  encode,
-  failureIn,
-  failureOf,
-  optionsOf,
-  PLAIN_RANGE,
-  unary,
-} from "./api-messages.ts";
+import { decode, encode, failureIn, failureOf, optionsOf, unary } from "./api-messages.ts";
 import type { Method } from "./method.ts";
 import { GrpcCode } from "./status.ts";
-
-/** The cheapest linearizable read: it only says that what is here is as new as the question. */
-const NO_KEY = { ...PLAIN_RANGE, key: Uint8Array.of(0), keysOnly: true, countOnly: true };
 
 export function apiMembers({ database }: ServiceContext): readonly Method[] {
   const membersNow = (): wire.MembersResponse => {
@@ -32,7 +21,7 @@ export function apiMembers({ database }: ServiceContext): readonly Method[] {
         answer(membersNow());
         return;
       }
-      database.range(NO_KEY, optionsOf(call, timeout_ms), (error, response) => {
+      database.range(COUNT_NO_KEY, optionsOf(call, timeout_ms), (error, response) => {
         const failure = failureIn(error, response);
         answer(failure === null ? membersNow() : { members: [], leader: 0n, failure });
       });
@@ -48,10 +37,7 @@ export function apiMembers({ database }: ServiceContext): readonly Method[] {
         return;
       }
       const { timeout_ms, patience_ms } = asked;
-      const options = {
-        ...optionsOf(call, timeout_ms),
-        ...(patience_ms > 0n ? { patienceMs: Number(patience_ms) } : {}),
-      };
+      const options = optionsOf(call, timeout_ms, patience_ms);
       database.changeMembers(request, options, (error, response) => {
         const failure = failureIn(error, response);
         const added = error === null && response.kind === "members" ? response.added : null;

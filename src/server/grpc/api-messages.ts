@@ -1,7 +1,7 @@
 /** Parts of the messages of harmonydb.v1.Api that its services share. */
-import { EMPTY_BYTES, type ErrorCode, type HarmonyError } from "../../base/index.ts";
+import type { ErrorCode, HarmonyError } from "../../base/index.ts";
 import { apiMessages as wire, DecodeError } from "../../codec/index.ts";
-import type { CallOptions, KeyValue, RangeRequest, Refusal } from "../../db/index.ts";
+import type { CallOptions, KeyValue, Refusal } from "../../db/index.ts";
 import type { Call, Method, UnaryHandler } from "./method.ts";
 
 export type Failed = { readonly code: ErrorCode; readonly message?: string } & Partial<
@@ -12,28 +12,14 @@ export function unary(name: string, handle: UnaryHandler): Method {
   return { kind: "unary", path: `/harmonydb.v1.Api/${name}`, handle };
 }
 
-/** 0 milliseconds: the node's own. */
-export function optionsOf({ signal }: Call, timeoutMs: bigint): CallOptions {
-  return timeoutMs > 0n ? { signal, timeoutMs: Number(timeoutMs) } : { signal };
+/** 0 milliseconds: the node's own; of patience none. */
+export function optionsOf({ signal }: Call, timeoutMs: bigint, patienceMs = 0n): CallOptions {
+  return {
+    signal,
+    ...(timeoutMs > 0n ? { timeoutMs: Number(timeoutMs) } : {}),
+    ...(patienceMs > 0n ? { patienceMs: Number(patienceMs) } : {}),
+  };
 }
-
-/** What reads are made from. */
-export const PLAIN_RANGE: RangeRequest = {
-  kind: "range",
-  key: EMPTY_BYTES,
-  rangeEnd: EMPTY_BYTES,
-  limit: 0,
-  revision: 0,
-  sortOrder: "none",
-  sortTarget: "key",
-  serializable: false,
-  keysOnly: false,
-  countOnly: false,
-  minModRevision: 0,
-  maxModRevision: 0,
-  minCreateRevision: 0,
-  maxCreateRevision: 0,
-};
 
 interface Message<T> {
   decode(bytes: Uint8Array): T;

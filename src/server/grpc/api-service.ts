@@ -13,6 +13,7 @@ import {
   type RangeResponse,
   type Refusal,
   type SnapshotReader,
+  POINT,
 } from "../../db/index.ts";
 import type { ServiceContext } from "./answer.ts";
 import { apiMembers } from "./api-members.ts";
@@ -24,7 +25,6 @@ import {
   failureIn,
   failureOf,
   optionsOf,
-  PLAIN_RANGE,
   unary,
 } from "./api-messages.ts";
 import { apiWatch } from "./api-watch.ts";
@@ -69,8 +69,7 @@ export function apiService(
         return;
       }
       const options: CallOptions = {
-        ...optionsOf(call, timeout_ms),
-        ...(patience_ms > 0n ? { patienceMs: Number(patience_ms) } : {}),
+        ...optionsOf(call, timeout_ms, patience_ms),
         ...(session > 0n
           ? { requestId: { session: Number(session), number: Number(number) } }
           : {}),
@@ -158,7 +157,7 @@ function readRange(
   const wanted = limit > 0n && limit < READ_KEYS_MAX ? Number(limit) : READ_KEYS_MAX;
   database.range(
     {
-      ...PLAIN_RANGE,
+      ...POINT,
       key,
       rangeEnd,
       limit: countOnly ? 0 : wanted,
@@ -204,7 +203,7 @@ function readPoints(
   answer: (response: wire.ReadResponse) => void,
 ): void {
   const { points, keys_only: keysOnly, serializable } = request;
-  const point = { ...PLAIN_RANGE, revision: Number(request.revision), keysOnly };
+  const point = { ...POINT, revision: Number(request.revision), keysOnly };
   const [first, ...others] = points.slice(0, READ_KEYS_MAX) as [Uint8Array, ...Uint8Array[]];
   const entries: wire.Entry[] = [];
   let sizeBytes = 0;

@@ -5,7 +5,7 @@
  */
 import { crc32c, EMPTY_BYTES, hash32, utf8 } from "../../base/index.ts";
 import { decodeHashKvRequest, encodeHashKvResponse } from "../../codec/index.ts";
-import type { KeyValue, RangeRequest } from "../../db/index.ts";
+import { type KeyValue, type RangeRequest, POINT } from "../../db/index.ts";
 import type { ServiceContext } from "./answer.ts";
 import type { Call, Method, UnaryReply } from "./method.ts";
 import { refusalStatus, statusOf } from "./status.ts";
@@ -14,21 +14,12 @@ const PAGE_KEYS = 500;
 /** etcd begins with the name of its table of keys. */
 const OF_NOTHING: number = crc32c(utf8("key"));
 const EVERY_KEY: RangeRequest = {
-  kind: "range",
+  ...POINT,
   key: Uint8Array.of(0),
   rangeEnd: Uint8Array.of(0),
   limit: PAGE_KEYS,
-  revision: 0,
-  sortOrder: "none",
-  sortTarget: "key",
   serializable: true,
-  keysOnly: false,
-  countOnly: false,
   uncounted: true,
-  minModRevision: 0,
-  maxModRevision: 0,
-  minCreateRevision: 0,
-  maxCreateRevision: 0,
 };
 
 export function hashService(context: ServiceContext): readonly Method[] {

@@ -7,17 +7,18 @@
  */
 import { EMPTY_BYTES } from "../../base/index.ts";
 import { DecodeError, nativeMessages as wire } from "../../codec/index.ts";
-import type {
-  Condition,
-  ExpireWhen,
-  Expiry,
-  KeyValue,
-  MembersChanged,
-  MSetRequest,
-  NativeRequest,
-  Outcome,
-  RangeResponse,
-  Refusal,
+import {
+  type Condition,
+  type ExpireWhen,
+  type Expiry,
+  type KeyValue,
+  type MembersChanged,
+  type MSetRequest,
+  type NativeRequest,
+  type Outcome,
+  type RangeResponse,
+  type Refusal,
+  POINT,
 } from "../../db/index.ts";
 import type { ServiceContext } from "./answer.ts";
 import type { Method, UnaryHandler } from "./method.ts";
@@ -220,7 +221,7 @@ export function nativeService(
       }
       database.range(
         {
-          ...PLAIN_RANGE,
+          ...POINT,
           key,
           rangeEnd: range_end,
           limit: Math.min(Number(limit), SCAN_KEYS_MAX),
@@ -263,19 +264,6 @@ export function nativeService(
 
 const MSET_CONDITIONS: readonly MSetRequest["condition"][] = ["none", "absent", "present"];
 const WHENS: readonly ExpireWhen[] = ["always", "noDeadline", "hasDeadline", "later", "earlier"];
-
-const PLAIN_RANGE = {
-  kind: "range",
-  sortOrder: "none",
-  sortTarget: "key",
-  serializable: false,
-  keysOnly: false,
-  countOnly: false,
-  minModRevision: 0,
-  maxModRevision: 0,
-  minCreateRevision: 0,
-  maxCreateRevision: 0,
-} as const;
 
 function unary(name: string, handle: UnaryHandler): Method {
   return { kind: "unary", path: `/harmonydb.v1.Native/${name}`, handle };

@@ -3,7 +3,7 @@
  * probes and load balancers can be pointed here.
  */
 import type { HarmonyError } from "../../base/index.ts";
-import type { Database, RangeRequest } from "../../db/index.ts";
+import { type Database, type RangeRequest, POINT } from "../../db/index.ts";
 import type { Vitals } from "./vitals.ts";
 
 /** Null: it passes. Otherwise why not. */
@@ -12,22 +12,11 @@ type Check = (vitals: Vitals) => Promise<Verdict>;
 
 const PROBE_TIMEOUT_MS = 2000;
 
-const NOTHING = new Uint8Array(0);
 const PROBE: RangeRequest = {
-  kind: "range",
+  ...POINT,
   key: new TextEncoder().encode("health"),
-  rangeEnd: NOTHING,
   limit: 1,
-  revision: 0,
-  sortOrder: "none",
-  sortTarget: "key",
-  serializable: false,
   keysOnly: true,
-  countOnly: false,
-  minModRevision: 0,
-  maxModRevision: 0,
-  minCreateRevision: 0,
-  maxCreateRevision: 0,
 };
 
 const NOT_SERVING = "the node is starting or stopping";
