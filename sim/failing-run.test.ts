@@ -1,5 +1,6 @@
 /** What the simulator says of a run that fails, from the seed to the fixture: with a planted bug, as people see it. */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync, rmSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { decodeFixture } from "./fixture.ts";
@@ -120,6 +121,23 @@ describe("a run that does not fail", { timeout: 600_000 }, () => {
     expect(sums(two)).toEqual(sums(one));
     expect(report("--profile", "storage", "--cycles", "5")["cycles"]).toBeGreaterThanOrEqual(5);
     expect(report("--profile", "raft", "--minutes", "0.01")).toMatchObject({ ok: true });
+  });
+
+  it("says what it has come to when it is stopped", async () => {
+    for (const [signal, code] of [
+      ["SIGINT", 130],
+      ["SIGTERM", 143],
+    ] as const) {
+      const child = spawn(process.execPath, [MAIN, "--profile", "storage", "--minutes", "60"]);
+      let out = "";
+      child.stdout.on("data", (bytes: Buffer) => (out += String(bytes)));
+      const [progress] = (await once(child.stderr, "data")) as [Buffer];
+      expect(String(progress)).toMatch(/^\d+ s {2}seeds: storage \d+ {2}cycles: \d+/);
+      child.kill(signal);
+      expect(await once(child, "close")).toEqual([code, null]);
+      const [, seeds] = /^storage +(\d+) seeds?, .*, 0 failed\n/.exec(out) ?? [];
+      expect(Number(seeds)).toBeGreaterThan(0);
+    }
   });
 
   it("is told in words, and with its trace when one seed is asked for", () => {

@@ -6,9 +6,12 @@
  *     npm run sim -- --minutes 60 --workers 2            as many as fit into the time
  *     npm run sim -- --exhaustive --workers 2            a crash at every file operation, every legal outcome
  *
- * Exit code 0: nothing found. 1: a check failed. 2: the command line was wrong.
+ * A sweep that is stopped by SIGINT or SIGTERM says what it has come to.
+ *
+ * Exit code 0: nothing found. 1: a check failed. 2: the command line was wrong. 130, 143: stopped before its end.
  */
 import { readFileSync } from "node:fs";
+import type { Worker } from "node:worker_threads";
 import {
   type Command,
   parseCommand,
@@ -36,14 +39,7 @@ import {
 } from "./report.ts";
 import type { RunResult } from "./result.ts";
 import { addMarks } from "./marks.ts";
-import {
-  addResult,
-  addTotals,
-  emptyTotals,
-  sweep,
-  type SweepPlan,
-  type SweepTotals,
-} from "./sweep.ts";
+import { addResult, addTotals, emptyTotals, type SweepPlan, type SweepTotals } from "./sweep.ts";
 import { startThread } from "./threads.ts";
 import { Trace } from "./trace.ts";
 import type { WorkerReport } from "./worker.ts";
@@ -130,16 +126,22 @@ async function sweepAll({
     shares.set(i, totals);
     progress(() => progressLine(sum(), seconds()));
   };
-  if (workers === 1)
+  const threads = Array.from({ length: workers }, (_, i) =>
+    startThread(new URL("./worker.js", import.meta.url), { plan: share(i) }),
+  );
+  let stopped: Stop | null = null;
+  for (const signal of Object.keys(STOPPED) as Stop[])
+    process.once(signal, () => {
+      stopped = signal;
+      for (const thread of threads) void thread.terminate();
+    });
+  await Promise.all(threads.map((thread, i) => ended(thread, (totals) => report(i, totals))));
+  clearProgress();
+  if (shares.size === 0)
     shares.set(
       0,
-      sweep(share(0), (totals) => report(0, totals)),
+      plan.profiles.map(({ profile }) => emptyTotals(profile)),
     );
-  else
-    await Promise.all(
-      Array.from({ length: workers }, (_, i) => inThread(share(i), (totals) => report(i, totals))),
-    );
-  clearProgress();
   const all = sum();
   const wallSeconds = seconds();
   const hits: Record<string, number> = {};
@@ -156,18 +158,22 @@ async function sweepAll({
     if (shrink) for (const text of noteFailures(all)) print(text);
     print(cyclesLine(all, wallSeconds));
   }
+  if (stopped !== null) {
+    process.stderr.write(`stopped by ${String(stopped)} before its end\n`);
+    return STOPPED[stopped as Stop];
+  }
   return missed.length > 0 || all.some(({ failures }) => failures.length > 0) ? 1 : 0;
 }
 
-function inThread(
-  plan: SweepPlan,
-  report: (totals: readonly SweepTotals[]) => void,
-): Promise<void> {
+/** The exit codes by which a shell knows that somebody ended it. */
+const STOPPED = { SIGINT: 130, SIGTERM: 143 } as const;
+type Stop = keyof typeof STOPPED;
+
+function ended(thread: Worker, report: (totals: readonly SweepTotals[]) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const worker = startThread(new URL("./worker.js", import.meta.url), { plan });
-    worker.on("message", (message: WorkerReport) => report(message.totals));
-    worker.on("error", reject);
-    worker.on("exit", () => resolve());
+    thread.on("message", (message: WorkerReport) => report(message.totals));
+    thread.on("error", reject);
+    thread.on("exit", () => resolve());
   });
 }
 
@@ -193,13 +199,14 @@ function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-const PROGRESS_EVERY_MS = 200;
-let progressAtMs = 0;
+/** A line that is renewed on a terminal; elsewhere one a minute, so that a long run can be looked at. */
+const PROGRESS_EVERY_MS: number = process.stderr.isTTY ? 200 : 60_000;
+let progressAtMs = Number.NEGATIVE_INFINITY;
 
 function progress(text: () => string): void {
-  if (!process.stderr.isTTY || performance.now() - progressAtMs < PROGRESS_EVERY_MS) return;
+  if (performance.now() - progressAtMs < PROGRESS_EVERY_MS) return;
   progressAtMs = performance.now();
-  process.stderr.write(`\r\u001b[K${text()}`);
+  process.stderr.write(process.stderr.isTTY ? `\r\u001b[K${text()}` : `${text()}\n`);
 }
 
 function clearProgress(): void {
