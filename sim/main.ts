@@ -124,7 +124,8 @@ async function sweepAll({
   });
   const report = (i: number, totals: readonly SweepTotals[]): void => {
     shares.set(i, totals);
-    progress(() => progressLine(sum(), seconds()));
+    const all = sum();
+    if (all.some(({ seeds }) => seeds > 0)) progress(() => progressLine(all, seconds()));
   };
   const threads = Array.from({ length: workers }, (_, i) =>
     startThread(new URL("./worker.js", import.meta.url), { plan: share(i) }),
