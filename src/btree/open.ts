@@ -73,7 +73,10 @@ export function* openDataFile(
   try {
     const page = new Uint8Array(PAGE_SIZE);
     const found = yield* findCheckpoints(file, fileId, page);
-    if (!created) yield* renew(file, found.newest.meta, page);
+    if (!created) {
+      yield* syncDirectoryOf(files, path);
+      yield* renew(file, found.newest.meta, page);
+    }
     return { file, created, ...found };
   } catch (error) {
     yield* closeFile(file);
@@ -106,6 +109,15 @@ function* createFile(files: Files, path: string, fileId: Uint8Array): Io<void> {
   yield* syncFile(file);
   yield* closeFile(file);
   yield* renameFile(files, unfinished, path);
+  yield* syncDirectoryOf(files, path);
+}
+
+/**
+ * Makes the name of a data file durable. Also of one that is found: the process that gave it the name may have ended
+ * before that was durable, and the log is soon cut to the checkpoint in it. A power loss would then bring back the file
+ * that it has replaced, or none (fault-rules D30).
+ */
+function* syncDirectoryOf(files: Files, path: string): Io<void> {
   const slash = path.lastIndexOf("/");
   yield* syncDirectory(files, slash < 0 ? "." : slash === 0 ? "/" : path.slice(0, slash));
 }
