@@ -219,6 +219,14 @@ export const MUTANTS: readonly Mutant[] = [
     replace: "{ }",
     why: "after a failed sync the cache shows a meta that the disk does not have (D10)",
   },
+  {
+    name: "a-found-data-file-has-a-name-that-only-the-cache-has",
+    layer: "btree",
+    file: "btree/open.js",
+    find: "if (!created) {\n            yield* syncDirectoryOf(files, path);",
+    replace: "if (!created) {",
+    why: "a data file whose swap was cut short is relied on before its name is durable (D30)",
+  },
   // ---- mvcc
   {
     name: "compact-revision-is-unreadable",

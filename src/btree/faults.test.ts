@@ -5,7 +5,7 @@
  */
 import { describe, expect, it, vi } from "vitest";
 import { Random, setVerifying, utf8 } from "../base/index.ts";
-import { FileError, type Io } from "../env/index.ts";
+import { FileError, type Io, renameFile } from "../env/index.ts";
 import { runIoNow, SimEnv, sweepCrashes } from "../env/sim/index.ts";
 import { entriesOf, filled, fingerprint, keyOf } from "./engine.suite.ts";
 import { BTreeEngine, checkDataFile, type Engine } from "./index.ts";
@@ -299,6 +299,25 @@ describe("a meta that only the cache may have", () => {
       stop();
       expect(images).toBeGreaterThan(20);
     }
+  });
+});
+
+describe("a name that only the cache may have", () => {
+  it("is made durable when the file is opened, before anything relies on what is under it (D30)", () => {
+    const { machine, engine } = prepare(41);
+    runIoNow(machine, engine.close());
+    machine.kill();
+    const { files } = machine.boot();
+    const { engine: next } = runIoNow(machine, BTreeEngine.open(files, "next.hdb", OPTIONS));
+    change(next, new Random(42), 60);
+    const swapped = state(next);
+    runIoNow(machine, checkpoint(next, 9));
+    runIoNow(machine, next.close());
+    runIoNow(machine, renameFile(files, "next.hdb", PATH));
+    machine.kill();
+    expect(open(machine).checkpoints.newest?.appliedIndex).toBe(9);
+    machine.losePower("lose-all");
+    expect(state(open(machine))).toBe(swapped);
   });
 });
 
