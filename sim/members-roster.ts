@@ -94,7 +94,10 @@ export class Roster {
   }
 
   get #firstIds(): readonly NodeId[] {
-    return this.#founders.map(({ identity, number }) => identity?.memberId ?? -number);
+    // Who loses its disk before anything is applied still is the voter that it was.
+    return this.#founders.map(({ identity, lost, number }) =>
+      Number(identity?.memberId ?? lost ?? -number),
+    );
   }
 
   /** Somebody has told who votes. */

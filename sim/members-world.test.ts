@@ -232,6 +232,21 @@ describe("who belongs to a cluster", () => {
     ]);
     expect([awaited, lost, named].map((one) => roster.isGone(one))).toEqual([false, true, true]);
   });
+
+  it("counts as a voter who has lost its disk before anything was applied", () => {
+    const nothing = saying(0, []);
+    const wiped = machine(2, { isBlank: true, lost: 2, identity: null });
+    const founders = [
+      machine(1, { ...nothing, identity: { memberId: 1 } as Member["identity"] }),
+      wiped,
+      machine(3, { lost: null, identity: null }),
+    ];
+    const roster = new Roster(founders, 3);
+    expect([roster.votersNow, roster.votersBefore]).toEqual([
+      [1, 2, -3],
+      [1, 2, -3],
+    ]);
+  });
 });
 
 describe("what may be harmed", () => {

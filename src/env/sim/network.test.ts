@@ -136,6 +136,19 @@ describe("the simulated network", () => {
     expect(pass(10).toSorted()).toEqual(["called closed: reset", "caller closed: reset"]);
   });
 
+  it("lets a machine call itself, and both ends go with its process", () => {
+    const link = dial(envB, B);
+    pass(10);
+    link.send(utf8("self"));
+    accepted[0]?.send(utf8("back"));
+    expect(pass(10).toSorted()).toEqual(["called: self", "caller: back"]);
+    machineB.kill();
+    expect(pass(10)).toEqual([]);
+    serve(machineB.boot());
+    dial(envA, B).send(utf8("again"));
+    expect(pass(10)).toEqual(["called: again"]);
+  });
+
   it("flips bits where it is told to", () => {
     network.setWeather(A, B, { flipPercent: 100 });
     dial(envA, B).send(utf8("abcd"));
