@@ -297,9 +297,17 @@ export const MUTANTS: readonly Mutant[] = [
     name: "replayed-stamps-are-not-observed",
     layer: "replica",
     file: "replica/replica.js",
-    find: "this.clock.observe(batch.clockMs);",
+    find: "this.clock.observe(batch.clockMs, entry.term);",
     replace: "",
     why: "after a restart the group's clock goes back to that of the checkpoint",
+  },
+  {
+    name: "a-stamp-that-is-no-later-than-its-own-is-no-news",
+    layer: "replica",
+    file: "replica/group-clock.js",
+    find: "if (term === this.#ownTerm)",
+    replace: "if (stampMs <= this.#stampMs)",
+    why: "who led before takes its own time over when it leads again: leases end early",
   },
   {
     name: "answers-of-the-first-command-for-all",

@@ -90,9 +90,9 @@ describe("the group's clock", () => {
     group.adoptWallClock(0);
     // One client, one write after the other: each stamp is applied when the disk has answered, 10 ms later.
     for (let write = 0; write < 30_000; write++) {
-      const stamp = group.stamp();
+      const { clockMs } = group.stampEntry(1);
       clock.pass(10);
-      group.observe(stamp);
+      group.observe(clockMs, 1);
     }
     expect(group.stamp()).toBe(clock.wall);
     expect(group.isAstray).toBe(false);
@@ -105,18 +105,18 @@ describe("the group's clock", () => {
     // Somebody set the wall clock forward: what is stamped from now on lasts by the group's clock.
     clock.wall += 45_000;
     clock.pass(1_000);
-    const last = group.stampEntry();
+    const last = group.stampEntry(1);
     expect(last.behindMs).toBe(45_000);
     clock.pass(7_000);
     const next = new GroupClock(clock, last.clockMs);
     next.adoptWallClock(last.behindMs);
-    expect(next.stampEntry()).toEqual({ clockMs: last.clockMs + 7_000, behindMs: 45_000 });
+    expect(next.stampEntry(1)).toEqual({ clockMs: last.clockMs + 7_000, behindMs: 45_000 });
   });
 
   it("is not put forward by a stop of all when the wall clock was behind and is put right meanwhile", () => {
     const clock = new TestClock();
     const group = new GroupClock(clock, clock.wall + 10_000);
-    const last = group.stampEntry();
+    const last = group.stampEntry(1);
     expect(last).toEqual({ clockMs: clock.wall + 10_000, behindMs: 0 });
     clock.pass(4_000);
     const next = new GroupClock(clock, last.clockMs);
@@ -128,7 +128,8 @@ describe("the group's clock", () => {
     // What happens next, after `ms`, and how long the entry of the leader before is on its way to the one that follows it.
     const step = fc.record({
       what: fc.constantFrom("stamp", "lead", "restart", "stopAll"),
-      ms: fc.integer({ min: 0, max: 5_000 }),
+      who: fc.integer({ min: 0, max: 2 }),
+      ms: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 5_000 })),
       wayMs: fc.integer({ min: 0, max: 300 }),
     });
     fc.assert(
@@ -138,20 +139,29 @@ describe("the group's clock", () => {
         group.adoptWallClock(0);
         const stamps: { readonly clockMs: number; readonly atMs: number }[] = [];
         let last = { clockMs: 0, behindMs: 0 };
+        let term = 1;
+        // All have applied what there is, but for the last entry.
+        const members = [group, new GroupClock(clock, 0), new GroupClock(clock, 0)];
         const stamp = (): void => {
-          last = group.stampEntry();
+          last = group.stampEntry(term);
           stamps.push({ clockMs: last.clockMs, atMs: clock.mono });
         };
         stamp();
-        for (const { what, ms, wayMs } of steps) {
+        for (const { what, who, ms, wayMs } of steps) {
           if (what === "lead") {
-            const follower = new GroupClock(clock, 0);
+            // It may have led before, and stamped what all have by now.
+            const follower = members[who] as GroupClock;
             clock.pass(wayMs);
-            follower.observe(last.clockMs);
+            follower.observe(last.clockMs, term);
             group = follower;
+            term++;
           }
           clock.pass(ms);
-          if (what === "restart" || what === "stopAll") group = new GroupClock(clock, last.clockMs);
+          if (what === "restart" || what === "stopAll") {
+            const before = members.indexOf(group);
+            group = new GroupClock(clock, last.clockMs);
+            members[before] = group;
+          }
           if (what === "stopAll") group.adoptWallClock(last.behindMs);
           stamp();
         }
@@ -168,13 +178,30 @@ describe("the group's clock", () => {
     clock.pass(2_000);
     expect(follower.nowMs()).toBe(3_000);
     // The wall clock of the leader is behind, so its clock is slow.
-    follower.observe(2_000);
+    follower.observe(2_000, 1);
     expect(follower.stamp()).toBe(2_000);
     clock.pass(500);
     expect([follower.nowMs(), follower.stamp(), follower.nowMs()]).toEqual([2_500, 2_500, 2_500]);
   });
 
-  it("never decreases, whatever the clocks do and whatever stamps arrive", () => {
+  it("follows whoever led in between, also when his stamp is no later than the last of its own", () => {
+    for (const lostMs of [0, 500]) {
+      const clock = new TestClock();
+      const group = new GroupClock(clock, 0);
+      group.adoptWallClock(0);
+      const { clockMs } = group.stampEntry(1);
+      // What it stamped last is replaced by entries of the next leader.
+      clock.pass(lostMs);
+      group.stampEntry(1);
+      clock.pass(1_000 - lostMs);
+      // The next leader has just got the first entry: its clock has stood still for a second, and so has the group's.
+      group.observe(clockMs, 2);
+      clock.pass(300);
+      expect(group.stampEntry(3).clockMs).toBe(clockMs + 300);
+    }
+  });
+
+  it("never decreases and never hurries from where the last stamp of another put it, whatever the clocks do", () => {
     const step = fc.oneof(
       fc.record({
         kind: fc.constant("pass" as const),
@@ -188,21 +215,23 @@ describe("the group's clock", () => {
         const clock = new TestClock();
         const group = new GroupClock(clock, 0);
         group.adoptWallClock(0);
-        let last = group.stamp();
+        let term = 1;
+        let last = group.stampEntry(term).clockMs;
         // What has passed by the monotonic clock since the last stamp that came from elsewhere.
         let base = { stamp: last, mono: clock.mono };
         for (const { kind, ms } of steps) {
           if (kind === "pass") clock.pass(ms);
           else if (kind === "jump") clock.wall = Math.max(0, clock.wall + ms);
           else {
-            group.observe(Math.max(0, last + ms));
-            base = { stamp: Math.max(last, last + ms), mono: clock.mono };
+            last = Math.max(0, last + ms);
+            group.observe(last, ++term);
+            base = { stamp: last, mono: clock.mono };
           }
-          const stamp = group.stamp();
-          expect(stamp - base.stamp).toBeLessThanOrEqual(Math.ceil(clock.mono - base.mono) + 1);
-          expect(stamp).toBeGreaterThanOrEqual(last);
-          expect(Number.isSafeInteger(stamp)).toBe(true);
-          last = stamp;
+          const { clockMs } = group.stampEntry(++term);
+          expect(clockMs - base.stamp).toBeLessThanOrEqual(Math.ceil(clock.mono - base.mono) + 1);
+          expect(clockMs).toBeGreaterThanOrEqual(last);
+          expect(Number.isSafeInteger(clockMs)).toBe(true);
+          last = clockMs;
         }
       }),
     );

@@ -13,12 +13,17 @@
  * its first leader, as far behind it as it was. Taking the wall clock as it is would end early whatever was stamped
  * while the clock was behind.
  *
- * Invariants: stamps never decrease; between two stamps passes no more than monotonic time, rounded up to a
+ * A stamp of another leader is where the clock goes on from, also when it is no later than what this member stamped
+ * itself when it led: since then the other may have given something, by a clock that is further behind. A stamp of its
+ * own that nobody else got goes with its entry, and the clock goes back behind it.
+ *
+ * Invariants: the stamps of a log never decrease; between two stamps passes no more than monotonic time, rounded up to a
  * millisecond, unless a stamp from elsewhere arrives or the wall clock is adopted; by wall clocks that agree and are not
- * set, no more than their time passes between any two stamps, restarts of all included.
+ * set, no more than their time passes between any two stamps of a log, restarts of all included.
  */
 import { assert } from "../base/index.ts";
 import type { Clock } from "../env/index.ts";
+import type { Term } from "../raft/index.ts";
 
 const ASTRAY_MS = 60_000;
 /** What sums of milliseconds since 1970 are wrong by at most. */
@@ -37,6 +42,8 @@ export class GroupClock {
   #stampMs: number;
   #stampedAtMs: number;
   #isAstray = false;
+  /** In which this member stamped an entry last: nobody else stamped one in that. */
+  #ownTerm: Term = 0;
 
   /** `lastStampMs` is the stamp of the last entry applied before the start, 0 for a new group. */
   constructor(clock: Clock, lastStampMs: number) {
@@ -51,11 +58,11 @@ export class GroupClock {
   }
 
   /**
-   * An entry stamped elsewhere, or replayed, has been received. One's own stamp that comes back when its entry is
-   * applied is no news: the time that the disk took has passed for the group, too.
+   * An entry of this term is applied, in the order of the log. One's own stamp that comes back then is no news: the time
+   * that the disk took has passed for the group, too.
    */
-  observe(stampMs: number): void {
-    if (stampMs <= this.#stampMs) return;
+  observe(stampMs: number, term: Term): void {
+    if (term === this.#ownTerm) return;
     this.#stampMs = stampMs;
     this.#stampedAtMs = this.#clock.monotonicMs();
   }
@@ -71,8 +78,9 @@ export class GroupClock {
     this.#stampedAtMs = this.#clock.monotonicMs() - (showsMs - this.#stampMs);
   }
 
-  /** What the next entry says. */
-  stampEntry(): Stamp {
+  /** What the next entry says, of a leader in this term. */
+  stampEntry(term: Term): Stamp {
+    this.#ownTerm = term;
     const clockMs = this.stamp();
     // With the remainder below a millisecond, or the clock would fall behind by a millisecond with every start.
     const showsMs = clockMs + this.#elapsedMs(this.#clock.monotonicMs());

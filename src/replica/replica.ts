@@ -429,7 +429,7 @@ export class Replica<Result> {
     this.#restoring = null;
     this.#agreement?.reset();
     this.#remember();
-    this.clock.observe(machine.clockMs);
+    this.clock.observe(machine.clockMs, term);
     this.#node.advance(index);
     this.#wake();
   }
@@ -509,7 +509,9 @@ export class Replica<Result> {
     let isRefused = false;
     while (room > 0 && packing.next()) {
       const { proposals, commands, bytes } = packing;
-      const result = this.#node.propose(encodeBatch(this.clock.stampEntry(), commands));
+      const result = this.#node.propose(
+        encodeBatch(this.clock.stampEntry(this.#node.term), commands),
+      );
       if (!result.ok) {
         // Too much is uncommitted, or leadership is going.
         isRefused = true;
@@ -823,7 +825,7 @@ export class Replica<Result> {
     }
     const batch = decodeBatch(entry.data);
     assert(batch.clockMs >= this.machine.clockMs, "the group's clock does not go back");
-    this.clock.observe(batch.clockMs);
+    this.clock.observe(batch.clockMs, entry.term);
     const { clockMs, behindMs } = batch;
     const results = this.machine.apply({ ...context, clockMs, behindMs }, batch.commands);
     assert(results.length === batch.commands.length, "each command has one result");
