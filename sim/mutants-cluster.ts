@@ -309,8 +309,16 @@ export const CLUSTER_MUTANTS: readonly Mutant[] = [
     layer: "db",
     file: "db/open-node.js",
     find: "links?.follow(settled);",
-    replace: "links?.follow(new Set(roster.removed));",
+    replace: "links?.follow(roster.removed);",
     why: "a power loss takes back that a removal is committed, and nobody hears whose vote would tell (R12)",
+  },
+  {
+    name: "who-leaves-jointly-is-refused-at-a-start",
+    layer: "db",
+    file: "db/roster.js",
+    find: ".filter((id) => !votersOutgoing.includes(id))",
+    replace: "",
+    why: "a start in a joint configuration takes its voice from one whose vote that still counts (R12)",
   },
   {
     name: "a-join-that-was-cut-short-is-never-taken-up",

@@ -76,7 +76,7 @@ export class ClusterLinks {
     };
     this.#roster = roster;
     this.#file = file;
-    this.#removed = new Set(roster.removed);
+    this.#removed = roster.removed;
     this.#membership = new Membership({
       members: roster.all,
       removed: this.#removed,

@@ -170,15 +170,13 @@ function* startGroup(
           removed: (by, detail) => removal.isToldBy(by, detail),
         });
   /** Members whose removal is durable here. */
-  let settled: ReadonlySet<NodeId> = new Set(roster.removed);
+  let settled: ReadonlySet<NodeId> = roster.removed;
   let isSettling = false;
   let isStarted = false;
   roster.takeNews();
   const settleRemovals = (): void => {
-    const removed = new Set(roster.removed);
+    const { removed } = roster;
     if (links === null || !isStarted || isSettling || removed.size === settled.size) return;
-    // Who leaves by a joint configuration has a vote until that is left.
-    if (rawNode.confState.votersOutgoing.length > 0) return;
     isSettling = true;
     // Until then this node may need the vote of who was removed, should it forget that the removal is committed.
     chores.checkpoint((error) => {

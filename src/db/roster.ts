@@ -48,13 +48,19 @@ export class Roster {
     return this.all.find((member) => member.id === id);
   }
 
+  /**
+   * Who was removed and is needed for nothing any more: who leaves by a joint configuration has a vote until that is left,
+   * also where a start finds it in its checkpoint.
+   */
   get removed(): ReadonlySet<NodeId> {
-    return this.#config.machine().members.removed;
+    const { removed } = this.#config.machine().members;
+    const { votersOutgoing } = this.#config.confState();
+    return new Set([...removed].filter((id) => !votersOutgoing.includes(id)));
   }
 
   /** This node belongs to the cluster no more, and never will. */
   get isSelfRemoved(): boolean {
-    return this.removed.has(this.#config.self);
+    return this.#config.machine().members.removed.has(this.#config.self);
   }
 
   /** Whether the members may have changed since this was asked. */
