@@ -15,14 +15,15 @@ const MAIN = projectPath("dist", "sim", "main.js");
 interface Said {
   readonly exit: number | null;
   readonly out: string;
+  readonly err: string;
 }
 
 function run(main: string, ...args: readonly string[]): Said {
-  const { status, stdout } = spawnSync(process.execPath, [main, ...args], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
     encoding: "utf8",
     timeout: 240_000,
   });
-  return { exit: status, out: stdout };
+  return { exit: status, out: stdout, err: stderr };
 }
 
 /** The first group of what is found, which has to be there. */
@@ -49,6 +50,8 @@ describe("a run that fails", { timeout: 600_000 }, () => {
     expect(sweep.exit).toBe(1);
     const seed = find(sweep.out, /^FAILED: profile storage, seed (\d+), at event \d+$/m);
     const check = find(sweep.out, /^ {2}check: {3}(.+)$/m);
+    // A long run says so when it comes upon it.
+    expect(sweep.err.split("\n")).toContain(`failed: storage, seed ${seed}: ${check}`);
     expect(JSON.parse(find(sweep.out, /^ {2}options: (.+)$/m))).toMatchObject({
       storage: expect.any(Object) as object,
     });

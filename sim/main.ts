@@ -125,6 +125,9 @@ async function sweepAll({
   const report = (i: number, totals: readonly SweepTotals[]): void => {
     shares.set(i, totals);
     const all = sum();
+    for (const { profile, failures } of all)
+      for (const { seed, failure } of failures)
+        sayOnce(`failed: ${profile}, seed ${seed}: ${failure.check}`);
     if (all.some(({ seeds }) => seeds > 0)) progress(() => progressLine(all, seconds()));
   };
   const threads = Array.from({ length: workers }, (_, i) =>
@@ -203,11 +206,20 @@ function print(text: string): void {
 /** A line that is renewed on a terminal; elsewhere one a minute, so that a long run can be looked at. */
 const PROGRESS_EVERY_MS: number = process.stderr.isTTY ? 200 : 60_000;
 let progressAtMs = Number.NEGATIVE_INFINITY;
+const said = new Set<string>();
 
 function progress(text: () => string): void {
   if (performance.now() - progressAtMs < PROGRESS_EVERY_MS) return;
   progressAtMs = performance.now();
   process.stderr.write(process.stderr.isTTY ? `\r\u001b[K${text()}` : `${text()}\n`);
+}
+
+/** What cannot wait for the end of a long run. */
+function sayOnce(text: string): void {
+  if (said.has(text)) return;
+  said.add(text);
+  clearProgress();
+  process.stderr.write(`${text}\n`);
 }
 
 function clearProgress(): void {

@@ -55,7 +55,8 @@ export function failureText(
     `FAILED: profile ${profile}, seed ${seed}, at event ${failure.event}`,
     `  check:   ${failure.check}`,
     `  what:    ${failure.message.split("\n").join("\n           ")}`,
-    `  options: ${show(failure.options)}`,
+    // Of a run that was stopped there is the place alone: the replay has the rest.
+    ...(failure.options === null ? [] : [`  options: ${show(failure.options)}`]),
     `  replay:  npm run sim -- --profile ${profile} --seed ${seed}`,
     `  with:    Node.js ${process.version}`,
     ...(script === null
@@ -64,7 +65,7 @@ export function failureText(
           `  steps:   ${script.steps.length}, the last of them`,
           ...script.steps.slice(-events).map((step) => `    ${show(step)}`),
         ]),
-    "  last events:",
+    ...(failure.lines.length === 0 ? [] : ["  last events:"]),
     ...failure.lines.slice(-events).map((line) => `    ${line}`),
   ].join("\n");
 }
