@@ -321,6 +321,14 @@ export const CLUSTER_MUTANTS: readonly Mutant[] = [
     why: "a start in a joint configuration takes its voice from one whose vote that still counts (R12)",
   },
   {
+    name: "a-start-goes-back-to-the-first-life",
+    layer: "db",
+    file: "db/open-storage.js",
+    find: "const incarnation = Math.max(voted.incarnation, payload?.incarnation ?? 1);",
+    replace: "const incarnation = 1;",
+    why: "who was healed in a new life and starts again is heard by nobody (R14)",
+  },
+  {
     name: "a-join-that-was-cut-short-is-never-taken-up",
     layer: "db",
     file: "db/join.js",

@@ -12,11 +12,16 @@ import {
   decideVote,
   type GroupStart,
   VoteFile,
+  type VoteRead,
   Wal,
   type WalIdentity,
   type WalRecovery,
 } from "../wal/index.ts";
-import { decodeCheckpointPayload, encodeCheckpointPayload } from "./checkpoint-payload.ts";
+import {
+  type CheckpointPayload,
+  decodeCheckpointPayload,
+  encodeCheckpointPayload,
+} from "./checkpoint-payload.ts";
 import {
   assertOursOrEmpty,
   bootstrapIdentity,
@@ -122,8 +127,14 @@ export function* openFound(
     opened.push(() => found.wal.close());
     wal = found.wal;
     log = found.recovery;
+    votes = yield* VoteFile.open(env, walOptions, walIdentity);
+    opened.push(closeVotes);
     const named = wal.snapshot(GROUP);
     if (named?.installed === true && named.meta.index > start.appliedIndex) {
+      const incarnation = Math.max(
+        incarnationOf(votes.read(GROUP)),
+        payloadOf(data.engine, dataFile)?.incarnation ?? 1,
+      );
       isDataOpen = false;
       yield* data.engine.close();
       yield* takeOver(named, {
@@ -134,21 +145,16 @@ export function* openFound(
         fileId: identity.walId,
         walLsn: wal.durableLsn,
         payload: ({ meta, machine }) =>
-          encodeCheckpointPayload({ incarnation: 1, confState: meta.confState, machine }),
+          encodeCheckpointPayload({ incarnation, confState: meta.confState, machine }),
       });
       data = yield* openTrees(env, dataFile, identity, false);
       isDataOpen = true;
     }
-    votes = yield* VoteFile.open(env, walOptions, walIdentity);
-    opened.push(closeVotes);
   }
   const { usedOlderMeta } = data;
   const engine = new ServedEngine(data.engine);
   const { newest } = engine.checkpoints;
-  const payload =
-    newest === null || newest.payload.length === 0
-      ? null
-      : decodeCheckpointPayload(newest.payload, dataFile);
+  const payload = payloadOf(engine, dataFile);
   if (!isFresh && payload === null) {
     // The settings came with the very first checkpoint: without it the log would be replayed under today's flags.
     throw new CorruptionError({
@@ -221,10 +227,16 @@ export function* openFound(
       new Map([[GROUP, { ...voted, incarnation }]]),
     );
   }
+  const voteFile = votes;
+  if (incarnation > incarnationOf(voteFile.read(GROUP)))
+    // A member that goes back to an earlier life is heard by nobody: both places have to know the one it is in.
+    yield (done) =>
+      voteFile.save(GROUP, { ...voted, incarnation }, (error) =>
+        done(error as unknown as FileError | null, undefined),
+      );
   const damagedRanges = log?.damagedRanges ?? [];
   warnOfDamage(env, damagedRanges, "the log is damaged where nothing needs it any more");
   warnOfDamage(env, data.damage, "a checkpoint is not whole, by a crash or by damage");
-  const voteFile = votes;
   // A change of commit alone is not synced, so it may lag behind the checkpoint (fault-rules D20).
   const hardState: HardState = {
     term: voted.term,
@@ -248,6 +260,16 @@ export function* openFound(
     snapshotEntries,
     damagedPlaces: damagedRanges.length,
   };
+}
+
+/** What the newest checkpoint says besides its trees; null: there is none, or it is the empty one of a new file. */
+function payloadOf({ checkpoints: { newest } }: Engine, path: string): CheckpointPayload | null {
+  if (newest === null || newest.payload.length === 0) return null;
+  return decodeCheckpointPayload(newest.payload, path);
+}
+
+function incarnationOf(votes: VoteRead): number {
+  return typeof votes === "string" ? 1 : votes.incarnation;
 }
 
 /** Nobody is refused for it, and a disk that did this once may do it again. */

@@ -107,6 +107,20 @@ describe("the vote file", () => {
     }
   });
 
+  it("one damaged slot does not bring back the life before", () => {
+    const { sim, env } = machine(8);
+    const votes = runIoNow(sim, VoteFile.create(env, PLACE, IDENTITY));
+    expect(save(sim, votes, 0, vote(2, 4))).toBeNull();
+    expect(save(sim, votes, 0, vote(2, 4, 2))).toBeNull();
+    sim.kill();
+    for (const slot of [512, 1024]) {
+      const damaged = sim.fork();
+      damaged.disk.flipBit("data/VOTE", slot + 17);
+      const again = runIoNow(damaged, VoteFile.open(damaged.boot(), PLACE, IDENTITY));
+      expect(again.read(0)).toEqual(vote(2, 4, 2));
+    }
+  });
+
   it("saves of one group that wait become one; of different groups overlap", () => {
     const { sim, env } = machine(4);
     const votes = runIoNow(

@@ -230,12 +230,12 @@ export class VoteFile {
   *#writeSteps(group: GroupId, state: VoteState): Io<void> {
     if (this.#failed !== null) return;
     const file = this.#file as File;
-    let place = this.#places.get(group);
-    if (place === undefined) {
-      place = { pair: this.#nextPair++, generation: 0, next: 0, state };
+    const before = this.#places.get(group);
+    const place = before ?? { pair: this.#nextPair++, generation: 0, next: 0, state };
+    // The slot of an earlier life must not be what is left when the other one decays: nobody would hear this member then.
+    if (before?.state.incarnation !== state.incarnation)
       yield* this.#writeSlot(file, place, group, state);
-      this.#places.set(group, place);
-    }
+    if (before === undefined) this.#places.set(group, place);
     yield* this.#writeSlot(file, place, group, state);
   }
 
