@@ -13,6 +13,8 @@ export interface HarmSurroundings {
   readonly votersBefore: readonly NodeId[];
   /** Its removal was asked for. */
   isAsked(id: NodeId): boolean;
+  /** The others can tell that something is wrong with it: it is down, or says so. */
+  isApart(id: NodeId): boolean;
 }
 
 export class Harm {
@@ -51,12 +53,13 @@ export class Harm {
 
   /**
    * Whether somebody may ask for the removal of a member that is well. The others have had the time to find out who is
-   * not: from then on it is theirs to refuse.
+   * not: from then on it is theirs to refuse. Of a page that has decayed and that nobody has read since nobody can know.
    */
   mayRemove(id: NodeId, knownMs: number): boolean {
     if (this.has(id)) return true;
     const { nowMs } = this.#world;
-    for (const since of this.#since.values()) if (nowMs - since < knownMs) return false;
+    for (const [harmed, since] of this.#since)
+      if (nowMs - since < knownMs || !this.#world.isApart(harmed)) return false;
     return true;
   }
 

@@ -252,13 +252,15 @@ describe("who belongs to a cluster", () => {
 describe("what may be harmed", () => {
   const member = (memberId: number): Member => ({ identity: { memberId } }) as unknown as Member;
   const world = (voters: readonly number[], asked: readonly number[] = []) => {
+    const apart = new Set<number>();
     const surroundings = {
       nowMs: 0,
       votersNow: voters,
       votersBefore: voters,
       isAsked: (id: number) => asked.includes(id),
+      isApart: (id: number) => apart.has(id),
     };
-    return { surroundings, harm: new Harm(surroundings) };
+    return { surroundings, apart, harm: new Harm(surroundings) };
   };
 
   it("is a minority of the voters, whoever of them may go", () => {
@@ -273,12 +275,16 @@ describe("what may be harmed", () => {
   });
 
   it("lets nobody else go before the others can know of it", () => {
-    const { harm, surroundings } = world([1, 2, 3]);
+    const { harm, apart, surroundings } = world([1, 2, 3]);
     expect(harm.mayRemove(2, 100)).toBe(true);
     harm.note(1);
+    apart.add(1);
     expect([1, 2].map((id) => harm.mayRemove(id, 100))).toEqual([true, false]);
     surroundings.nowMs = 100;
     expect(harm.mayRemove(2, 100)).toBe(true);
+    // It runs as if nothing were wrong: nobody has read the page that has decayed.
+    apart.delete(1);
+    expect([1, 2].map((id) => harm.mayRemove(id, 100))).toEqual([true, false]);
   });
 });
 

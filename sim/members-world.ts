@@ -141,6 +141,11 @@ class Cluster
     return this.changes.isAsked(id);
   }
 
+  isApart(id: NodeId): boolean {
+    const member = this.roster.of(id);
+    return member === null || member.state !== "up" || member.isQuarantined;
+  }
+
   rosterFor(member: Member): readonly InitialMember[] | null {
     return this.roster.rosterFor(member);
   }

@@ -388,6 +388,10 @@ function* startGroup(
     clusterId: identity.clusterId,
     keep,
     rateBytes: snapshotRateBytes,
+    // A node alone goes on: nobody else has what the page held, and the others are still good.
+    onDamage: (error) => {
+      if (isForOthers(error)) onTrouble(error);
+    },
   });
   local = new LocalSnapshots({ env, snapshots, store, replica, wal });
   if (links !== null)

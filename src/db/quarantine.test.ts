@@ -378,6 +378,18 @@ describe("a member that meets damage while it runs", TIMEOUT, () => {
     expectHealed();
   });
 
+  it("goes into quarantine when a snapshot comes upon a damaged page, and is healed", () => {
+    flip(hurt, TREE, "key150");
+    const told: (string | null)[] = [];
+    hurt.node.snapshot((error) => told.push(error?.code ?? null));
+    hurt.until(() => told.length > 0);
+    expect(told).toEqual(["CORRUPT"]);
+    expect(stats(hurt)?.reason).not.toBeNull();
+    cluster.pass(10_000);
+    expect([hurt.fatal, turns(hurt)]).toEqual([null, [1, 1]]);
+    expectHealed();
+  });
+
   it("stops with file and offset when an entry is to change a damaged page, and is healed at its next start", () => {
     flip(hurt, TREE, "key150");
     cluster.leader().putNow("key150", "changed");

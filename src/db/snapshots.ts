@@ -13,7 +13,7 @@
  * A snapshot that fails costs nothing: no room on the disk, a damaged page that was read on the way, the node's end. Only
  * a record that cannot be written ends the node, for then the log cannot be written.
  */
-import { assert, HarmonyError } from "../base/index.ts";
+import { assert, CorruptionError, HarmonyError } from "../base/index.ts";
 import type { Engine, Version } from "../btree/index.ts";
 import {
   closeFile,
@@ -69,6 +69,8 @@ interface SnapshotsConfig {
   readonly keep: number;
   /** Of those that are made for other members; 0 for no limit. */
   readonly rateBytes: number;
+  /** A page that a snapshot needs has decayed. Whoever waits for the snapshot has been told. */
+  readonly onDamage: (error: CorruptionError) => void;
 }
 
 interface Waiting {
@@ -209,6 +211,7 @@ export class Snapshots {
         this.#stats = { ...this.#stats, failed: this.#stats.failed + 1 };
         env.log("warn", "snapshot", "a snapshot was not made", { error: failure.message });
         for (const { done } of asked) done(failure, null);
+        if (failure instanceof CorruptionError) this.#config.onDamage(failure);
       } else {
         this.#stats = {
           made: this.#stats.made + 1,
