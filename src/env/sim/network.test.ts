@@ -128,6 +128,17 @@ describe("the simulated network", () => {
     expect(link.unsentBytes).toBe(300);
   });
 
+  it("makes nobody wait on a way that is wide again for what it was too narrow for", () => {
+    network.setWeather(A, B, { bytesPerMs: 1 });
+    const link = dial(envA, B);
+    pass(10);
+    link.send(new Uint8Array(100_000));
+    network.setWeather(A, B, { bytesPerMs: 0 });
+    expect(pass(10).toSorted()).toEqual(["called closed: reset", "caller closed: reset"]);
+    dial(envA, B).send(utf8("now"));
+    expect(pass(10)).toEqual(["called: now"]);
+  });
+
   it("breaks links: what was on its way never arrives", () => {
     const link = dial(envA, B);
     pass(10);
