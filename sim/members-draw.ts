@@ -64,6 +64,10 @@ export class StepSource {
     const joining = this.#members.filter((member) => sight.isJoining(member));
     if (joining.length > 0 && this.#options.faults.kills && random.percent(20))
       return this.#crashSoon(random.pick(joining), random.pick([8, 30, 100]));
+    // Who only learns does so but for a while, and starts on damage otherwise than who has a vote.
+    const learners = this.#members.filter((member) => sight.isLearner(member));
+    if (learners.length > 0 && this.#options.faults.rot && random.percent(8))
+      return this.#rotten(random.pick(learners), this.#shortMs());
     // Most cuts are over before those who wait for what is behind them have given up.
     if (sight.isCut && random.percent(4)) return { do: "mend", ms: this.#anyMs() };
     const lost = this.#members.filter((member) => sight.isLost(member));
@@ -234,14 +238,7 @@ export class StepSource {
       case "wipe":
         return { do: kind, member, end: this.#end(), ms };
       case "rot":
-        return {
-          do: kind,
-          member,
-          end: this.#end(),
-          rot: this.#rot(),
-          isBeyond: this.#options.rotBeyond && random.percent(50),
-          ms,
-        };
+        return this.#rotten(member, ms);
       case "mend":
       case "run":
       case "start":
@@ -272,6 +269,11 @@ export class StepSource {
     const vacant = this.#members.filter((member) => sight.isVacant(member));
     if (vacant.length === 0) return null;
     return { kind: "join", target: random.pick(vacant), isLearner: random.percent(75) };
+  }
+
+  #rotten(member: number, ms: number): MembersStep {
+    const isBeyond = this.#options.rotBeyond && this.#random.percent(50);
+    return { do: "rot", member, end: this.#end(), rot: this.#rot(), isBeyond, ms };
   }
 
   #rot(): Rot {
