@@ -340,6 +340,7 @@ const SPECS: readonly Spec[] = [
     examples: [
       "harmonydb lock deploy -- ./deploy.sh --all",
       "harmonydb lock deploy --wait 0 -- ./deploy.sh     # exit 1 if another holds it",
+      "harmonydb lock deploy --endpoints a:2379,b:2379 -- ./deploy.sh     # b is asked when a does not answer",
       "harmonydb lock deploy                             # prints name and fence, holds it until Ctrl-C",
     ],
     options: (command) =>

@@ -5,6 +5,9 @@
  * node confirmed last, and less the time that it takes to end a command. When that has passed without another
  * confirmation, or the node says that the lock is another's, the command is killed, for it would go on without the lock.
  *
+ * A lock is its owner's whichever member says so, and asking twice for the same is asking once: so when a member does not
+ * answer, the next of the endpoints is asked, and the lock outlives the member that gave it.
+ *
  * Who waits watches the lock from the revision at which it was refused, so that no release goes unseen and nothing is
  * asked of the node meanwhile.
  */
@@ -15,8 +18,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type etcd, kv } from "../../codec/messages/index.ts";
 import { CommandError, Exit } from "../exit.ts";
 import { duration } from "../values.ts";
-import type { Client } from "./client.ts";
-import { RpcError } from "./client.ts";
+import { type Client, type Rpc, RpcError } from "./client.ts";
 import { flagValue } from "./flags.ts";
 import { bytesOf } from "./ranges.ts";
 import { EXTEND_LOCK, LOCK, UNLOCK, WATCH } from "./rpcs.ts";
@@ -59,17 +61,34 @@ export async function lock(
   const waitMs =
     flags.wait === undefined ? Number.POSITIVE_INFINITY : flagValue("--wait", WAIT, flags.wait);
   const [name, ...command] = args as [string, ...string[]];
-  const client = await session.client();
+  await session.client();
   const ending = new Ending();
   try {
-    const held = await acquire(session, client, name, ttlMs, waitMs, ending);
+    const held = await acquire(session, name, ttlMs, waitMs, ending);
     try {
-      return await hold(session, client, name, held, ttlMs, command, ending);
+      return await hold(session, name, held, ttlMs, command, ending);
     } finally {
-      await release(client, held);
+      await release(session, held);
     }
   } finally {
     ending.close();
+  }
+}
+
+/** Of one member after the other, each at most once, until one answers. */
+async function ask<Request, Response>(
+  session: Session,
+  rpc: Rpc<Request, Response>,
+  request: Request,
+): Promise<Response> {
+  for (let left = session.endpoints.length; ; left--) {
+    const client = await session.client();
+    try {
+      return await client.unary(rpc, request);
+    } catch (error) {
+      if (left <= 1 || !(error instanceof RpcError) || !error.isPassing) throw error;
+      await session.another();
+    }
   }
 }
 
@@ -98,7 +117,6 @@ class Ending {
 /** Throws a CommandError when the time to wait is over, or when the process is told to end. */
 async function acquire(
   session: Session,
-  client: Client,
   name: string,
   ttlMs: number,
   waitMs: number,
@@ -109,10 +127,10 @@ async function acquire(
   const giveUpMs = performance.now() + waitMs;
   for (let isFirst = true; ; isFirst = false) {
     const beganMs = performance.now();
-    const answer = await client.unary(LOCK, { key, token, ttl_ms: BigInt(ttlMs) });
+    const answer = await ask(session, LOCK, { key, token, ttl_ms: BigInt(ttlMs) });
     const held = { key, token, fence: answer.fence, untilMs: believed(beganMs, ttlMs) };
     if (ending.isAsked) {
-      if (answer.acquired) await release(client, held);
+      if (answer.acquired) await release(session, held);
       throw new CommandError(`stopped while waiting for the lock ${name}`, Exit.refused);
     }
     if (answer.acquired) return held;
@@ -130,7 +148,7 @@ async function acquire(
       );
     const longestMs = Math.min(leftMs, Number(answer.left_ms) + LATE_MS, LOOK_MS);
     await Promise.all([
-      released(client, key, answer.revision + 1n, longestMs, ending),
+      released(await session.client(), key, answer.revision + 1n, longestMs, ending),
       sleep(ATTEMPT_MS),
     ]);
   }
@@ -174,9 +192,9 @@ function released(
   });
 }
 
-async function release(client: Client, { key, token, fence }: Held): Promise<void> {
+async function release(session: Session, { key, token, fence }: Held): Promise<void> {
   try {
-    await client.unary(UNLOCK, { key, token, fence });
+    await ask(session, UNLOCK, { key, token, fence });
   } catch {
     // It ends with its TTL; what the command did is told by its exit code.
   }
@@ -184,7 +202,6 @@ async function release(client: Client, { key, token, fence }: Held): Promise<voi
 
 async function hold(
   session: Session,
-  client: Client,
   name: string,
   held: Held,
   ttlMs: number,
@@ -200,7 +217,7 @@ async function hold(
       session.streams.out(`${JSON.stringify({ key: name, fence: Number(held.fence) })}\n`);
     else session.streams.out(`${name}\n${held.fence}\n`);
   }
-  const renewal = renew(client, held, ttlMs, renewing.signal).then((reason) => {
+  const renewal = renew(session, held, ttlMs, renewing.signal).then((reason) => {
     lost = reason;
     return null;
   });
@@ -221,7 +238,7 @@ async function hold(
 
 /** Extends at a third of the TTL. Resolves with the reason when the lock is lost; never after `signal`. */
 async function renew(
-  client: Client,
+  session: Session,
   held: Held,
   ttlMs: number,
   signal: AbortSignal,
@@ -241,6 +258,7 @@ async function renew(
     try {
       // An answer after the end of the lock would come too late to be of use.
       const timeoutMs = Math.max(1, Math.min(held.untilMs - beganMs, ttlMs / 3));
+      const client = await session.client();
       const answer = await client.unary(
         EXTEND_LOCK,
         { key, token, fence, ttl_ms: BigInt(ttlMs) },
@@ -252,6 +270,7 @@ async function renew(
     } catch (error) {
       reason = error instanceof Error ? error.message : String(error);
       if (!(error instanceof RpcError)) return reason;
+      if (error.isPassing) await session.another(Math.ceil(ttlMs / 10));
       nextMs = performance.now() + Math.min(500, ttlMs / 10);
     }
   }

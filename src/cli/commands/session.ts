@@ -1,4 +1,5 @@
 /** One call of a client command: its flags as read, its node, and its way to answer. */
+import { CommandError } from "../exit.ts";
 import type { Streams } from "../streams.ts";
 import { Client, type ClientTimes } from "./client.ts";
 import { type ClientFlags, type Endpoint, endpointsOf, type Form, timeoutMs } from "./flags.ts";
@@ -26,6 +27,22 @@ export class Session {
   /** Connects at the first call. */
   async client(): Promise<Client> {
     this.#client ??= await Client.open(this.endpoints, this.times);
+    return this.#client;
+  }
+
+  /** Goes over to another of the endpoints: the next that can be reached, or the same one again while none can. */
+  async another(dialTimeoutMs: number = this.times.dialTimeoutMs): Promise<Client> {
+    const client = await this.client();
+    const at = this.endpoints.indexOf(client.endpoint);
+    const others = [...this.endpoints.slice(at + 1), ...this.endpoints.slice(0, at)];
+    if (others.length === 0) return client;
+    try {
+      this.#client = await Client.open(others, { ...this.times, dialTimeoutMs });
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      return client;
+    }
+    client.close();
     return this.#client;
   }
 
