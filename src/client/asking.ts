@@ -46,6 +46,8 @@ const BACKOFF_MS_MAX = 500;
 /** A member that has not begun a write by then is asked no longer, of the time that the call has. */
 const PATIENCE_SHARE = 4;
 const PATIENCE_MS_MIN = 250;
+/** A caller may give a call all the time there is; a member is told of so much at most, three centuries. */
+const LEFT_MS_MAX = 1e13;
 
 const UNIMPLEMENTED = 12;
 const RESOURCE_EXHAUSTED = 8;
@@ -135,14 +137,15 @@ export class Asking<T> {
   #send(member: Member): void {
     if (this.#isOver) return;
     const { path, message, timeoutMs, isRepeatable } = this.#asked;
-    const leftMs = Math.max(1, this.#deadlineMs - this.#env.clock.monotonicMs());
-    const patienceMs = Math.max(PATIENCE_MS_MIN, timeoutMs / PATIENCE_SHARE);
+    const untilMs = this.#deadlineMs - this.#env.clock.monotonicMs();
+    const leftMs = Math.min(LEFT_MS_MAX, Math.max(1, untilMs));
+    const patienceMs = Math.min(LEFT_MS_MAX, Math.max(PATIENCE_MS_MIN, timeoutMs / PATIENCE_SHARE));
     const hasPatience = this.#members.hasOthers && patienceMs < leftMs;
     let bytes: Uint8Array;
     try {
       bytes = message(leftMs, hasPatience ? patienceMs : null);
     } catch (thrown) {
-      this.#over(thrown as HarmonyError);
+      this.#env.timers.soon(() => this.#over(thrown as HarmonyError));
       return;
     }
     // Somebody who answers nothing at all is left to himself, where asking another one does no harm.

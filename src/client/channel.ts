@@ -20,6 +20,12 @@ const STREAM_WINDOW_BYTES: number = 1024 * 1024;
 /** Of all of them together. */
 const WINDOW_BYTES: number = 4 * 1024 * 1024;
 
+/**
+ * For all that waits to be sent, in megabytes. Node's own bound is 10, and beyond it a session takes no answer any more, not
+ * even that to a request which is the reason: how much a program asks at a time is its own business, as it is in process.
+ */
+const SESSION_MEMORY_MB: number = 1024 * 1024;
+
 /** What is still under way on a connection that is not used any more is given so long. */
 const LINGER_MS = 60_000;
 
@@ -68,6 +74,7 @@ export class Channel {
       const session = connectHttp2(`http://${endpoint.text}`, {
         createConnection: () => connectTcp({ host, port, noDelay: true }),
         settings: { initialWindowSize: STREAM_WINDOW_BYTES, enablePush: false },
+        maxSessionMemory: SESSION_MEMORY_MB,
       });
       const fail = (why: string): void => {
         clearTimeout(timer);

@@ -15,6 +15,8 @@ import type { AddressBook } from "./addresses.ts";
 const PREFIX_BYTES = 5;
 /** What may be on its way to here: over a long way a snapshot is as fast as this lets it. */
 const WINDOW_BYTES: number = 1024 * 1024;
+/** In megabytes: beyond Node's own bound of 10, which one frame may exceed, nothing would be heard of how the call ends. */
+const SESSION_MEMORY_MB = 1024;
 /** What was said last, a refusal or an end, is given so long to leave. */
 const LINGER_MS = 1000;
 
@@ -78,6 +80,7 @@ export class OutgoingLink implements Link {
     const session = connectHttp2(url, {
       createConnection: () => connect({ host, port, noDelay: true, lookup: addresses.lookup }),
       settings: { initialWindowSize: WINDOW_BYTES },
+      maxSessionMemory: SESSION_MEMORY_MB,
     });
     this.#session = session;
     const failed = (error: Error): void => this.#over(error.message, isRefusal(error));

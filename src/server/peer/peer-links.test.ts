@@ -13,6 +13,7 @@ import {
   T,
   u32,
 } from "../../codec/http2/peer.suite.ts";
+import { PEER_FRAME_BYTES_MAX } from "../../codec/index.ts";
 import type { Link } from "../../env/index.ts";
 import { AddressBook } from "./addresses.ts";
 import { listenForPeers, type PeerLinks } from "./peer-links.ts";
@@ -102,6 +103,13 @@ describe("a link over sockets", { timeout: 60_000 }, () => {
     }
     await caller.until(() => link.unsentBytes === 0);
     expect(caller.drains).toBeGreaterThan(0);
+  });
+
+  it("hears why it is ended while a frame is on its way, however large that is", async () => {
+    const { link, caller } = await linked();
+    link.send(new Uint8Array(PEER_FRAME_BYTES_MAX + 1));
+    await caller.until(() => caller.why !== null);
+    expect(caller.why).toMatch(/received message larger than max/);
   });
 
   it("tells the other end when one ends it, whichever it is", async () => {
