@@ -24,7 +24,7 @@ export interface OpenOptions {
   readonly retention?: RetentionSettings | undefined;
   /** Bytes in use at which puts are refused with NO_SPACE; 0 for none. Default: 2 GiB. */
   readonly quotaBytes?: number | undefined;
-  /** Bytes of one request, beyond which it is TOO_LARGE. Default: 1.5 MiB. */
+  /** Bytes of one request, beyond which it is TOO_LARGE; at most 7 MiB. Default: 1.5 MiB. */
   readonly maxRequestBytes?: number | undefined;
   /** Operations of one transaction or batch, beyond which it is TOO_MANY_OPS. Default: 10,000. */
   readonly maxTxnOps?: number | undefined;

@@ -51,6 +51,7 @@ export interface NodeOptions {
   readonly retention?: RetentionSettings | undefined;
   /** Bytes in use at which puts are refused; 0 for none. */
   readonly quotaBytes?: number | undefined;
+  /** At most 7 MiB. */
   readonly maxRequestBytes?: number | undefined;
   readonly maxTxnOps?: number | undefined;
   readonly requestTimeoutMs?: number | undefined;
@@ -63,6 +64,11 @@ export const ELECTION_DEFAULT_MS = 1000;
 export const SEGMENT_DEFAULT_BYTES: number = 64 * 1024 * 1024;
 export const QUOTA_DEFAULT_BYTES: number = 2 * 1024 * 1024 * 1024;
 export const REQUEST_DEFAULT_BYTES: number = 1536 * 1024;
+/**
+ * What becomes of a request has to fit into one frame of the log and one message to another member (16 MiB), with what else
+ * is packed with it: an entry that no member can be sent would hold up every later one, for good.
+ */
+export const REQUEST_BYTES_MAX: number = 7 * 1024 * 1024;
 export const TXN_OPS_DEFAULT = 128;
 export const SNAPSHOTS_KEPT_DEFAULT = 3;
 export const WAL_RETENTION_DEFAULT_BYTES: number = 1024 * 1024 * 1024;
@@ -72,9 +78,14 @@ export const LEARNERS_DEFAULT = 1;
 
 const FSYNC_INTERVAL_MS_MAX = 1000;
 
-/** Refuses sizes and times that are none (INVALID_ARGUMENT). */
+/** Refuses names, sizes and times that are none (INVALID_ARGUMENT). */
 export function assertOptions(options: NodeOptions): void {
-  const { walSegmentBytes: segmentBytes, checkpoints, retention, persistence } = options;
+  const { walSegmentBytes: segmentBytes, checkpoints, retention, persistence, name } = options;
+  // Without a name is a member that has never run.
+  if (name !== undefined && !(typeof name === "string" && name !== ""))
+    throw invalid("name is a text that is not empty");
+  assertParts("checkpoints", checkpoints, CHECKPOINT_PARTS);
+  assertParts("retention", retention, RETENTION_PARTS);
   const numbers: Readonly<Record<string, number | undefined>> = {
     heartbeatIntervalMs: options.heartbeatIntervalMs,
     electionTimeoutMs: options.electionTimeoutMs,
@@ -98,6 +109,10 @@ export function assertOptions(options: NodeOptions): void {
   if (options.heartbeatIntervalMs === 0 || options.electionTimeoutMs === 0)
     throw invalid("heartbeatIntervalMs and electionTimeoutMs are more than 0");
   if (options.snapshotsKept === 0) throw invalid("snapshotsKept is more than 0");
+  if (options.maxTxnOps === 0) throw invalid("maxTxnOps is more than 0");
+  const { maxRequestBytes = REQUEST_DEFAULT_BYTES } = options;
+  if (maxRequestBytes === 0 || maxRequestBytes > REQUEST_BYTES_MAX)
+    throw invalid(`maxRequestBytes is from 1 to ${REQUEST_BYTES_MAX}, not ${maxRequestBytes}`);
   if (segmentBytes !== undefined && !(segmentBytes >= 4096 && segmentBytes % 512 === 0))
     throw invalid(`walSegmentBytes is a multiple of 512 from 4096, not ${segmentBytes}`);
   const { fsyncIntervalMs = 0 } = options;
@@ -108,6 +123,28 @@ export function assertOptions(options: NodeOptions): void {
   if (persistence === "none" && fsyncIntervalMs > 0)
     throw invalid("without persistence nothing is synced: leave fsyncIntervalMs out");
   assertInitialCluster(options);
+}
+
+const CHECKPOINT_PARTS: Readonly<Record<keyof CheckpointTriggers, true>> = {
+  walBytes: true,
+  intervalMs: true,
+  operations: true,
+};
+const RETENTION_PARTS: Readonly<Record<keyof RetentionSettings, true>> = {
+  retentionMs: true,
+  retentionRevisions: true,
+};
+
+/** Given, it has all of its parts and no others: half of it would mean something that nobody said. */
+function assertParts(what: string, given: object | undefined, parts: object): void {
+  if (given === undefined) return;
+  const names = Object.keys(parts);
+  const isWhole =
+    typeof given === "object" &&
+    given !== null &&
+    names.every((name) => (given as Readonly<Record<string, unknown>>)[name] !== undefined) &&
+    Object.keys(given).every((name) => Object.hasOwn(parts, name));
+  if (!isWhole) throw invalid(`${what} has ${names.join(", ")}, and nothing else`);
 }
 
 /** Refuses first members that could not be told apart, or would not find this one among them. */

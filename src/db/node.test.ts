@@ -19,10 +19,21 @@ describe("a node with options that cannot be", () => {
       { quotaBytes: 0.5 },
       { retention: { retentionMs: 1.5, retentionRevisions: 1 } },
       { checkpoints: { walBytes: 1, operations: Number.NaN, intervalMs: 1 } },
+      { checkpoints: 5 },
+      { checkpoints: { walBytes: 1, intervalMs: 1 } },
+      { retention: null },
+      { retention: { retentionMs: 1 } },
+      { retention: { retentionMs: 1, retentionRevisions: 1, revisions: 1 } },
+      { maxTxnOps: 0 },
+      { maxRequestBytes: 0 },
+      // One entry of it could be sent to no other member.
+      { maxRequestBytes: 7 * 1024 * 1024 + 1 },
+      { name: "" },
+      { name: 5 },
     ];
     const world = new World();
     for (const options of wrong) {
-      const refused = world.tryOpen(options) as HarmonyError;
+      const refused = world.tryOpen(options as never) as HarmonyError;
       expect([options, refused.code]).toEqual([options, "INVALID_ARGUMENT"]);
     }
     expect(world.machine.disk.opCount).toBe(0);
