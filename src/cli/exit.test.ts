@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { HarmonyError } from "../base/index.ts";
 import { endingOf, Exit } from "./exit.ts";
 
 describe("an end of the process", () => {
@@ -15,4 +16,13 @@ describe("an end of the process", () => {
       });
     },
   );
+
+  it("for want of room says to make some, at the first start of a member, too", () => {
+    const error = new HarmonyError("DISK_FULL", "ENOSPC: write data/tmp/0.hdb");
+    expect(endingOf(error, "data")).toEqual({
+      exit: Exit.refused,
+      message: error.message,
+      advice: expect.stringMatching(/free space and start again/),
+    });
+  });
 });

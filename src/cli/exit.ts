@@ -152,6 +152,8 @@ function harmonyEnding(error: HarmonyError, dataDir: string): Ending {
   } else if (code === "UNREACHABLE") {
     advice =
       "compare --initial-cluster with `harmonydb member list`, and look whether the members listen there";
+  } else if (code === "DISK_FULL") {
+    advice = "free space and start again; what was acknowledged is safe";
   } else if (code === "NEWER_FORMAT") {
     advice = `${dataDir} needs a newer harmonydb than this one: install that, or choose another --data-dir`;
   }

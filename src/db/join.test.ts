@@ -58,6 +58,9 @@ describe("a node that joins", { timeout: 120_000 }, () => {
     fourth.open(joining("n4", FOUR));
     cluster.pass(3_000);
     for (let i = 0; i < 30; i++) expect(fourth.get(`k${i}`)).toBe(`${i}`);
+    const joined = cluster.logged.find((line) => line.includes("has joined the cluster"));
+    for (const name of FOUR) expect(joined).toContain(`"${name}"`);
+    expect(joined).not.toContain('""');
     expect(self(fourth)).toEqual({ isLearner: true, names: FOUR });
     leader.putNow("later", "yes");
     expect(fourth.get("later")).toBe("yes");

@@ -73,7 +73,7 @@ export function* join(env: Env, options: NodeOptions): Io<void> {
   yield* unlinkIfThere(env.files, `${dataDir}/${JOINING}`);
   env.log("info", "node", "has joined the cluster", {
     name: self.name,
-    members: info.members.map(({ name }) => name),
+    members: info.members.map((member) => (member.id === self.memberId ? self.name : member.name)),
   });
 }
 

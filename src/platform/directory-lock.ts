@@ -37,10 +37,7 @@ export function lockDirectory(directory: string, done: Completion<DirectoryLock>
     ): void => {
       if (error !== null) {
         held.delete(identity);
-        return fail(
-          error.code ?? "EIO",
-          error.code === "ELOCKED" ? `held by process ${ownerOf(file)}, see ${file}` : undefined,
-        );
+        return fail(error.code ?? "EIO", error.code === "ELOCKED" ? holderOf(file) : undefined);
       }
       let release: Completion | undefined;
       done(null, {
@@ -137,6 +134,14 @@ function ownerOf(file: string): number | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** For people. The lock may be held although the file is gone: it is the kernel's. */
+function holderOf(file: string): string {
+  const pid = ownerOf(file);
+  return pid === undefined
+    ? `held by a process that ${file} does not name`
+    : `held by process ${pid}, see ${file}`;
 }
 
 /** Another user's process cannot be signalled (EPERM) but lives. */

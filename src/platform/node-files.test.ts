@@ -145,6 +145,11 @@ describe("the lock between processes", () => {
     expect(await readFile(join(root, "LOCK"), "latin1")).toMatch(
       new RegExp(`^${first.child.pid}\n`),
     );
+    if (process.platform !== "linux") return;
+    // The kernel's lock is there without the file, which only says whose it is.
+    await rm(join(root, "LOCK"));
+    const third = await contender();
+    expect(third.answer).toContain(`held by a process that ${root}/LOCK does not name`);
   });
 
   it("is gone after kill -9, although its file is still there", async () => {
