@@ -373,6 +373,27 @@ describe("a node that cannot join", { timeout: 120_000 }, () => {
     }
   });
 
+  it("takes the id that it was given last, also where it asks one first that knows the one before", () => {
+    const cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+    const leader = cluster.leader();
+    const before = change(leader, add("n4")).added?.id as bigint;
+    cluster.pass(500);
+    const [behind] = cluster.followers() as [World, World];
+    cluster.isolate(behind, true);
+    change(leader, { kind: "memberRemove", id: before });
+    const last = change(leader, add("n4")).added?.id as bigint;
+    expect(last).not.toBe(before);
+    const fourth = cluster.world("n4", 44);
+    const name = cluster.nameOf(behind);
+    const names = [name, ...NAMES.filter((of) => of !== name), "n4"];
+    let outcome: unknown = null;
+    fourth.startOpen(joining("n4", names), (result) => (outcome = result));
+    fourth.until(() => outcome !== null);
+    expect(outcome).not.toBeInstanceOf(Error);
+    expect(fourth.node.identity.memberId).toBe(Number(last));
+  });
+
   it("finds nobody at the URLs that it was given, and says which", () => {
     const cluster = new ClusterWorld();
     const [code, message] = refused(cluster, "n4", joining("n4", FOUR));

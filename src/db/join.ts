@@ -97,7 +97,10 @@ function* persistently<T>(env: Env, attempt: () => Io<T>): Io<T> {
   }
 }
 
-/** What the cluster says of itself, and who this node is in it: of the first member that knows this one. */
+/**
+ * What the cluster says of itself, and who this node is in it. All members are asked, and who has applied most knows best:
+ * one that is behind may name who had this address before, whose id belongs to a directory that is lost.
+ */
 function* ask(env: Env, links: Links, options: NodeOptions): Io<Found> {
   const { name = "default", peerUrls = [], clientUrls = [], initialCluster = [] } = options;
   const others = initialCluster.filter((member) => member.name !== name);
@@ -111,41 +114,37 @@ function* ask(env: Env, links: Links, options: NodeOptions): Io<Found> {
     clientUrls,
     peerUrls,
   };
+  const { tokenDigest } = bootstrapIdentity(env, {
+    name,
+    peerUrls,
+    clusterToken: options.clusterToken,
+  });
   const reasons: string[] = [];
-  let refused: { readonly appliedIndex: number; readonly why: HarmonyError } | null = null;
+  let newest: JoinInfo | null = null;
   for (const url of others.flatMap((member) => member.peerUrls)) {
     const answer = yield* askOne(env, links, url, stranger);
     if (answer instanceof HarmonyError) {
       reasons.push(answer.message);
       continue;
     }
-    const { tokenDigest } = bootstrapIdentity(env, {
-      name,
-      peerUrls,
-      clusterToken: options.clusterToken,
-    });
     if (options.clusterToken !== undefined && tokenDigest !== answer.tokenDigest) {
       throw new HarmonyError(
         "WRONG_CLUSTER",
         `the cluster at ${url} was made with another token than --initial-cluster-token says`,
       );
     }
-    const memberId = findSelf(answer, { name, peerUrls }, initialCluster);
-    if (memberId instanceof HarmonyError) {
-      // Who has applied most knows best.
-      if (refused === null || refused.appliedIndex < answer.appliedIndex)
-        refused = { appliedIndex: answer.appliedIndex, why: memberId };
-      continue;
-    }
-    const { clusterId } = answer;
-    return {
-      info: answer,
-      self: { ...stranger, clusterId, memberId },
-      identity: { clusterId, memberId, walId, tokenDigest: answer.tokenDigest },
-    };
+    if (newest === null || newest.appliedIndex < answer.appliedIndex) newest = answer;
   }
-  if (refused !== null) throw refused.why;
-  throw new HarmonyError("UNREACHABLE", `nobody to join: ${reasons.join("; ")}`);
+  if (newest === null)
+    throw new HarmonyError("UNREACHABLE", `nobody to join: ${reasons.join("; ")}`);
+  const memberId = findSelf(newest, { name, peerUrls }, initialCluster);
+  if (memberId instanceof HarmonyError) throw memberId;
+  const { clusterId } = newest;
+  return {
+    info: newest,
+    self: { ...stranger, clusterId, memberId },
+    identity: { clusterId, memberId, walId, tokenDigest: newest.tokenDigest },
+  };
 }
 
 /** What the node at this URL says of its cluster, or why it says nothing. */
