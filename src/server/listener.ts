@@ -3,6 +3,7 @@
  * is given connections instead of ports, so that a port in use is told by the system's name for it, and so that at
  * the end nothing is left open that nobody knows.
  */
+import { readFileSync } from "node:fs";
 import net from "node:net";
 
 /** A URL cannot be listened on. `code` is the system's name for the reason: EADDRINUSE, EACCES, ENOTFOUND, ... */
@@ -23,6 +24,25 @@ export interface Listeners {
   stop(): void;
   /** Closes every connection that is still open, at once. */
   cut(): void;
+}
+
+/**
+ * So many connections as a share of the files that this process may have open. A log or a data file that finds no handle left
+ * ends the node, and whoever does no more than connect must not bring that about: all shares together leave some over.
+ */
+export function shareOfHandles(share: number): number {
+  return Math.floor(openFilesMax() * share);
+}
+
+/** Elsewhere than on Linux it is not known, and nothing is bounded by it. */
+function openFilesMax(): number {
+  try {
+    const limits = readFileSync("/proc/self/limits", "latin1");
+    const found = /^Max open files +(\d+)/m.exec(limits);
+    return found === null ? Number.POSITIVE_INFINITY : Number(found[1]);
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
 }
 
 /**

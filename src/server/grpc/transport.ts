@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { performance } from "node:perf_hooks";
 import { HeldRoom, HTTP2_LIMITS, type Http2Limits } from "../../codec/index.ts";
 import type { LogSink } from "../../env/index.ts";
-import { listenOn } from "../listener.ts";
+import { listenOn, shareOfHandles } from "../listener.ts";
 import { type ConnectionContext, GrpcConnection } from "./connection.ts";
 import type { Method } from "./method.ts";
 
@@ -37,6 +37,9 @@ export interface Transport {
 
 const HANDSHAKE_DEFAULT_MS = 10_000;
 const CONNECTIONS_DEFAULT = 10_000;
+/** Of the files that the process may have open: for clients, and for members, whose port makes room by itself. */
+const CLIENTS_SHARE: number = 1 / 2;
+const MEMBERS_SHARE: number = 1 / 8;
 const HELD_DEFAULT_BYTES: number = 256 * 1024 * 1024;
 /** How often it is looked what is due by time: a fraction of the shortest time, within these. */
 const SWEEP_MS_MIN = 10;
@@ -48,7 +51,10 @@ export async function listenGrpc(
   log: LogSink,
 ): Promise<Transport> {
   const { maxConcurrentStreams, connectionIdleMs } = options;
-  const maxConnections = options.maxConnections ?? CONNECTIONS_DEFAULT;
+  const maxConnections = Math.min(
+    options.maxConnections ?? CONNECTIONS_DEFAULT,
+    shareOfHandles(options.makesRoom === true ? MEMBERS_SHARE : CLIENTS_SHARE),
+  );
   const context: ConnectionContext = {
     methods: new Map(methods.map((method) => [method.path, method])),
     services: new Set(methods.map(({ path }) => path.slice(1, path.lastIndexOf("/")))),

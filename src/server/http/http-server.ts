@@ -5,7 +5,7 @@
  */
 import http from "node:http";
 import type { LogSink } from "../../env/index.ts";
-import { listenOn } from "../listener.ts";
+import { listenOn, shareOfHandles } from "../listener.ts";
 import { type Answer, health, probe } from "./health.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Vitals } from "./vitals.ts";
@@ -27,6 +27,8 @@ export interface HttpListener {
 }
 
 const CONNECTIONS_MAX = 256;
+/** Of the files that the process may have open. */
+const HANDLES_SHARE: number = 1 / 8;
 const HEADERS_TIMEOUT_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 10_000;
 const IDLE_TIMEOUT_MS = 60_000;
@@ -59,8 +61,9 @@ export async function listenHttp(options: HttpOptions): Promise<HttpListener> {
     },
   );
   let open = 0;
+  const connectionsMax = Math.min(CONNECTIONS_MAX, shareOfHandles(HANDLES_SHARE));
   const listeners = await listenOn(options.urls, (socket) => {
-    if (open >= CONNECTIONS_MAX) {
+    if (open >= connectionsMax) {
       socket.destroy();
       return;
     }
