@@ -243,6 +243,11 @@ function* startGroup(
         if (roster.isSelfRemoved) removal.isApplied();
       }
       leaderLog.look(rawNode, isLone);
+      // As after a directory was put back from an older copy of itself. What it voted for may be gone as well.
+      if (rawNode.lostThrough > 0 && !rawNode.isQuarantined)
+        quarantine?.enter(
+          `the leader says that entry ${rawNode.lostThrough} was acknowledged here, and the log ends before it`,
+        );
       waiting.ready?.();
     },
   });

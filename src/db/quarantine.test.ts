@@ -282,6 +282,32 @@ describe("a member that starts with damage", TIMEOUT, () => {
   });
 });
 
+describe("a member whose directory was put back from an older copy", TIMEOUT, () => {
+  it("goes into quarantine when the leader counts on what it has no more, and is healed", () => {
+    const cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+    const leader = cluster.leader();
+    for (let i = 0; i < 20; i++) leader.putNow(`k${i}`, `${i}`);
+    const [member] = cluster.followers() as [World];
+    cluster.untilCaughtUp(member);
+    cluster.kill(member);
+    const older = member.machine.fork();
+    cluster.start(member);
+    for (let i = 0; i < 20; i++) leader.putNow(`later${i}`, `${i}`);
+    cluster.untilCaughtUp(member);
+    cluster.kill(member);
+    const name = cluster.nameOf(member);
+    const copy = cluster.world(name, 77, name, { machine: older } as World);
+    copy.open(optionsOf(name));
+    copy.until(() => (copy.node.quarantineStats?.healed ?? 0) > 0);
+    expect(copy.node.quarantineStats).toMatchObject({ entered: 1, healed: 1, reason: null });
+    leader.putNow("after", "all");
+    copy.until(() => copy.get("after") === "all");
+    expect(copy.get("later19")).toBe("19");
+    expect(copy.fatal).toBeNull();
+  });
+});
+
 describe("a node alone", TIMEOUT, () => {
   it("refuses damage with file and offset, and puts nothing aside", () => {
     const cluster = new ClusterWorld();

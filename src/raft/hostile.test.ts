@@ -254,6 +254,14 @@ describe("what is not taken is counted by its reason", () => {
     });
   }
 
+  it("a commit beyond the log says what this replica has lost", () => {
+    const node = startWith(createNode(1, [1, 2, 3]), [1], 2);
+    node.node.step(message({ ...heartbeat, commit: 1 }));
+    expect(node.node.lostThrough).toBe(0);
+    node.node.step(message({ ...heartbeat, commit: 9 }));
+    expect(node.node.lostThrough).toBe(9);
+  });
+
   it("an acknowledgement beyond the leader's log is a contradiction and commits nothing", () => {
     const node = leader();
     node.node.step(

@@ -81,6 +81,11 @@ export class Raft {
   readonly drops: Map<DropReason, number> = new Map();
   readonly outbox: Outbox;
   readStates: ReadState[] = [];
+  /**
+   * The leader says that this replica has acknowledged everything up to here, and its log ends before: it has lost what
+   * others count on, and nobody but its host can have taken that away. 0: nothing of that kind was said in this life.
+   */
+  lostThrough: LogIndex = 0;
   isQuarantined: boolean;
 
   readonly #config: RaftConfig;
@@ -253,6 +258,7 @@ export class Raft {
   readmit(): void {
     assert(!this.log.hasPendingSnapshot, "what it was healed with is durable");
     this.isQuarantined = false;
+    this.lostThrough = 0;
     this.#electionElapsed = 0;
   }
 
@@ -721,8 +727,10 @@ export class Raft {
   /** Answered at once: a slow disk must not make the leader believe that nobody is there. */
   #handleHeartbeat(message: HeartbeatMessage): void {
     // A leader names only what was acknowledged here. If it is not here any more, this replica has lost something.
-    if (message.commit > this.log.lastIndex) this.#drop("contradiction");
-    else this.log.commitTo(message.commit);
+    if (message.commit > this.log.lastIndex) {
+      this.lostThrough = message.commit;
+      this.#drop("contradiction");
+    } else this.log.commitTo(message.commit);
     this.outbox.answerHeartbeat(message.from, this.#term, message.round);
   }
 

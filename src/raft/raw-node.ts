@@ -351,6 +351,11 @@ export class RawNode {
     return this.#raft.isQuarantined;
   }
 
+  /** Up to where the leader says that this replica has acknowledged what its log does not hold; 0: it does not say so. */
+  get lostThrough(): LogIndex {
+    return this.#raft.lostThrough;
+  }
+
   /** 0 when nobody is known. */
   get leader(): NodeId {
     return this.#raft.leader;
