@@ -212,6 +212,8 @@ export class WireOracle {
         else this.#vote(from, term, to);
         return;
       case "appendResponse":
+        // One at no index says that its term is a later one, which also those may who promise nothing.
+        if (message.reject && message.index === 0) return;
         this.#promise(from, term);
         if (!message.reject) this.#holds(from, term, message.index);
         return;

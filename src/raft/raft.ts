@@ -854,15 +854,17 @@ export class Raft {
 
   /**
    * A member that cannot hear this replica's term may be a leader cut off one way: it gets an answer of this term,
-   * which makes it step down. Without pre-vote and CheckQuorum the next election does that.
+   * which makes it step down. Without pre-vote and CheckQuorum the next election does that. In quarantine too: the answer
+   * promises nothing, and who campaigned before it was set apart would hear no leader, and be healed by none, for ever.
    */
   #answerStale(message: Message): void {
     this.#drop("stale-term");
-    if (this.isQuarantined) return;
     if (isFromLeader(message)) {
       if (this.#config.checkQuorum || this.#config.preVote) {
         this.outbox.refuseAppend(message.from, this.#term, 0, 0, 0);
       }
+    } else if (this.isQuarantined) {
+      return;
     } else if (message.type === "preVote") {
       this.outbox.answerPreVote(message.from, this.#term, this.log.committedPlace);
     } else if (message.type === "vote") {

@@ -129,17 +129,29 @@ describe("the contract of a Ready", () => {
   });
 });
 
-it("a replica in quarantine does not answer either who is behind in term", () => {
+it("a replica in quarantine tells a leader who is behind that its term is over, and answers nobody else", () => {
   const node = startWith(createNode(1, [1, 2, 3], { preVote: true, checkQuorum: true }), [1], 5);
-  const stale = [
-    append(2, 1, 4),
-    message({ type: "heartbeat", from: 2, to: 1, term: 4, commit: 0, round: 0 }),
-  ];
-  for (const each of stale) node.node.step(each);
-  expect(drain(node)).toHaveLength(2);
   node.node.quarantine();
-  for (const each of stale) node.node.step(each);
+  node.node.step(append(2, 1, 4));
+  node.node.step(message({ type: "heartbeat", from: 2, to: 1, term: 4, commit: 0, round: 0 }));
+  const answer = { type: "appendResponse", to: 2, term: 5, reject: true, index: 0, hintIndex: 0 };
+  expect(drain(node)).toEqual([
+    expect.objectContaining(answer) as object,
+    expect.objectContaining(answer) as object,
+  ]);
+  for (const type of ["vote", "preVote"] as const)
+    node.node.step(message({ type, from: 2, to: 1, term: 4, lastIndex: 9, lastTerm: 4 }));
   expect(drain(node)).toEqual([]);
+});
+
+it("a replica in quarantine whose term is later than the leader's hears the next one", () => {
+  const sick = startWith(createNode(3, [1, 2, 3], { preVote: true, checkQuorum: true }), [1], 12);
+  sick.node.quarantine();
+  const leader = startWith(createNode(2, [1, 2, 3], { preVote: true, checkQuorum: true }), [1], 11);
+  for (const one of [message({ type: "heartbeat", from: 2, to: 3, term: 11, commit: 0, round: 0 })])
+    sick.node.step(one);
+  for (const one of drain(sick)) leader.node.step(one as Message);
+  expect(leader.node.term).toBe(12);
 });
 
 it("a replica in quarantine takes a snapshot also where its log reaches it", () => {

@@ -546,12 +546,17 @@ export class Chaos {
   }
 
   /**
-   * In quarantine a life asks how far all is committed, hands on what its host orders, and says nothing else. The ledger of
+   * In quarantine a life asks how far all is committed, hands on what its host orders, tells who is behind its term, and
+   * says nothing else. The ledger of
    * votes: as a vote leaves its node, it is durable there and the only one of its term, over all lives.
    */
   #judgeMessage(node: TestNode, message: Message): void {
     const isOfThisLife = message.incarnation === node.incarnation;
-    const isNoPromise = message.type === "readIndex" || message.type === "transferLeader";
+    // That its term is a later one is no promise either: it makes a leader step down that it could not hear otherwise.
+    const isOfTermAlone =
+      message.type === "appendResponse" && message.reject && message.index === 0;
+    const isNoPromise =
+      isOfTermAlone || message.type === "readIndex" || message.type === "transferLeader";
     assert(
       !node.node.isQuarantined || !isOfThisLife || isNoPromise,
       `who is in quarantine promises nothing: ${describeMessage(message)}`,
