@@ -486,7 +486,10 @@ class Cluster
   #heal(): void {
     if (this.#electionsBefore !== null) this.#judgeCalm();
     this.#sight.isCut = false;
-    this.#everyWay((from, to) => this.network.setWeather(from, to, CLEAR_WAY));
+    this.#everyWay((from, to) => {
+      this.network.setWeather(from, to, CLEAR_WAY);
+      this.network.clear(from, to);
+    });
     const away = this.members.filter(({ downForMs }) => downForMs > AWAY_MS);
     for (const member of this.members) {
       member.clearFaults();

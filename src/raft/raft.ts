@@ -81,10 +81,7 @@ export class Raft {
   readonly drops: Map<DropReason, number> = new Map();
   readonly outbox: Outbox;
   readStates: ReadState[] = [];
-  /**
-   * The leader says that this replica has acknowledged everything up to here, and its log ends before: it has lost what
-   * others count on, and nobody but its host can have taken that away. 0: nothing of that kind was said in this life.
-   */
+  /** `RawNode.lostThrough`. */
   lostThrough: LogIndex = 0;
   isQuarantined: boolean;
 
@@ -315,10 +312,7 @@ export class Raft {
 
   step(message: Message): void {
     const refusal = refusalOf(message, this, this.#incarnations);
-    if (refusal !== null) {
-      this.#drop(refusal);
-      return;
-    }
+    if (refusal !== null) return this.#drop(refusal);
     this.#noteIncarnation(message.from, message.incarnation);
     if (message.term < this.#term) {
       this.#answerStale(message);
@@ -859,17 +853,14 @@ export class Raft {
    */
   #answerStale(message: Message): void {
     this.#drop("stale-term");
+    const { from, type } = message;
     if (isFromLeader(message)) {
-      if (this.#config.checkQuorum || this.#config.preVote) {
-        this.outbox.refuseAppend(message.from, this.#term, 0, 0, 0);
-      }
-    } else if (this.isQuarantined) {
-      return;
-    } else if (message.type === "preVote") {
-      this.outbox.answerPreVote(message.from, this.#term, this.log.committedPlace);
-    } else if (message.type === "vote") {
-      this.outbox.answerVote(message.from, this.#term, this.log.committedPlace);
-    }
+      if (this.#config.checkQuorum || this.#config.preVote)
+        this.outbox.refuseAppend(from, this.#term, 0, 0, 0);
+    } else if (this.isQuarantined) return;
+    else if (type === "preVote")
+      this.outbox.answerPreVote(from, this.#term, this.log.committedPlace);
+    else if (type === "vote") this.outbox.answerVote(from, this.#term, this.log.committedPlace);
   }
 
   /** Joins a later term where the message shows that it has begun. False when the message goes no further. */

@@ -351,7 +351,10 @@ export class RawNode {
     return this.#raft.isQuarantined;
   }
 
-  /** Up to where the leader says that this replica has acknowledged what its log does not hold; 0: it does not say so. */
+  /**
+   * The leader says that this replica has acknowledged everything up to here, and its log ends before: it has lost what
+   * others count on, and nobody but its host can have taken that away. 0: nothing of that kind was said in this life.
+   */
   get lostThrough(): LogIndex {
     return this.#raft.lostThrough;
   }

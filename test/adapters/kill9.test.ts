@@ -20,7 +20,8 @@ import { HarmonyKeyv } from ${built("adapters/keyv.js")};
 import harmonyDriver from ${built("adapters/unstorage.js")};
 import { open } from ${built("index.js")};
 
-const db = await open(process.argv[1], { walSegmentBytes: 65536, checkpoints: { operations: 100 } });
+const checkpoints = { walBytes: 1_000_000, intervalMs: 60_000, operations: 100 };
+const db = await open(process.argv[1], { walSegmentBytes: 65536, checkpoints });
 const level = new HarmonyLevel(db);
 const keyv = new HarmonyKeyv(db, { namespace: "n" });
 const driver = harmonyDriver({ database: db });

@@ -134,6 +134,8 @@ describe("the simulated network", () => {
     pass(10);
     link.send(new Uint8Array(100_000));
     network.setWeather(A, B, { bytesPerMs: 0 });
+    network.clear(A, B);
+    network.clear(B, A);
     expect(pass(10).toSorted()).toEqual(["called closed: reset", "caller closed: reset"]);
     dial(envA, B).send(utf8("now"));
     expect(pass(10)).toEqual(["called: now"]);

@@ -30,7 +30,6 @@ export const CLEAR_WAY: WayWeather = Object.freeze({
 
 /** Between two frames of a way: events of one moment would happen in any order. */
 const ORDER_GAP_MS: number = 1 / 1024;
-/** A link on which something would wait for longer is broken when its way becomes wider. */
 const WAITING_MAX_MS = 1_000;
 
 /** What is said on a way: a call, a frame, an end. */
@@ -165,16 +164,20 @@ export class SimNetwork {
 
   setWeather(from: string, to: string, change: Partial<WayWeather>): void {
     const way = this.#way(from, to);
-    const { bytesPerMs } = way.weather;
     way.weather = { ...way.weather, ...change };
-    const isFaster = way.weather.bytesPerMs === 0 || way.weather.bytesPerMs > bytesPerMs;
-    if (bytesPerMs > 0 && isFaster && way.freeAtMs > this.#scheduler.nowMs + WAITING_MAX_MS) {
-      // Nobody waits for what a way that is wide again was too narrow for: the links are made anew.
-      way.freeAtMs = this.#scheduler.nowMs;
-      this.breakLinks(from, to);
-    }
     if (way.weather.isCut) return;
     for (const end of way.held.splice(0)) this.#schedule(way, end, this.#scheduler.nowMs);
+  }
+
+  /**
+   * Nobody waits any longer for what a way that is wide again was too narrow for: where that would take more than a second,
+   * the links are broken.
+   */
+  clear(from: string, to: string): void {
+    const way = this.#way(from, to);
+    if (way.freeAtMs <= this.#scheduler.nowMs + WAITING_MAX_MS) return;
+    way.freeAtMs = this.#scheduler.nowMs;
+    this.breakLinks(from, to);
   }
 
   /** Breaks every link between the two, as a middlebox does: both ends hear of it, and what was on its way is lost. */
