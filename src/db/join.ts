@@ -57,6 +57,8 @@ const ROUNDS: { readonly [code in ErrorCode]?: number } = {
 const PAUSE_MS = 500;
 /** One call for what a cluster says of itself. */
 const ASK_MS = 5_000;
+/** Once somebody has answered: of several members one may be down. */
+const ASK_MORE_MS = 1_000;
 
 /** Makes the directory of a member that was added. Throws JOIN_REFUSED, UNREACHABLE, WRONG_CLUSTER, FileError. */
 export function* join(env: Env, options: NodeOptions): Io<void> {
@@ -122,7 +124,8 @@ function* ask(env: Env, links: Links, options: NodeOptions): Io<Found> {
   const reasons: string[] = [];
   let newest: JoinInfo | null = null;
   for (const url of others.flatMap((member) => member.peerUrls)) {
-    const answer = yield* askOne(env, links, url, stranger);
+    const waitMs: number = newest === null ? ASK_MS : ASK_MORE_MS;
+    const answer: JoinInfo | HarmonyError = yield* askOne(env, links, url, stranger, waitMs);
     if (answer instanceof HarmonyError) {
       reasons.push(answer.message);
       continue;
@@ -153,10 +156,11 @@ export function* askOne(
   links: Links,
   url: string,
   self: Self,
+  waitMs: number = ASK_MS,
 ): Io<JoinInfo | HarmonyError> {
   const hello = { ...helloTo(self, 0), purpose: "join" as const };
   const call = new PeerCall({ env, links, url, hello, judge: () => null });
-  const timer = env.timers.after(ASK_MS, () =>
+  const timer = env.timers.after(waitMs, () =>
     call.end(new HarmonyError("PEER_FAILED", `${url}: no answer in time`)),
   );
   try {
