@@ -9,16 +9,16 @@
  * without which it refuses as well. What is aside stays there until it is healed.
  */
 import { CorruptionError } from "../base/index.ts";
-import type { Env, FileError, Io } from "../env/index.ts";
+import type { Env, Io } from "../env/index.ts";
 import { VoteFile } from "../wal/index.ts";
 import type { Durability } from "./database.ts";
 import type { Closing } from "./node.ts";
 import type { NodeOptions } from "./node-options.ts";
 import {
-  GROUP,
   identify,
   type Identified,
   openFound,
+  saveVote,
   type Storage,
   walIdentityOf,
 } from "./open-storage.ts";
@@ -103,11 +103,6 @@ function* newLife(storage: Storage, quarantine: QuarantineReason): Io<OpenedStor
   const { votes, hardState } = storage;
   const { term, vote } = hardState;
   const incarnation = storage.incarnation + 1;
-  yield (done) => {
-    // Errors of the votes travel through an Io as they are; the type of the channel is the file's.
-    votes.save(GROUP, { term, vote, incarnation }, (error) =>
-      done(error as unknown as FileError | null, undefined),
-    );
-  };
+  yield* saveVote(votes, { term, vote, incarnation });
   return { ...storage, incarnation, quarantine };
 }

@@ -13,6 +13,7 @@ import {
   type GroupStart,
   VoteFile,
   type VoteRead,
+  type VoteState,
   Wal,
   type WalIdentity,
   type WalRecovery,
@@ -230,10 +231,7 @@ export function* openFound(
   const voteFile = votes;
   if (incarnation > incarnationOf(voteFile.read(GROUP)))
     // A member that goes back to an earlier life is heard by nobody: both places have to know the one it is in.
-    yield (done) =>
-      voteFile.save(GROUP, { ...voted, incarnation }, (error) =>
-        done(error as unknown as FileError | null, undefined),
-      );
+    yield* saveVote(voteFile, { ...voted, incarnation });
   const damagedRanges = log?.damagedRanges ?? [];
   warnOfDamage(env, damagedRanges, "the log is damaged where nothing needs it any more");
   warnOfDamage(env, data.damage, "a checkpoint is not whole, by a crash or by damage");
@@ -266,6 +264,12 @@ export function* openFound(
 function payloadOf({ checkpoints: { newest } }: Engine, path: string): CheckpointPayload | null {
   if (newest === null || newest.payload.length === 0) return null;
   return decodeCheckpointPayload(newest.payload, path);
+}
+
+/** Errors of the votes travel through an Io as they are; the type of the channel is the file's. */
+export function* saveVote(votes: VoteFile, state: VoteState): Io<void> {
+  yield (done) =>
+    votes.save(GROUP, state, (error) => done(error as unknown as FileError | null, undefined));
 }
 
 function incarnationOf(votes: VoteRead): number {
