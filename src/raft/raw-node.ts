@@ -188,8 +188,9 @@ export class RawNode {
 
   /**
    * From now on the replica gives no vote, acknowledges nothing and answers nobody: its state is not to be trusted, or it
-   * may have lost something that it acknowledged. It still tells a leader of an earlier term that his is over, hears who leads, may ask him for a read index, and takes his
-   * snapshot (`restore`), which then takes the place of all that it holds.
+   * may have lost something that it acknowledged. It still tells a leader of an earlier term that his is over, hears who
+   * leads, may ask him for a read index, and takes his snapshot (`restore`), which then takes the place of all that it
+   * holds.
    *
    * The way back (fault-rules R14): make a new incarnation durable and begin it here; ask for a read index; install a
    * snapshot of the leader that covers that index; `readmit`. The leader has heard of the new life by the question, so
