@@ -248,9 +248,14 @@ export class Node {
       ending.error = error;
       for (const done of ending.waiting.splice(0)) done();
     };
-    const timer = timers.after(CLOSE_WAIT_MS, () =>
-      end(new HarmonyError("TIMEOUT", "closing: the disk does not answer")),
-    );
+    // In looks: a process that was stopped meanwhile hears its timer before the disk, and has waited for one look only.
+    let looksLeft = CLOSE_LOOKS;
+    const look = (): void => {
+      looksLeft -= 1;
+      if (looksLeft > 0) timer = timers.after(CLOSE_LOOK_MS, look);
+      else end(new HarmonyError("TIMEOUT", "closing: the disk does not answer"));
+    };
+    let timer = timers.after(CLOSE_LOOK_MS, look);
     runIo(this.#closeSteps(), end);
     return ending;
   }
@@ -324,8 +329,9 @@ function callback(start: (done: () => void) => void): IoStep {
 
 const IDLE_POLL_MS = 1;
 const IDLE_WAIT_MS = 4_000;
-/** A large checkpoint may take its time; a disk that is silent for so long is stuck. */
-const CLOSE_WAIT_MS = 30_000;
+/** A large checkpoint may take its time; a disk that is silent for 30 s is stuck. */
+const CLOSE_LOOK_MS = 5_000;
+const CLOSE_LOOKS = 6;
 
 /** What a hand-over may take: after it the others find a leader by themselves. */
 const HAND_OVER_MS = 3_000;
