@@ -86,6 +86,19 @@ describe("the sessions of the model", () => {
     expect(hiddenName(one.model)).toBe(hiddenName(other.model));
   });
 
+  it("have other names where a success and a refusal of one revision are kept", () => {
+    const set = { kind: "set", key: keyBytes("k"), value: keyBytes("v"), lease: 5n } as const;
+    const kept = { condition: { kind: "present" }, expiry: { kind: "keep" }, prevKv: false };
+    const names = [true, false].map((hasLease) => {
+      const { model, send } = opened();
+      if (hasLease) model.apply({ kind: "leaseGrant", ttlSeconds: 5n, id: 5n }, 0);
+      const { revision, kind } = send({ ...set, ...kept } as ModelRequest, 1);
+      expect([revision, kind]).toEqual([1, hasLease ? "set" : "error"]);
+      return hiddenName(model);
+    });
+    expect(names[0]).not.toBe(names[1]);
+  });
+
   it("know which results are too large to be kept", () => {
     const { model, send } = opened();
     expect(isTooLargeToKeep(send(append("x"), 1))).toBe(false);

@@ -2,10 +2,10 @@
  * Requests that may come again, on the whiteboard: a session keeps the results of its last 64 numbers, answers them
  * again, executes what is new, and refuses the rest.
  */
-import { hash32 } from "../src/base/index.ts";
+import { crc32c, utf8 } from "../src/base/index.ts";
 import type { Outcome, Refusal, RequestId } from "../src/db/index.ts";
 import type { KvModel, ModelRequest } from "./model.ts";
-import { difference } from "./violation.ts";
+import { difference, show } from "./violation.ts";
 
 export const WINDOW = 64;
 export const IDLE_MS: number = 15 * 60_000;
@@ -57,9 +57,15 @@ export function applyOnce(
   const results = new Map([...session.results].filter(([old]) => old > highest - WINDOW));
   results.set(number, { request, outcome });
   const usedMs = clockOf(model, proposedAtMs);
-  const signature = hash32(session.signature, number, outcome.revision);
+  const signature = signed(session.signature, number, outcome);
   model.setSession(id, { usedMs, highest, results, signature });
   return outcome;
+}
+
+/** The whole answer counts, for whoever asks again is given it: a refusal and a success may have one revision. */
+function signed(before: number, number: number, outcome: Outcome): number {
+  const bytes = utf8(`${number} ${show(outcome)}`);
+  return crc32c(bytes, 0, bytes.length, before);
 }
 
 /** The group's clock had come as far, at least, when the command was applied. */
