@@ -33,6 +33,12 @@ export class AskSource {
     if (die < 69) return kv({ kind: "delete", key });
     if (die < 80) return kv(this.#compareAndSet(key, value(), sight.seen(key)));
     if (die < 88) return kv(this.#several(value));
+    return this.lock(client, id);
+  }
+
+  /** Takes a lock, or half the time gives back the one that it may hold. */
+  lock(client: number, id: number): Ask {
+    const random = this.#random;
     const held = this.#locks.get(client);
     if (held !== undefined && random.percent(50)) {
       this.#locks.delete(client);

@@ -6,7 +6,7 @@ import type { Change } from "./members-changes.ts";
 import type { Rot } from "./members-damage.ts";
 import type { End, Halt } from "./members-node.ts";
 import { isCalm, type MembersOptions } from "./members-options.ts";
-import type { Request } from "./members-requests.ts";
+import { PlanSource } from "./members-plans.ts";
 import type { Sight } from "./members-sight.ts";
 import type { MembersStep } from "./members-steps.ts";
 import { WaySource } from "./members-ways.ts";
@@ -20,6 +20,7 @@ export class StepSource {
   readonly #options: MembersOptions;
   readonly #asks: AskSource;
   readonly #ways: WaySource;
+  readonly #plans: PlanSource;
   /** Every machine. */
   readonly #members: readonly number[];
   #ids = 0;
@@ -34,6 +35,15 @@ export class StepSource {
     this.#members = Array.from({ length: options.nodes + options.spares }, (_, i) => i + 1);
     this.#asks = new AskSource(random, options);
     this.#ways = new WaySource(random, options, this.#members);
+    this.#plans = new PlanSource({
+      random,
+      options,
+      members: this.#members,
+      asks: this.#asks,
+      ways: this.#ways,
+      takeId: () => ++this.#ids,
+      end: () => this.#end(),
+    });
   }
 
   next(sight: Sight): MembersStep | null {
@@ -151,7 +161,7 @@ export class StepSource {
     const { faults, electionMs } = this.#options;
     const random = this.#random;
     const member = this.#someMember(sight);
-    const kinds: (MembersStep["do"] | "grow" | "overtake")[] = [];
+    const kinds: (MembersStep["do"] | "grow" | "overtake" | "rollingRestart")[] = [];
     if (faults.kills || faults.powerLoss) kinds.push("crash", "crash", "crashSoon", "crashSoon");
     if (faults.outages) kinds.push("outage");
     if (faults.cleanStops) kinds.push("stop");
@@ -163,6 +173,7 @@ export class StepSource {
     if (faults.breaks) kinds.push("break");
     if (faults.pauses) kinds.push("pause");
     if (faults.clockJumps) kinds.push("skew");
+    if (faults.cleanStops || faults.kills) kinds.push("rollingRestart");
     if (faults.changes) kinds.push("change");
     if (faults.handOvers) kinds.push("handOver");
     if (faults.joins) kinds.push("grow", "grow", "grow");
@@ -230,11 +241,16 @@ export class StepSource {
       case "grow": {
         const change = this.#growth(sight);
         if (change === null) return { do: "run", ms: this.#anyMs() };
+        if (faults.kills && change.kind === "replace" && random.percent(60))
+          this.#plan = this.#plans.amidChange();
         return { do: "change", member: this.#someoneUp(sight), change, ms: this.#anyMs() };
       }
       case "overtake":
-        this.#plan = this.#overtaking(sight);
+        this.#plan = this.#plans.overtaking(sight);
         return { do: "mend", ms };
+      case "rollingRestart":
+        this.#plan = this.#plans.rollingRestart(sight);
+        return { do: "run", ms };
       case "wipe":
         return { do: kind, member, end: this.#end(), ms };
       case "rot":
@@ -300,31 +316,6 @@ export class StepSource {
   #someoneUp(sight: Sight): number {
     const up = this.#members.filter((member) => sight.isUp(member));
     return this.#random.pick(up.length > 0 ? up : this.#members);
-  }
-
-  /**
-   * Whoever leads is cut off, takes writes that nobody else hears of, and hears from another leader in time to say of them
-   * that they never happen.
-   */
-  #overtaking(sight: Sight): readonly MembersStep[] {
-    const { leader } = sight;
-    const random = this.#random;
-    const { electionMs, clients } = this.#options;
-    if (leader === 0) return [];
-    const ways = this.#ways.all.filter(([from, to]) => from === leader || to === leader);
-    const write = (member: number): MembersStep => {
-      const client = random.between(1, clients);
-      const id = ++this.#ids;
-      const request: Request = { id, client, member, timeoutMs: null, ask: this.#asks.put(id) };
-      return { do: "request", request, ms: this.#shortMs() };
-    };
-    return [
-      { do: "cut", ways, ms: 0 },
-      ...Array.from({ length: random.between(1, 3) }, () => write(leader)),
-      { do: "run", ms: electionMs * random.pick([2, 3]) },
-      write(random.pick(this.#members)),
-      { do: "mend", ms: electionMs },
-    ];
   }
 
   /** Rather one that leads, or one that only learns, for it does so but for a while. */
