@@ -6,11 +6,12 @@
  *     refused ─▶ QUARANTINE durable ─▶ log, data, snapshots aside ─▶ empty ones made ─▶ a new life durable in VOTE ─▶ runs
  *
  * Each step can be repeated after a crash. What it must still know is kept twice elsewhere: whom it voted for, in VOTE,
- * without which it refuses as well. What is aside stays there until it is healed.
+ * without which it refuses as well, also when one of two slots cannot be read: the newest vote may have stood in it, and
+ * the log that knew it, too, is put aside. What is aside stays there until it is healed.
  */
 import { CorruptionError } from "../base/index.ts";
 import type { Env, Io } from "../env/index.ts";
-import { VoteFile } from "../wal/index.ts";
+import { isSameLog, readVotes } from "../wal/index.ts";
 import type { Durability } from "./database.ts";
 import type { Closing } from "./node.ts";
 import type { NodeOptions } from "./node-options.ts";
@@ -77,10 +78,12 @@ function hasOthers(env: Env, { isNew, members, identity }: Identified): boolean 
   return !isNew && isMember && env.links !== undefined;
 }
 
+/** The file is only read: a start that is refused for one slot must find it as it is the next time, too. */
 function* hasVotes(env: Env, directory: string, { identity }: Identified): Io<boolean> {
-  const votes = yield* VoteFile.open(env, { directory }, walIdentityOf(identity));
-  yield* votes.close();
-  return !votes.lost;
+  const votes = yield* readVotes(env.files, directory);
+  return (
+    votes.isWhole && votes.identity !== null && isSameLog(votes.identity, walIdentityOf(identity))
+  );
 }
 
 /** Those whom it knew last are whom it asks; who they are by now comes with the snapshot. */

@@ -128,7 +128,8 @@ export function* openFound(
     opened.push(() => found.wal.close());
     wal = found.wal;
     log = found.recovery;
-    votes = yield* VoteFile.open(env, walOptions, walIdentity);
+    const logged = new Map([[GROUP, wal.hardState(GROUP)]]);
+    votes = yield* VoteFile.open(env, walOptions, walIdentity, logged);
     opened.push(closeVotes);
     const named = wal.snapshot(GROUP);
     if (named?.installed === true && named.meta.index > start.appliedIndex) {

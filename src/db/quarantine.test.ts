@@ -280,6 +280,20 @@ describe("a member that starts with damage", TIMEOUT, () => {
     sick.kill();
     expect(cluster.list(sick, DATA)).not.toContain("QUARANTINE");
   });
+
+  it("refuses, however often, when the slot of its newest vote cannot be read either: the log knew it, too", () => {
+    const [sick] = cluster.followers() as [World];
+    cluster.close(sick);
+    damageLog(sick);
+    // The slots take turns, and this one is as likely to have had the newest vote as the other.
+    damage(sick, `${DATA}/VOTE`, 512, 16);
+    for (let starts = 0; starts < 3; starts++) {
+      const refused = sick.tryOpen(optionsOf(cluster.nameOf(sick))) as HarmonyError;
+      expect(refused.code).toBe("CORRUPT");
+      sick.kill();
+    }
+    expect(cluster.list(sick, DATA)).not.toContain("QUARANTINE");
+  });
 });
 
 describe("a member whose directory was put back from an older copy", TIMEOUT, () => {

@@ -288,7 +288,9 @@ export class Raft {
     }
     // A leader holds everything that is committed. Whoever wants to lead and does not, has lost.
     if (this.#role === "leader") return "foreign";
-    if (this.#role !== "follower") this.#becomeFollower(this.#term, 0);
+    // It may be the first to tell of its term, and no log holds an entry of a later term than its replica's.
+    if (this.#role !== "follower" || term > this.#term)
+      this.#becomeFollower(Math.max(term, this.#term), 0);
     this.log.restore(meta);
     // What was handed out before is part of the snapshot.
     this.#confChangesHanded.forget();
@@ -428,14 +430,12 @@ export class Raft {
     this.#lease.tick();
     if (this.#electionElapsed >= this.#config.electionTicks) {
       this.#electionElapsed = 0;
-      if (this.#config.checkQuorum && !this.tracker.takeQuorumActive(this.id)) {
-        this.#becomeFollower(this.#term, 0);
-        return;
-      }
+      if (this.#config.checkQuorum && !this.tracker.takeQuorumActive(this.id))
+        return this.#becomeFollower(this.#term, 0);
       this.#abortTransfer();
     }
     if (++this.#heartbeatElapsed < this.#config.heartbeatTicks) return;
-    if (this.#lease.isOn) this.#readOnly.beginEmptyRound(this.log.commit, this.#lease.now);
+    if (this.#isBound()) this.#readOnly.beginEmptyRound(this.log.commit, this.#lease.now);
     this.#broadcastHeartbeat();
   }
 

@@ -165,6 +165,16 @@ it("a replica in quarantine takes a snapshot also where its log reaches it", () 
   expect(other.node.ready().snapshot).toBeUndefined();
 });
 
+it("a snapshot of a later term takes its replica into that term, in which it has not voted", () => {
+  const meta = { index: 5, term: 9, confState: simpleConf([1, 2, 3]) };
+  for (const isSick of [false, true]) {
+    const { node } = startWith(createNode(1, [1, 2, 3]), [1], 1, 1, 1);
+    if (isSick) node.quarantine();
+    expect(node.restore(meta)).toBe("restored");
+    expect(node.ready().hardState).toEqual({ term: 9, vote: 0, commit: 5 });
+  }
+});
+
 it("who hears while it campaigns that a change of the configuration is committed campaigns no more", () => {
   const data = encodeConfChange({
     transition: "auto",

@@ -63,6 +63,6 @@ export {
 } from "./inspect.ts";
 export { WalCorruptionError } from "./recovery.ts";
 export type * from "./types.ts";
-export { decideVote, VoteFile, type VoteRead } from "./vote-file.ts";
+export { decideVote, isSameLog, readVotes, VoteFile, type VoteRead } from "./vote-file.ts";
 export type { GroupLogStats, RecordBytes, WalStats } from "./stats.ts";
 export { Wal } from "./wal.ts";

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { setVerifying } from "../base/index.ts";
 import type { Env, Io } from "../env/index.ts";
 import { runIoNow, SimEnv } from "../env/sim/index.ts";
-import { decideVote, VoteFile, type VoteState } from "./index.ts";
+import { decideVote, readVotes, VoteFile, type VoteState } from "./index.ts";
 import { IDENTITY } from "./testing/lab.ts";
 
 setVerifying(true);
@@ -119,6 +119,39 @@ describe("the vote file", () => {
       const again = runIoNow(damaged, VoteFile.open(damaged.boot(), PLACE, IDENTITY));
       expect(again.read(0)).toEqual(vote(2, 4, 2));
     }
+  });
+
+  it("is brought up by a start to a vote that only the log has, and to none that contradicts it", () => {
+    const { sim, env } = machine(9);
+    const votes = runIoNow(sim, VoteFile.create(env, PLACE, IDENTITY));
+    for (const group of [0, 1]) expect(save(sim, votes, group, vote(4, 2, 3))).toBeNull();
+    sim.kill();
+    const logged = new Map([
+      [0, { term: 5, vote: 1, commit: 7 }],
+      [1, { term: 4, vote: 1, commit: 7 }],
+      [2, { term: 1, vote: 3, commit: 0 }],
+      [3, { term: 0, vote: 0, commit: 0 }],
+    ]);
+    runIoNow(sim, VoteFile.open(sim.boot(), PLACE, IDENTITY, logged));
+    sim.losePower();
+    const again = runIoNow(sim, VoteFile.open(sim.boot(), PLACE, IDENTITY));
+    expect(again.groups().map((group) => again.read(group))).toEqual([
+      vote(5, 1, 3),
+      vote(4, 2, 3),
+      vote(1, 3),
+    ]);
+  });
+
+  it("tells of a slot that cannot be read, and of none in a file that is whole", () => {
+    const { sim, env } = machine(10);
+    const votes = runIoNow(sim, VoteFile.create(env, PLACE, IDENTITY));
+    expect(save(sim, votes, 0, vote(2, 4))).toBeNull();
+    sim.kill();
+    const { files } = sim.boot();
+    const isWhole = (): boolean => runIoNow(sim, readVotes(files, "data")).isWhole;
+    expect(isWhole()).toBe(true);
+    sim.disk.flipBit("data/VOTE", 512 + 17);
+    expect(isWhole()).toBe(false);
   });
 
   it("saves of one group that wait become one; of different groups overlap", () => {

@@ -121,25 +121,22 @@ export class VoteFile {
   /**
    * Opens the vote file. One that is missing or damaged opens as `lost`: the states are then decided from the log
    * (`decideVote`) and a new file is created. A whole one is written again: what a killed process left may be visible
-   * and yet not be durable, and a vote that is answered from it must be (fault-rules D10). Throws WRONG_CLUSTER,
-   * NEWER_FORMAT, FileError.
+   * and yet not be durable, and a vote that is answered from it must be (fault-rules D10). It is brought up to what the
+   * log says in `logged`: a process that died between the two left a newer vote in the log alone. Throws
+   * WRONG_CLUSTER, NEWER_FORMAT, FileError.
    */
   static *open(
     env: Env,
     options: { readonly directory: string },
     identity: WalIdentity,
+    logged: ReadonlyMap<GroupId, HardState> = new Map(),
   ): Io<VoteFile> {
     const path = `${options.directory}/${NAME}`;
     const found = yield* readVotes(env.files, options.directory);
-    if (found.identity !== null) {
-      const { clusterId, memberId, walId } = found.identity;
-      const own =
-        equalBytes(clusterId, identity.clusterId) &&
-        memberId === identity.memberId &&
-        equalBytes(walId, identity.walId);
-      if (!own) throw new HarmonyError("WRONG_CLUSTER", `${path} holds the votes of another log`);
-    }
-    if (!found.lost) return yield* VoteFile.create(env, options, identity, found.states);
+    if (found.identity !== null && !isSameLog(found.identity, identity))
+      throw new HarmonyError("WRONG_CLUSTER", `${path} holds the votes of another log`);
+    if (!found.lost)
+      return yield* VoteFile.create(env, options, identity, broughtUp(found.states, logged));
     const places = new Map<GroupId, Place>();
     for (const [group, state] of found.states)
       places.set(group, { pair: 0, generation: 0, next: 0, state });
@@ -253,11 +250,34 @@ export class VoteFile {
 /** What a vote file says. `identity` is null when it does not say whose it is. */
 export interface Votes {
   readonly lost: boolean;
+  /** No slot is unreadable. One that is may have held a newer vote than the other one of its pair, which the log knows. */
+  readonly isWhole: boolean;
   readonly identity: WalIdentity | null;
   readonly states: ReadonlyMap<GroupId, VoteState>;
 }
 
-const NOTHING: Votes = { lost: true, identity: null, states: new Map() };
+const NOTHING: Votes = { lost: true, isWhole: false, identity: null, states: new Map() };
+
+export function isSameLog(a: WalIdentity, b: WalIdentity): boolean {
+  return (
+    equalBytes(a.clusterId, b.clusterId) &&
+    a.memberId === b.memberId &&
+    equalBytes(a.walId, b.walId)
+  );
+}
+
+/** With what the log knows better; a contradiction is left for `decideVote` to find. */
+function broughtUp(
+  states: ReadonlyMap<GroupId, VoteState>,
+  logged: ReadonlyMap<GroupId, HardState>,
+): ReadonlyMap<GroupId, VoteState> {
+  const all = new Map(states);
+  for (const [group, log] of logged) {
+    const decided = decideVote(log, states.get(group) ?? "none", false);
+    if (decided !== "corrupt" && decided.term > 0) all.set(group, decided);
+  }
+  return all;
+}
 
 /** Reads the vote file of a directory and changes nothing. Throws NEWER_FORMAT, FileError. */
 export function* readVotes(files: Files, directory: string): Io<Votes> {
@@ -279,9 +299,11 @@ export function* readVotes(files: Files, directory: string): Io<Votes> {
   const seed = headCrc(bytes);
   const states = new Map<GroupId, VoteState>();
   let lost = false;
+  let isWhole = true;
   for (let at = SECTOR_BYTES; at < bytes.length; at += PAIR_BYTES) {
     const a = readSlot(bytes, at, seed);
     const b = readSlot(bytes, at + SECTOR_BYTES, seed);
+    if (a === "damaged" || b === "damaged") isWhole = false;
     if (a === "damaged" && b === "damaged") lost = true;
     const newest =
       typeof a === "string" ? b : typeof b === "string" || a.generation >= b.generation ? a : b;
@@ -298,7 +320,7 @@ export function* readVotes(files: Files, directory: string): Io<Votes> {
       states.set(slot.group, known === undefined ? state : merged(known, { ...slot, state }));
     }
   }
-  return { lost, identity, states };
+  return { lost, isWhole: isWhole && !lost, identity, states };
 }
 
 /**
