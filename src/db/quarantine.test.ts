@@ -13,6 +13,7 @@ import {
 } from "../env/index.ts";
 import { runIoNow } from "../env/sim/index.ts";
 import { ClusterWorld, optionsOf } from "./cluster.suite.ts";
+import type { Watch } from "./watch/index.ts";
 import { type Answer, DATA, outcomeOf, rangeRequest, TREE, type World } from "./world.suite.ts";
 
 beforeAll(() => setVerifying(true));
@@ -384,24 +385,34 @@ describe("a member that meets damage while it runs", TIMEOUT, () => {
 
   it("goes into quarantine when a watcher comes upon a damaged page, and is healed", () => {
     flip(hurt, TREE, "key150");
-    const watch = hurt.node.database.watch(
-      {
-        key: utf8("key"),
-        rangeEnd: utf8("key~"),
-        startRevision: 2,
-        prevKv: false,
-        noPut: false,
-        noDelete: false,
-      },
-      () => {},
-    );
+    const open = (startRevision: number): Watch =>
+      hurt.node.database.watch(
+        {
+          key: utf8("key"),
+          rangeEnd: utf8("key~"),
+          startRevision,
+          prevKv: false,
+          noPut: false,
+          noDelete: false,
+        },
+        () => {},
+      );
+    const watch = open(2);
     let news = watch.take(1_000);
     while (news?.kind === "events") news = watch.take(1_000);
     expect(news).toMatchObject({ kind: "failed", error: { code: "CORRUPT" } });
     expect(stats(hurt)?.reason).not.toBeNull();
+    expect(open(2).take(1_000)).toMatchObject({ kind: "failed", error: { code: "QUARANTINED" } });
     cluster.pass(10_000);
     expect([hurt.fatal, turns(hurt)]).toEqual([null, [1, 1]]);
     expectHealed();
+    // Whoever watches it from now on hears what was, and what comes.
+    expect(open(2).take(1_000)).toMatchObject({ kind: "events" });
+    const after = open(0);
+    cluster.leader().putNow("key150", "news");
+    cluster.untilCaughtUp(hurt);
+    const event = { type: "put", kv: { key: utf8("key150"), value: utf8("news") } };
+    expect(after.take(1_000)).toMatchObject({ kind: "events", events: [event] });
   });
 
   it("goes into quarantine when a snapshot comes upon a damaged page, and is healed", () => {
