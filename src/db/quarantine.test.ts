@@ -13,6 +13,7 @@ import {
 } from "../env/index.ts";
 import { runIoNow } from "../env/sim/index.ts";
 import { ClusterWorld, optionsOf } from "./cluster.suite.ts";
+import type { SnapshotReader } from "./snapshots.ts";
 import type { Watch } from "./watch/index.ts";
 import { type Answer, DATA, outcomeOf, rangeRequest, TREE, type World } from "./world.suite.ts";
 
@@ -62,6 +63,18 @@ const turns = (world: World): readonly (number | undefined)[] => {
   const { entered, healed } = stats(world) ?? {};
   return [entered, healed];
 };
+
+/** What becomes of a snapshot to keep, one to read, and a checkpoint. */
+function refusalsOf(world: World): readonly string[] {
+  const { node } = world;
+  const answers = [
+    world.ask<unknown>((reply) => node.snapshot(reply)),
+    world.ask<unknown>((reply) => node.openSnapshot(reply)),
+    world.ask<unknown>((reply) => node.checkpoint((error) => reply(error, null))),
+  ];
+  world.until(() => answers.every(({ isThere }) => isThere));
+  return answers.map(({ error }) => error?.code ?? "ok");
+}
 
 describe("a member whose state differs", TIMEOUT, () => {
   let cluster: ClusterWorld;
@@ -137,6 +150,39 @@ describe("a member whose state differs", TIMEOUT, () => {
     cluster.pass(2_000);
     expect(wrong.get("log")).toBe("xx");
     expect(stats(wrong)).toEqual({ reason: null, entered: 0, healed: 0 });
+  });
+
+  it("hands out no snapshot of it that was begun before it was found, also when it is healed", () => {
+    const [wrong] = cluster.followers() as [World];
+    corrupt(wrong);
+    const { node } = wrong;
+    const read = (reader: SnapshotReader): string => {
+      const piece = settled(
+        wrong,
+        wrong.ask<Uint8Array | null>((reply) => reader.read(64, reply)),
+      );
+      return outcomeOf(piece);
+    };
+    const reader = wrong.now(wrong.ask<SnapshotReader | null>((reply) => node.openSnapshot(reply)));
+    expect(read(reader as SnapshotReader)).toBe("ok");
+    incr(cluster.leader());
+    // One is under way at any time.
+    const made: Answer<unknown>[] = [];
+    wrong.until(() => {
+      if (made.at(-1)?.isThere !== false)
+        made.push(wrong.ask<unknown>((reply) => node.snapshot(reply)));
+      return stats(wrong)?.reason !== null;
+    });
+    const last = made.at(-1) as Answer<unknown>;
+    expect(last.isThere).toBe(false);
+    expect(outcomeOf(settled(wrong, last))).toBe("QUARANTINED maybe=false");
+    expect(read(reader as SnapshotReader)).toBe("QUARANTINED maybe=false");
+    cluster.pass(8_000);
+    expect(stats(wrong)).toEqual({ reason: null, entered: 1, healed: 1 });
+    expect(read(reader as SnapshotReader)).toBe("QUARANTINED maybe=false");
+    (reader as SnapshotReader).close();
+    expect(refusalsOf(wrong)).toEqual(["ok", "ok", "ok"]);
+    expectWhole();
   });
 });
 
