@@ -12,10 +12,19 @@ import {
   writeFile,
 } from "../env/index.ts";
 import { runIoNow } from "../env/sim/index.ts";
+import { DEFAULT_CHECKPOINTS } from "./chores.ts";
 import { ClusterWorld, optionsOf } from "./cluster.suite.ts";
 import type { SnapshotReader } from "./snapshots.ts";
 import type { Watch } from "./watch/index.ts";
-import { type Answer, DATA, outcomeOf, rangeRequest, TREE, type World } from "./world.suite.ts";
+import {
+  type Answer,
+  DATA,
+  deleteRequest,
+  outcomeOf,
+  rangeRequest,
+  TREE,
+  type World,
+} from "./world.suite.ts";
 
 beforeAll(() => setVerifying(true));
 afterAll(() => setVerifying(false));
@@ -272,6 +281,21 @@ describe("a member that starts with damage", TIMEOUT, () => {
     expectHealed(sick);
   });
 
+  it("hands out no snapshot and makes no checkpoint until it is healed", () => {
+    const [sick] = cluster.followers() as [World];
+    cluster.close(sick);
+    damageData(sick);
+    cluster.isolate(sick, true);
+    cluster.start(sick);
+    cluster.pass(3_000);
+    expect(sick.node.database.status().quarantine).not.toBeNull();
+    expect(refusalsOf(sick)).toEqual(["QUARANTINED", "QUARANTINED", "QUARANTINED"]);
+    expect(sick.fatal).toBeNull();
+    cluster.isolate(sick, false);
+    expectHealed(sick);
+    expect(refusalsOf(sick)).toEqual(["ok", "ok", "ok"]);
+  });
+
   it("is not counted on when somebody wants to go: the others could not go on without either", () => {
     const [sick, other] = cluster.followers() as [World, World];
     const id = other.node.database.memberId;
@@ -470,6 +494,79 @@ describe("a member that meets damage while it runs", TIMEOUT, () => {
     expect(stats(hurt)?.reason).not.toBeNull();
     cluster.pass(10_000);
     expect([hurt.fatal, turns(hurt)]).toEqual([null, [1, 1]]);
+    expectHealed();
+  });
+
+  /** One after each command. */
+  const checkpoints = { ...DEFAULT_CHECKPOINTS, operations: 1 };
+
+  /** Where it leads keys end in time, and checkpoints are made unasked. */
+  const expectChores = (): void => {
+    const { memberId } = hurt.node.database;
+    const before = cluster.leader();
+    before.now(before.ask((reply) => before.node.database.moveLeader(memberId, {}, reply)));
+    expect(cluster.leader()).toBe(hurt);
+    const key = utf8("short");
+    const rest = { condition: null, lease: 0n, prevKv: false } as const;
+    const expiry = { kind: "after", ttlMs: 2_000 } as const;
+    const done = hurt.write({ kind: "set", key, value: key, expiry, ...rest });
+    expect(outcomeOf(settled(hurt, done))).toBe("ok");
+    expect(hurt.get("short")).toBe("short");
+    cluster.pass(3_000);
+    expect(hurt.get("short")).toBeUndefined();
+    const made = hurt.node.stats.checkpoints;
+    hurt.putNow("one", "more");
+    cluster.pass(1_000);
+    expect(hurt.node.stats.checkpoints).toBeGreaterThan(made);
+  };
+  const compact = (): void => {
+    const leader = cluster.leader();
+    const { revision } = leader.node.database.status();
+    leader.now(leader.write({ kind: "compact", revision, physical: false }));
+  };
+
+  it("goes into quarantine when it compacts what is damaged, and does its chores again once it is healed", () => {
+    const leader = cluster.leader();
+    // The damaged version is the last of all, so its page is read when the page beside it has become empty: in the middle
+    // of a change of the trees, which nobody can read from then on.
+    const keys = Array.from({ length: 41 }, (_, i) => (i < 40 ? `old${i}` : "old2x"));
+    for (const key of keys) leader.putNow(key, key === "old2x" ? "rotten" : "x".repeat(900));
+    for (const key of keys) leader.putNow(key, "fresh");
+    cluster.untilCaughtUp(hurt);
+    cluster.checkpointAll(hurt);
+    cluster.close(hurt);
+    flip(hurt, TREE, "rotten");
+    cluster.startWith(hurt, { checkpoints });
+    cluster.untilCaughtUp(hurt);
+    compact();
+    hurt.until(() => stats(hurt)?.reason !== null);
+    expect(refusalsOf(hurt)).toEqual(["QUARANTINED", "QUARANTINED", "QUARANTINED"]);
+    cluster.pass(10_000);
+    expect([hurt.fatal, turns(hurt)]).toEqual([null, [1, 1]]);
+    expectChores();
+    expectHealed();
+  });
+
+  it("goes into quarantine when a checkpoint moves what is damaged, and makes checkpoints again once it is healed", () => {
+    const leader = cluster.leader();
+    const puts = Array.from({ length: 400 }, (_, i) => leader.put(`gone${i}`, "x".repeat(3_000)));
+    leader.until(() => puts.every(({ isThere }) => isThere));
+    leader.now(leader.write(deleteRequest("gone", "gone~")));
+    const kept = Array.from({ length: 300 }, (_, i) => leader.put(`key${i}`, "kept".repeat(20)));
+    leader.until(() => kept.every(({ isThere }) => isThere));
+    cluster.untilCaughtUp(hurt);
+    cluster.checkpointAll(hurt);
+    cluster.close(hurt);
+    cluster.startWith(hurt, { checkpoints });
+    cluster.untilCaughtUp(hurt);
+    flip(hurt, TREE, "keptkept");
+    // What the compaction leaves free lies before what is kept: the checkpoints that follow make use of it.
+    compact();
+    const grant = { kind: "leaseGrant", id: 0n, ttlSeconds: 600n } as const;
+    while (stats(hurt)?.reason === null) cluster.leader().now(cluster.leader().write(grant));
+    cluster.pass(10_000);
+    expect([hurt.fatal, turns(hurt)]).toEqual([null, [1, 1]]);
+    expectChores();
     expectHealed();
   });
 
