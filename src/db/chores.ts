@@ -4,6 +4,9 @@
  *
  * Every chore that changes the database goes through the log like a client's command; those that only move bytes
  * (slices, checkpoints) are local and leave what can be read as it is.
+ *
+ * A chore may come upon damage. Where the others can heal it the node goes on, in quarantine: then nothing is done here until
+ * it is over, for another state takes the place of this one, whose trees may have been left in the middle of a change.
  */
 import { assert, HarmonyError } from "../base/index.ts";
 import type { CheckpointMeta, Engine } from "../btree/index.ts";
@@ -160,22 +163,29 @@ export class Chores {
     return this.#isStopped || this.#config.replica.stopped !== null;
   }
 
+  /** Why there is no checkpoint now, whoever asks for one. */
+  get #refusal(): HarmonyError | null {
+    const { stopped, quarantined } = this.#config.replica;
+    return stopped ?? (this.#isStopped ? new HarmonyError("CLOSED") : quarantined);
+  }
+
   #arm(delayMs: number): void {
     this.#timer = this.#env.timers.after(delayMs, () => {
       if (this.#isOver) return;
+      let restMs = CHORE_MS;
       try {
-        this.#round();
+        restMs = this.#round();
       } catch (error) {
         this.#config.onFatal(fatalOf(error));
       }
+      // Damage need not have ended the node: once it is healed all chores are due again.
+      if (!this.#isOver) this.#arm(restMs);
     });
   }
 
-  #round(): void {
-    if (this.#isPaused) {
-      this.#arm(CHORE_MS);
-      return;
-    }
+  /** Answers when the next one is due. */
+  #round(): number {
+    if (this.#isPaused || this.#config.replica.quarantined !== null) return CHORE_MS;
     const isLeader = this.#config.replica.raft.role === "leader";
     if (isLeader) {
       this.#expire();
@@ -186,7 +196,7 @@ export class Chores {
     this.#config.database.compactionAdvanced();
     this.#maybeCheckpoint();
     this.#lookForLag();
-    this.#arm(isMore ? 1 : isLeader ? this.#restMs() : CHORE_MS);
+    return isMore ? 1 : isLeader ? this.#restMs() : CHORE_MS;
   }
 
   /** How long there is nothing to do: until the next deadline, but a new one may come before it. */
@@ -295,15 +305,16 @@ export class Chores {
 
   /**
    * Makes what is applied durable in the data file and lets the WAL go behind it. `done` gets null, or what went
-   * wrong: a full disk leaves the old checkpoint in force; anything else ends the node.
+   * wrong: a full disk leaves the old checkpoint in force, and so does a quarantine; anything else ends the node.
    */
   checkpoint(done: (error: HarmonyError | null) => void): void {
     if (this.#checkpointing) {
       this.#whenCheckpointed.push(() => this.checkpoint(done));
       return;
     }
-    if (this.#isOver) {
-      done(this.#config.replica.stopped ?? new HarmonyError("CLOSED"));
+    const refusal = this.#refusal;
+    if (refusal !== null) {
+      done(refusal);
       return;
     }
     if (this.#isPaused) {
@@ -313,15 +324,11 @@ export class Chores {
     this.#checkpointing = true;
     // No meta page is written before the log is synced through what it names.
     runIo(this.#prepareCheckpoint(), (error) => {
-      const { replica, onFatal } = this.#config;
+      const refusal = this.#refusal;
       if (error instanceof FileError && error.isFull) this.#foundNoRoom(error, done);
-      else if (error !== null) {
-        const fatal = fatalOf(error);
-        onFatal(fatal);
-        this.#checkpointEnded(done, fatal);
-      } else if (this.#isOver) {
-        this.#checkpointEnded(done, replica.stopped ?? new HarmonyError("CLOSED"));
-      } else this.#writeCheckpoint(done);
+      else if (error !== null) this.#failed(error, done);
+      else if (refusal !== null) this.#checkpointEnded(done, refusal);
+      else this.#writeCheckpoint(done);
     });
   }
 
@@ -349,7 +356,7 @@ export class Chores {
   }
 
   #writeCheckpoint(done: (error: HarmonyError | null) => void): void {
-    const { engine, wal, replica, incarnation, onFatal } = this.#config;
+    const { engine, wal, replica, incarnation } = this.#config;
     const { confState } = replica.raft;
     const machine = this.#machine;
     const meta: CheckpointMeta = {
@@ -374,12 +381,21 @@ export class Chores {
         this.#release(() => this.#checkpointEnded(done, null));
       } else if (error instanceof FileError && error.isFull) {
         this.#foundNoRoom(error, done);
-      } else {
-        const fatal = fatalOf(error);
-        onFatal(fatal);
-        this.#checkpointEnded(done, fatal);
-      }
+      } else this.#failed(error, done);
     });
+  }
+
+  /** Of what was found to be damaged meanwhile it is known already; a write that fails ends the node in any case. */
+  #failed(error: unknown, done: (error: HarmonyError | null) => void): void {
+    const { replica, onFatal } = this.#config;
+    const { quarantined } = replica;
+    if (quarantined !== null && !(error instanceof FileError)) {
+      this.#checkpointEnded(done, quarantined);
+      return;
+    }
+    const fatal = fatalOf(error);
+    onFatal(fatal);
+    this.#checkpointEnded(done, fatal);
   }
 
   #release(done: () => void): void {

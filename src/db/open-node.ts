@@ -393,6 +393,7 @@ function* startGroup(
     clusterId: identity.clusterId,
     keep,
     rateBytes: snapshotRateBytes,
+    quarantines: () => quarantine?.stats.entered ?? 0,
     // A node alone goes on: nobody else has what the page held, and the others are still good.
     onDamage: (error) => {
       if (isForOthers(error)) onTrouble(error);

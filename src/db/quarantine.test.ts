@@ -12,8 +12,19 @@ import {
   writeFile,
 } from "../env/index.ts";
 import { runIoNow } from "../env/sim/index.ts";
+import { DEFAULT_CHECKPOINTS } from "./chores.ts";
 import { ClusterWorld, optionsOf } from "./cluster.suite.ts";
-import { type Answer, DATA, outcomeOf, rangeRequest, TREE, type World } from "./world.suite.ts";
+import type { SnapshotReader } from "./snapshots.ts";
+import type { Watch } from "./watch/index.ts";
+import {
+  type Answer,
+  DATA,
+  deleteRequest,
+  outcomeOf,
+  rangeRequest,
+  TREE,
+  type World,
+} from "./world.suite.ts";
 
 beforeAll(() => setVerifying(true));
 afterAll(() => setVerifying(false));
@@ -61,6 +72,18 @@ const turns = (world: World): readonly (number | undefined)[] => {
   const { entered, healed } = stats(world) ?? {};
   return [entered, healed];
 };
+
+/** What becomes of a snapshot to keep, one to read, and a checkpoint. */
+function refusalsOf(world: World): readonly string[] {
+  const { node } = world;
+  const answers = [
+    world.ask<unknown>((reply) => node.snapshot(reply)),
+    world.ask<unknown>((reply) => node.openSnapshot(reply)),
+    world.ask<unknown>((reply) => node.checkpoint((error) => reply(error, null))),
+  ];
+  world.until(() => answers.every(({ isThere }) => isThere));
+  return answers.map(({ error }) => error?.code ?? "ok");
+}
 
 describe("a member whose state differs", TIMEOUT, () => {
   let cluster: ClusterWorld;
@@ -136,6 +159,39 @@ describe("a member whose state differs", TIMEOUT, () => {
     cluster.pass(2_000);
     expect(wrong.get("log")).toBe("xx");
     expect(stats(wrong)).toEqual({ reason: null, entered: 0, healed: 0 });
+  });
+
+  it("hands out no snapshot of it that was begun before it was found, also when it is healed", () => {
+    const [wrong] = cluster.followers() as [World];
+    corrupt(wrong);
+    const { node } = wrong;
+    const read = (reader: SnapshotReader): string => {
+      const piece = settled(
+        wrong,
+        wrong.ask<Uint8Array | null>((reply) => reader.read(64, reply)),
+      );
+      return outcomeOf(piece);
+    };
+    const reader = wrong.now(wrong.ask<SnapshotReader | null>((reply) => node.openSnapshot(reply)));
+    expect(read(reader as SnapshotReader)).toBe("ok");
+    incr(cluster.leader());
+    // One is under way at any time.
+    const made: Answer<unknown>[] = [];
+    wrong.until(() => {
+      if (made.at(-1)?.isThere !== false)
+        made.push(wrong.ask<unknown>((reply) => node.snapshot(reply)));
+      return stats(wrong)?.reason !== null;
+    });
+    const last = made.at(-1) as Answer<unknown>;
+    expect(last.isThere).toBe(false);
+    expect(outcomeOf(settled(wrong, last))).toBe("QUARANTINED maybe=false");
+    expect(read(reader as SnapshotReader)).toBe("QUARANTINED maybe=false");
+    cluster.pass(8_000);
+    expect(stats(wrong)).toEqual({ reason: null, entered: 1, healed: 1 });
+    expect(read(reader as SnapshotReader)).toBe("QUARANTINED maybe=false");
+    (reader as SnapshotReader).close();
+    expect(refusalsOf(wrong)).toEqual(["ok", "ok", "ok"]);
+    expectWhole();
   });
 });
 
@@ -223,6 +279,21 @@ describe("a member that starts with damage", TIMEOUT, () => {
     cluster.start(sick);
     cluster.isolate(sick, false);
     expectHealed(sick);
+  });
+
+  it("hands out no snapshot and makes no checkpoint until it is healed", () => {
+    const [sick] = cluster.followers() as [World];
+    cluster.close(sick);
+    damageData(sick);
+    cluster.isolate(sick, true);
+    cluster.start(sick);
+    cluster.pass(3_000);
+    expect(sick.node.database.status().quarantine).not.toBeNull();
+    expect(refusalsOf(sick)).toEqual(["QUARANTINED", "QUARANTINED", "QUARANTINED"]);
+    expect(sick.fatal).toBeNull();
+    cluster.isolate(sick, false);
+    expectHealed(sick);
+    expect(refusalsOf(sick)).toEqual(["ok", "ok", "ok"]);
   });
 
   it("is not counted on when somebody wants to go: the others could not go on without either", () => {
@@ -398,24 +469,34 @@ describe("a member that meets damage while it runs", TIMEOUT, () => {
 
   it("goes into quarantine when a watcher comes upon a damaged page, and is healed", () => {
     flip(hurt, TREE, "key150");
-    const watch = hurt.node.database.watch(
-      {
-        key: utf8("key"),
-        rangeEnd: utf8("key~"),
-        startRevision: 2,
-        prevKv: false,
-        noPut: false,
-        noDelete: false,
-      },
-      () => {},
-    );
+    const open = (startRevision: number): Watch =>
+      hurt.node.database.watch(
+        {
+          key: utf8("key"),
+          rangeEnd: utf8("key~"),
+          startRevision,
+          prevKv: false,
+          noPut: false,
+          noDelete: false,
+        },
+        () => {},
+      );
+    const watch = open(2);
     let news = watch.take(1_000);
     while (news?.kind === "events") news = watch.take(1_000);
     expect(news).toMatchObject({ kind: "failed", error: { code: "CORRUPT" } });
     expect(stats(hurt)?.reason).not.toBeNull();
+    expect(open(2).take(1_000)).toMatchObject({ kind: "failed", error: { code: "QUARANTINED" } });
     cluster.pass(10_000);
     expect([hurt.fatal, turns(hurt)]).toEqual([null, [1, 1]]);
     expectHealed();
+    // Whoever watches it from now on hears what was, and what comes.
+    expect(open(2).take(1_000)).toMatchObject({ kind: "events" });
+    const after = open(0);
+    cluster.leader().putNow("key150", "news");
+    cluster.untilCaughtUp(hurt);
+    const event = { type: "put", kv: { key: utf8("key150"), value: utf8("news") } };
+    expect(after.take(1_000)).toMatchObject({ kind: "events", events: [event] });
   });
 
   it("goes into quarantine when a snapshot comes upon a damaged page, and is healed", () => {
@@ -427,6 +508,79 @@ describe("a member that meets damage while it runs", TIMEOUT, () => {
     expect(stats(hurt)?.reason).not.toBeNull();
     cluster.pass(10_000);
     expect([hurt.fatal, turns(hurt)]).toEqual([null, [1, 1]]);
+    expectHealed();
+  });
+
+  /** One after each command. */
+  const checkpoints = { ...DEFAULT_CHECKPOINTS, operations: 1 };
+
+  /** Where it leads keys end in time, and checkpoints are made unasked. */
+  const expectChores = (): void => {
+    const { memberId } = hurt.node.database;
+    const before = cluster.leader();
+    before.now(before.ask((reply) => before.node.database.moveLeader(memberId, {}, reply)));
+    expect(cluster.leader()).toBe(hurt);
+    const key = utf8("short");
+    const rest = { condition: null, lease: 0n, prevKv: false } as const;
+    const expiry = { kind: "after", ttlMs: 2_000 } as const;
+    const done = hurt.write({ kind: "set", key, value: key, expiry, ...rest });
+    expect(outcomeOf(settled(hurt, done))).toBe("ok");
+    expect(hurt.get("short")).toBe("short");
+    cluster.pass(3_000);
+    expect(hurt.get("short")).toBeUndefined();
+    const made = hurt.node.stats.checkpoints;
+    hurt.putNow("one", "more");
+    cluster.pass(1_000);
+    expect(hurt.node.stats.checkpoints).toBeGreaterThan(made);
+  };
+  const compact = (): void => {
+    const leader = cluster.leader();
+    const { revision } = leader.node.database.status();
+    leader.now(leader.write({ kind: "compact", revision, physical: false }));
+  };
+
+  it("goes into quarantine when it compacts what is damaged, and does its chores again once it is healed", () => {
+    const leader = cluster.leader();
+    // The damaged version is the last of all, so its page is read when the page beside it has become empty: in the middle
+    // of a change of the trees, which nobody can read from then on.
+    const keys = Array.from({ length: 41 }, (_, i) => (i < 40 ? `old${i}` : "old2x"));
+    for (const key of keys) leader.putNow(key, key === "old2x" ? "rotten" : "x".repeat(900));
+    for (const key of keys) leader.putNow(key, "fresh");
+    cluster.untilCaughtUp(hurt);
+    cluster.checkpointAll(hurt);
+    cluster.close(hurt);
+    flip(hurt, TREE, "rotten");
+    cluster.startWith(hurt, { checkpoints });
+    cluster.untilCaughtUp(hurt);
+    compact();
+    hurt.until(() => stats(hurt)?.reason !== null);
+    expect(refusalsOf(hurt)).toEqual(["QUARANTINED", "QUARANTINED", "QUARANTINED"]);
+    cluster.pass(10_000);
+    expect([hurt.fatal, turns(hurt)]).toEqual([null, [1, 1]]);
+    expectChores();
+    expectHealed();
+  });
+
+  it("goes into quarantine when a checkpoint moves what is damaged, and makes checkpoints again once it is healed", () => {
+    const leader = cluster.leader();
+    const puts = Array.from({ length: 400 }, (_, i) => leader.put(`gone${i}`, "x".repeat(3_000)));
+    leader.until(() => puts.every(({ isThere }) => isThere));
+    leader.now(leader.write(deleteRequest("gone", "gone~")));
+    const kept = Array.from({ length: 300 }, (_, i) => leader.put(`key${i}`, "kept".repeat(20)));
+    leader.until(() => kept.every(({ isThere }) => isThere));
+    cluster.untilCaughtUp(hurt);
+    cluster.checkpointAll(hurt);
+    cluster.close(hurt);
+    cluster.startWith(hurt, { checkpoints });
+    cluster.untilCaughtUp(hurt);
+    flip(hurt, TREE, "keptkept");
+    // What the compaction leaves free lies before what is kept: the checkpoints that follow make use of it.
+    compact();
+    const grant = { kind: "leaseGrant", id: 0n, ttlSeconds: 600n } as const;
+    while (stats(hurt)?.reason === null) cluster.leader().now(cluster.leader().write(grant));
+    cluster.pass(10_000);
+    expect([hurt.fatal, turns(hurt)]).toEqual([null, [1, 1]]);
+    expectChores();
     expectHealed();
   });
 

@@ -10,12 +10,25 @@ import type { OpenSnapshot, Replica, SnapshotSource } from "../replica/index.ts"
 import type { SnapshotStore } from "../snapshot/index.ts";
 import type { SnapshotRecord, Wal } from "../wal/index.ts";
 import type { Outcome } from "./requests.ts";
-import { type SnapshotDone, SnapshotReader, type Snapshots } from "./snapshots.ts";
+import {
+  type LaterRefusal,
+  type SnapshotDone,
+  SnapshotReader,
+  type Snapshots,
+} from "./snapshots.ts";
 
 /** Who asks again within this time has not come to follow. */
 const AGAIN_MS: number = 15 * 60_000;
 
+type Want = Parameters<SnapshotSource["open"]>[0];
 type Opened = Parameters<SnapshotSource["open"]>[1];
+
+/** A snapshot for a member, as long as what is here may be trusted. */
+interface Trusted {
+  readonly record: SnapshotRecord;
+  readonly member: NodeId;
+  readonly refusal: LaterRefusal;
+}
 
 interface LocalSnapshotsConfig {
   readonly env: Env;
@@ -46,26 +59,29 @@ export class LocalSnapshots implements SnapshotSource {
     return { index: appliedIndex, term: appliedTerm, confState };
   }
 
-  open(want: Parameters<SnapshotSource["open"]>[0], done: Opened): void {
+  open(want: Want, done: Opened): void {
     const { replica, snapshots } = this.#config;
     const { member, indexAtLeast } = want;
     if (want.group !== replica.group) {
       done(new HarmonyError("INVALID_ARGUMENT", `there is no group ${want.group}`), null);
       return;
     }
-    if (replica.quarantined !== null) {
-      done(replica.quarantined, null);
+    // Looked at again with each piece: a pull that began before a quarantine is not gone on with.
+    const refusal = snapshots.laterRefusal();
+    const refused = refusal();
+    if (refused !== null) {
+      done(refused, null);
       return;
     }
     const { latest } = snapshots;
     const isEnough =
       latest !== null && latest.meta.index >= indexAtLeast && this.#isFor(latest, member);
     if (isEnough && this.#isUseful(latest)) {
-      this.#read(latest, member, done, () => this.#make(want, done));
-    } else this.#make(want, done);
+      this.#read({ record: latest, member, refusal }, done, () => this.#make(want, refusal, done));
+    } else this.#make(want, refusal, done);
   }
 
-  #make({ member, indexAtLeast }: { member: NodeId; indexAtLeast: number }, done: Opened): void {
+  #make({ member, indexAtLeast }: Want, refusal: LaterRefusal, done: Opened): void {
     const { env, snapshots, replica } = this.#config;
     if (replica.machine.appliedIndex < indexAtLeast) {
       const { appliedIndex } = replica.machine;
@@ -82,7 +98,7 @@ export class LocalSnapshots implements SnapshotSource {
       } else {
         const { record } = snapshot;
         this.#distrusted.delete(record.fileName);
-        this.#read(record, member, done, (failure) => done(failure, null));
+        this.#read({ record, member, refusal }, done, (failure) => done(failure, null));
       }
     };
     if (isAgain) snapshots.make(made);
@@ -90,13 +106,12 @@ export class LocalSnapshots implements SnapshotSource {
   }
 
   #read(
-    record: SnapshotRecord,
-    member: NodeId,
+    { record, member, refusal }: Trusted,
     done: Opened,
     failed: (error: HarmonyError) => void,
   ): void {
     const { env, store } = this.#config;
-    runIo(SnapshotReader.open(env, store, { record }), (error, reader) => {
+    runIo(SnapshotReader.open(env, store, { made: { record }, refusal }), (error, reader) => {
       if (reader === undefined) {
         failed(new HarmonyError("IO", `${record.fileName} cannot be read`, { cause: error }));
         return;

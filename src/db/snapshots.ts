@@ -7,6 +7,9 @@
  *
  * While a snapshot of another member takes the place of the state here, none is made: whoever waits gets the next one.
  *
+ * Of a state that is not to be trusted nothing is handed out: in quarantine none is made, who waits or reads is told so, and
+ * what was begun before it is not gone on with after it, however soon it is over.
+ *
  * One that is made for another member keeps to the rate at which snapshots leave, so that those who write do not pay for
  * it, unless somebody else comes to wait for it: then it is as fast as it can be.
  *
@@ -69,6 +72,8 @@ interface SnapshotsConfig {
   readonly keep: number;
   /** Of those that are made for other members; 0 for no limit. */
   readonly rateBytes: number;
+  /** How often this member went into quarantine. */
+  readonly quarantines: () => number;
   /** A page that a snapshot needs has decayed. Whoever waits for the snapshot has been told. */
   readonly onDamage: (error: CorruptionError) => void;
 }
@@ -77,6 +82,9 @@ interface Waiting {
   readonly done: SnapshotDone;
   readonly isPaced: boolean;
 }
+
+/** Why what was begun is not to be gone on with, at the time of the call; null: it is. */
+export type LaterRefusal = () => HarmonyError | null;
 
 export class Snapshots {
   readonly #config: SnapshotsConfig;
@@ -117,12 +125,13 @@ export class Snapshots {
   }
 
   #make(waiting: Waiting): void {
-    if (this.#isOver) {
-      this.#config.env.timers.soon(() => waiting.done(this.#over(), null));
+    const refusal = this.#refusal;
+    if (refusal !== null) {
+      this.#config.env.timers.soon(() => waiting.done(refusal, null));
       return;
     }
     this.#waiting.push(waiting);
-    if (!this.#isMaking && !this.#isPaused) this.#next();
+    this.#goOn();
   }
 
   /** Makes none until `resume`; calls `done` when none is being made. One that is under way is begun again afterwards. */
@@ -134,7 +143,18 @@ export class Snapshots {
 
   resume(): void {
     this.#isPaused = false;
-    if (!this.#isMaking && this.#waiting.length > 0) this.#next();
+    this.#goOn();
+  }
+
+  /** For what is begun now: once the state has been found not to be trusted it is refused, also when that is over. */
+  laterRefusal(): LaterRefusal {
+    const { replica, quarantines } = this.#config;
+    const before = quarantines();
+    return () => {
+      if (replica.quarantined !== null) return replica.quarantined;
+      if (quarantines() === before) return null;
+      return new HarmonyError("QUARANTINED", "this member was in quarantine since that was begun");
+    };
   }
 
   /** The newest one that the log names; null when there is none. */
@@ -144,13 +164,14 @@ export class Snapshots {
 
   /** Makes a snapshot and opens it for reading, before another one can take its place. */
   open(done: (error: HarmonyError | null, reader: SnapshotReader | null) => void): void {
+    const refusal = this.laterRefusal();
     this.make((error, made) => {
       if (made === null) {
         done(error, null);
         return;
       }
       const { env, store } = this.#config;
-      runIo(SnapshotReader.open(env, store, made), (failure, reader) => {
+      runIo(SnapshotReader.open(env, store, { made, refusal }), (failure, reader) => {
         if (reader === undefined) done(failureOf(failure), null);
         else done(null, reader);
       });
@@ -177,19 +198,26 @@ export class Snapshots {
     return this.#config.replica.stopped ?? new HarmonyError("CLOSED");
   }
 
+  /** Why none is made now, whoever asks. */
+  get #refusal(): HarmonyError | null {
+    return this.#isOver ? this.#over() : this.#config.replica.quarantined;
+  }
+
+  #goOn(): void {
+    const refusal = this.#refusal;
+    if (refusal !== null) for (const { done } of this.#waiting.splice(0)) done(refusal, null);
+    else if (!this.#isMaking && !this.#isPaused && this.#waiting.length > 0) this.#next();
+  }
+
   /** One snapshot for all who wait by now. */
   #next(): void {
     const { env, engine, machine, clusterId, replica, rateBytes } = this.#config;
     const { confState } = replica.raft;
     const asked = this.#waiting;
-    this.#waiting = [];
-    this.#isMaking = true;
     const isPaced = rateBytes > 0 && asked.every((each) => each.isPaced);
     const leastBytes = engine.stats.bytesInUse / PACED_SECONDS_MAX;
-    this.#paced = isPaced ? new PacedFiles(env, Math.max(rateBytes, leastBytes)) : null;
     const startedAtMs = env.clock.monotonicMs();
     // In one go: the trees, the index and what the machine says of itself belong together (requirements C16).
-    const version = engine.pin();
     const description: SnapshotDescription = {
       clusterId,
       group: replica.group,
@@ -201,13 +229,20 @@ export class Snapshots {
       createdMs: Math.max(0, Math.floor(env.clock.wallMs())),
       machine: machine.payload(),
     };
-    runIo(this.#steps(version, description), (error, record) => {
+    const version = engine.pin();
+    // Not before, for trees in the middle of a change throw: nobody may wait for the end of what was not begun.
+    this.#isMaking = true;
+    this.#waiting = [];
+    this.#paced = isPaced ? new PacedFiles(env, Math.max(rateBytes, leastBytes)) : null;
+    const refusal = this.laterRefusal();
+    runIo(this.#steps(version, description, refusal), (error, record) => {
       version.release();
       const durationMs = env.clock.monotonicMs() - startedAtMs;
-      if (record === undefined && this.#isPaused && !this.#isOver) {
+      const refused = refusal();
+      if (record === undefined && refused === null && this.#isPaused && !this.#isOver) {
         this.#waiting = asked.concat(this.#waiting);
-      } else if (record === undefined) {
-        const failure = failureOf(error);
+      } else if (record === undefined || refused !== null) {
+        const failure = refused ?? failureOf(error);
         this.#stats = { ...this.#stats, failed: this.#stats.failed + 1 };
         env.log("warn", "snapshot", "a snapshot was not made", { error: failure.message });
         for (const { done } of asked) done(failure, null);
@@ -230,30 +265,27 @@ export class Snapshots {
   #ended(): void {
     this.#isMaking = false;
     this.#paced = null;
-    if (!this.#isOver && this.#isPaused) {
-      for (const done of this.#whenPaused.splice(0)) done();
-      return;
-    }
-    if (!this.#isOver && this.#waiting.length > 0) {
-      this.#next();
-      return;
-    }
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const { done } of waiting) done(this.#over(), null);
+    this.#goOn();
+    if (this.#isMaking) return;
     for (const done of this.#whenPaused.splice(0)) done();
     for (const done of this.#whenQuiet.splice(0)) done();
   }
 
-  *#steps(version: Version, description: SnapshotDescription): Io<SnapshotRecord> {
+  *#steps(
+    version: Version,
+    description: SnapshotDescription,
+    refusal: LaterRefusal,
+  ): Io<SnapshotRecord> {
     const { env, store, keep, replica } = this.#config;
     const { group } = replica;
     const files = this.#paced ?? env.files;
-    const over = (): HarmonyError | null => (this.#isOver || this.#isPaused ? this.#over() : null);
+    const over = (): HarmonyError | null =>
+      this.#isOver || this.#isPaused ? this.#over() : refusal();
     const present = yield* unlessOver(this.#present(description, files), over);
     if (present !== null) return present;
     const record = yield* unlessOver(store.create(version, description, files), over);
-    if (this.#isPaused) throw this.#over();
+    const why = over();
+    if (why !== null) throw why;
     yield* this.#record(record);
     try {
       yield* store.prune(group, keep, record.fileName);
@@ -288,7 +320,6 @@ export class Snapshots {
 
   *#record(snapshot: SnapshotRecord): Io<void> {
     const { wal, replica } = this.#config;
-    if (this.#isOver) throw this.#over();
     yield (done) => {
       wal.append(
         [{ group: replica.group, entries: [], hardState: null, snapshot }],
@@ -306,26 +337,31 @@ function failureOf(error: unknown): HarmonyError {
   return new HarmonyError(error.isFull ? "DISK_FULL" : "IO", error.message, { cause: error });
 }
 
-/** A snapshot as bytes that somebody reads at their own pace. Its file may be deleted meanwhile; the bytes stay. */
+/**
+ * A snapshot as bytes that somebody reads at their own pace. Its file may be deleted meanwhile; the bytes stay, unless the
+ * state that they are of is found not to be trusted before the end has been read.
+ */
 export class SnapshotReader<Of extends { readonly record: SnapshotRecord } = MadeSnapshot> {
   readonly made: Of;
   readonly #file: File;
+  readonly #refusal: LaterRefusal;
   #offset = 0;
   #isReading = false;
   #isClosed = false;
 
-  private constructor(file: File, made: Of) {
+  private constructor(file: File, made: Of, refusal: LaterRefusal) {
     this.#file = file;
     this.made = made;
+    this.#refusal = refusal;
   }
 
   static *open<Of extends { readonly record: SnapshotRecord }>(
     env: Env,
     store: SnapshotStore,
-    made: Of,
+    { made, refusal }: { readonly made: Of; readonly refusal: LaterRefusal },
   ): Io<SnapshotReader<Of>> {
     const path = store.path(made.record.fileName);
-    return new SnapshotReader(yield* openFile(env.files, path, { access: "read" }), made);
+    return new SnapshotReader(yield* openFile(env.files, path, { access: "read" }), made, refusal);
   }
 
   /** How many bytes have not been read. */
@@ -339,7 +375,10 @@ export class SnapshotReader<Of extends { readonly record: SnapshotRecord } = Mad
     this.#offset = offset;
   }
 
-  /** The next bytes, at most `bytesMax`; null at the end, CLOSED after the close. One at a time. */
+  /**
+   * The next bytes, at most `bytesMax`; null at the end, CLOSED after the close, QUARANTINED when they are not to be trusted
+   * any more. One at a time.
+   */
   read(
     bytesMax: number,
     done: (error: HarmonyError | null, bytes: Uint8Array | null) => void,
@@ -354,7 +393,9 @@ export class SnapshotReader<Of extends { readonly record: SnapshotRecord } = Mad
     runIo(readFile(this.#file, this.#offset, into), (error, got = 0) => {
       this.#isReading = false;
       if (this.#isClosed) this.#file.close(() => {});
-      if (error !== null) done(failureOf(error), null);
+      const refused = this.#refusal();
+      if (refused !== null) done(refused, null);
+      else if (error !== null) done(failureOf(error), null);
       else if (got < into.length)
         done(new HarmonyError("CORRUPT", "a snapshot became shorter"), null);
       else {

@@ -14,7 +14,8 @@
  * 4. Resumable: a new watcher that starts at `revision + 1` of the last events taken goes on where the old one was.
  * 5. Bookmarkable: every event that is taken after `revision` was read is newer than it.
  * 6. A watcher stands among the idle of its interest if and only if it has nothing to take.
- * 7. Nothing here has a say in what is applied: what goes wrong here ends the watchers and nobody else.
+ * 7. Nothing here has a say in what is applied: what goes wrong here ends the watchers and nobody else. A defect ends watching
+ *    for good; damage, which can be healed, those who watch now.
  */
 import { assert, CorruptionError, HarmonyError, verify } from "../../base/index.ts";
 import type { Engine } from "../../btree/index.ts";
@@ -198,9 +199,8 @@ export class WatchHub {
         return this.take(watcher, maxBytes);
       }
     } catch (thrown) {
-      this.#break(thrown);
-      // Here nothing is being applied, so what follows from it may happen at once.
-      if (thrown instanceof CorruptionError) this.#config.onFatal?.(thrown);
+      if (thrown instanceof CorruptionError) this.#damaged(thrown);
+      else this.#break(thrown);
       return this.take(watcher, maxBytes);
     }
     const revision = this.#advance(watcher, batch);
@@ -425,6 +425,17 @@ export class WatchHub {
     if (this.#watchers.size > 0) return;
     this.#config.machine.listen(null, null);
     this.#recent.startAt(this.#revision + 1);
+  }
+
+  /**
+   * Whether the node ends by it, and with it this hub, is not decided here: where the others heal it, watching goes on.
+   * Nothing is being applied, so what follows may happen at once.
+   */
+  #damaged(error: CorruptionError): void {
+    this.#config.env.log("error", "watch", "a watcher came upon damage", { error: error.message });
+    this.#reader = null;
+    this.interrupt(error);
+    this.#config.onFatal?.(error);
   }
 
   /** Better no watchers than wrong ones. */
