@@ -39,6 +39,7 @@ export class ClusterLinks {
   #removed: ReadonlySet<NodeId>;
   #isAsking = false;
   #askAtMs = 0;
+  #isStarted = false;
   #isEnded = false;
 
   constructor(config: {
@@ -119,7 +120,10 @@ export class ClusterLinks {
     };
   }
 
+  /** What the log says of the members is applied, as far as it is known to be committed. */
   start(): void {
+    this.#isStarted = true;
+    this.#file.become(this.#roster.all, this.#removed);
     this.#peers.start();
   }
 
@@ -167,13 +171,13 @@ export class ClusterLinks {
   /** The members have changed. Whose removal is not in `removed`, because it is not durable here, is kept for so long. */
   follow(removed: ReadonlySet<NodeId>): void {
     const { all } = this.#roster;
-    this.#file.become(all);
     // Who has no URL yet is reached by nobody; it calls once it has one.
     const present = all.filter(({ peerUrls }) => peerUrls.length > 0);
     const leaving = this.#membership.members.filter(
       ({ id }) => !removed.has(id) && !present.some((member) => member.id === id),
     );
     this.#removed = removed;
+    if (this.#isStarted) this.#file.become(all, removed);
     this.#membership.become([...present, ...leaving], removed);
     this.#peers.follow();
   }
@@ -232,5 +236,11 @@ export class ClusterLinks {
     this.#isEnded = true;
     this.#snapshots.end();
     this.#peers.end();
+    this.#file.end();
+  }
+
+  /** Calls `done` when nothing is being written any more. */
+  whenQuiet(done: () => void): void {
+    this.#file.whenQuiet(done);
   }
 }

@@ -281,6 +281,7 @@ export class Node {
     links?.end();
     this.database.end();
     if (installer !== null) yield callback((done) => installer.whenQuiet(done));
+    if (links !== null) yield callback((done) => links.whenQuiet(done));
     yield callback((done) => chores.whenQuiet(done));
     yield callback((done) => snapshots.whenQuiet(done));
     // Not waited for: on a full disk the log drops it at its close, and a commit is found out again anyway.

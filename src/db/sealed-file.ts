@@ -63,9 +63,12 @@ export function* replaceFile(
   // What is there may be the file itself, under the name that it was made with and that a power loss brought back.
   yield* unlinkIfThere(files, temporary);
   const file = yield* openFile(files, temporary, { access: "readwrite", create: "exclusive" });
-  yield* writeFile(file, 0, utf8(content));
-  yield* syncFile(file);
-  yield* closeFile(file);
+  try {
+    yield* writeFile(file, 0, utf8(content));
+    yield* syncFile(file);
+  } finally {
+    yield* closeFile(file);
+  }
   yield* renameFile(files, temporary, `${directory}/${name}`);
   yield* syncDirectory(files, directory);
 }

@@ -35,8 +35,13 @@ function read(database: Database, serializable: boolean): Promise<Verdict> {
 
 const serializableRead: Check = async (vitals) => {
   const database = vitals.database();
-  // A node that recovers is alive: to restart it would make it begin again.
   return database === null ? null : read(database, true);
+};
+
+/** A node that recovers is alive, and so is a member in quarantine: to restart either would make it begin again. */
+const isAlive: Check = async (vitals) => {
+  const verdict = await serializableRead(vitals);
+  return vitals.database()?.status().quarantine == null ? verdict : null;
 };
 
 const isServing: Check = async (vitals) => (vitals.database() === null ? NOT_SERVING : null);
@@ -61,7 +66,7 @@ const nonLearner: Check = async (vitals) =>
 
 /** By path; etcd's names. */
 const CHECKS: Readonly<Record<string, ReadonlyMap<string, Check>>> = {
-  "/livez": new Map([["serializable_read", serializableRead]]),
+  "/livez": new Map([["serializable_read", isAlive]]),
   "/readyz": new Map([
     ["serving", isServing],
     ["data_corruption", noCorruption],

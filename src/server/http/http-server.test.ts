@@ -159,6 +159,27 @@ describe("the HTTP listener", () => {
     expect(await get(`${world.url}/readyz`)).toMatchObject({ status: 200, body: "ok\n" });
   });
 
+  it("is alive and not ready in quarantine, where a restart would begin the healing anew", async () => {
+    const { url, database } = await start();
+    database.onRange = (_, reply) => reply(new HarmonyError("QUARANTINED"), undefined as never);
+    database.changes = { quarantine: "this member is in quarantine" };
+    expect(await get(`${url}/livez`)).toMatchObject({ status: 200, body: "ok\n" });
+    expect((await get(`${url}/livez/serializable_read`)).status).toBe(200);
+    expect((await get(`${url}/readyz`)).status).toBe(503);
+    expect((await get(`${url}/readyz/serializable_read`)).status).toBe(503);
+    // The alarm comes by the log, and the others do not know of it yet.
+    for (const query of ["", "?serializable=true"]) {
+      const { status, body } = await get(`${url}/health${query}`);
+      expect([status, JSON.parse(body)]).toEqual([
+        503,
+        { health: "false", reason: expect.stringMatching(/^RANGE ERROR:.*quarantine/) },
+      ]);
+    }
+    // What fails for another reason is no sign of life.
+    database.changes = {};
+    expect((await get(`${url}/livez`)).status).toBe(503);
+  });
+
   it("shows each check when asked, leaves out what is excluded, and asks for one alone", async () => {
     const { url, database } = await start();
     expect((await get(`${url}/readyz?verbose`)).body).toBe(
