@@ -99,6 +99,7 @@ export class KvDatabase implements Database {
     readonly outcome: Outcome;
   }[] = [];
   #closed: HarmonyError | null = null;
+  #era = 0;
   readonly #requests = { ranges: 0, txns: 0, lockWaits: 0, lockWaitMs: 0 };
 
   constructor(config: KvDatabaseConfig) {
@@ -240,7 +241,13 @@ export class KvDatabase implements Database {
 
   /** The trees as they are now, kept until they are released: for readers that come back to the same state. */
   pin(): Version {
+    if (this.#ended !== null) throw this.#ended;
     return this.#config.engine.pin();
+  }
+
+  /** Another one with each quarantine: what was pinned in an earlier era is not to be trusted any more. */
+  get era(): number {
+    return this.#era;
   }
 
   /** What states that are kept cost: pages that nothing else needs any more. */
@@ -248,9 +255,13 @@ export class KvDatabase implements Database {
     return this.#config.engine.stats.pinnedBytes;
   }
 
-  /** Reads within the call, from pinned trees or from those of now. What it throws ends the node, as with every read. */
-  readNow<T>(read: () => T): T {
+  /**
+   * Reads within the call, from trees that were pinned in `era` or from those of now. What it throws ends the node, as
+   * with every read.
+   */
+  readNow<T>(read: () => T, era: number = this.#era): T {
     if (this.#ended !== null) throw this.#ended;
+    if (era !== this.#era) throw new HarmonyError("QUARANTINED", PINNED_BEFORE);
     try {
       return read();
     } catch (thrown) {
@@ -463,7 +474,7 @@ export class KvDatabase implements Database {
     look();
   }
 
-  /** A snapshot has taken the place of the state. Who reads from a pinned state goes on doing so. */
+  /** A snapshot has taken the place of the state. Who reads from a pinned state of this era goes on doing so. */
   restored(): void {
     this.#watches.restored();
     this.compactionAdvanced();
@@ -471,6 +482,7 @@ export class KvDatabase implements Database {
 
   /** What is here is not to be trusted from now on: whoever watches it is to watch another member. */
   quarantine(error: HarmonyError): void {
+    this.#era++;
     this.#watches.interrupt(error);
   }
 
@@ -625,6 +637,8 @@ export class KvDatabase implements Database {
 
 /** How often it is looked whether the lead has passed over. */
 const TRANSFER_LOOK_MS = 10;
+const PINNED_BEFORE =
+  "this state was pinned before the member was found damaged: read again, of the state it has now";
 
 /** No member has an id beyond what a number holds, and one that is rounded would be another's. */
 function memberId(id: bigint): number | null {

@@ -1,6 +1,6 @@
 /** A member whose state is wrong or damaged: found, kept away from everybody, and healed by the others. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type HarmonyError, setVerifying, utf8 } from "../base/index.ts";
+import { type HarmonyError, setVerifying, text, utf8 } from "../base/index.ts";
 import { BTreeEngine } from "../btree/index.ts";
 import {
   closeFile,
@@ -14,6 +14,7 @@ import {
 import { runIoNow } from "../env/sim/index.ts";
 import { DEFAULT_CHECKPOINTS } from "./chores.ts";
 import { ClusterWorld, optionsOf } from "./cluster.suite.ts";
+import { Pin } from "./embedded/pin.ts";
 import type { SnapshotReader } from "./snapshots.ts";
 import type { Watch } from "./watch/index.ts";
 import {
@@ -62,6 +63,16 @@ const incr = (world: World): void => {
 const settled = <T>(world: World, answer: Answer<T>): Answer<T> => {
   world.until(() => answer.isThere);
   return answer;
+};
+
+/** Of what is thrown; "nothing": it went well. */
+const codeOf = (read: () => unknown): string => {
+  try {
+    read();
+    return "nothing";
+  } catch (error) {
+    return (error as HarmonyError).code;
+  }
 };
 
 const stats = (world: World): ReturnType<() => World["node"]["quarantineStats"]> =>
@@ -465,6 +476,27 @@ describe("a member that meets damage while it runs", TIMEOUT, () => {
     cluster.pass(10_000);
     expect([hurt.fatal, turns(hurt)]).toEqual([null, [1, 1]]);
     expectHealed();
+  });
+
+  it("reads no state any more that was pinned before it was found damaged, and stays up", () => {
+    const { database } = hurt.node;
+    const pin = (): Pin => {
+      const pinning = { timers: hurt.env.timers, timeoutMs: 3_600_000 };
+      return new Pin(database, database.header.revision, true, pinning, () => {});
+    };
+    const before = pin();
+    expect(before.find(utf8("key10"))).toBeDefined();
+    flip(hurt, TREE, "key150");
+    expect(codeOf(() => before.find(utf8("key150")))).toMatch(/^CORRUPT|^QUARANTINED/);
+    expect(codeOf(pin)).toBe("QUARANTINED");
+    cluster.pass(10_000);
+    expectHealed();
+    expect(codeOf(() => before.find(utf8("key10")))).toBe("QUARANTINED");
+    before.release();
+    const after = pin();
+    expect(text(after.find(utf8("key150"))?.value as Uint8Array)).toBe(hurt.get("key150"));
+    after.release();
+    expect(hurt.fatal).toBeNull();
   });
 
   it("goes into quarantine when a watcher comes upon a damaged page, and is healed", () => {

@@ -24,6 +24,8 @@ export class Pin implements State {
   readonly revision: number;
   /** LATEST of the pinned trees, or an older revision in them. */
   readonly #at: number;
+  /** Of the database when it was pinned. */
+  readonly #era: number;
   readonly #timers: Timers;
   readonly #timer: Timer;
   readonly #onRelease: () => void;
@@ -40,6 +42,9 @@ export class Pin implements State {
   ) {
     const { timers, timeoutMs } = options;
     this.#database = database;
+    this.#version = database.pin();
+    this.#view = new ReadView(this.#version);
+    this.#era = database.era;
     this.revision = revision;
     this.#at = isLatest ? LATEST : revision;
     this.#timers = timers;
@@ -49,8 +54,6 @@ export class Pin implements State {
       ),
     );
     this.#onRelease = onRelease;
-    this.#version = database.pin();
-    this.#view = new ReadView(this.#version);
   }
 
   /** Whether the keys can be read from the last to the first without reading them all. */
@@ -122,7 +125,7 @@ export class Pin implements State {
 
   #read<T>(read: (view: ReadView) => T): T {
     if (this.#lost !== null) throw this.#lost;
-    return this.#database.readNow(() => read(this.#view));
+    return this.#database.readNow(() => read(this.#view), this.#era);
   }
 }
 
