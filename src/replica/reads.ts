@@ -5,23 +5,68 @@
  *     waiting ──a round takes all──▶ asked ──read index──▶ confirmed ──applied──▶ done
  *        ▲                             │
  *        └──another leader, or lost────┘
+ *
+ * Invariant: of who gave up nothing is kept, for where no leader is known nobody is asked, and that may be for days.
  */
-import type { HarmonyError } from "../base/index.ts";
+import { HarmonyError } from "../base/index.ts";
 import type { LogIndex, NodeId, RawNode, Ready, Term } from "../raft/index.ts";
 
 /** A follower that hears nothing of a read from its leader for so long asks again. */
 const RETRY_TICKS = 5;
 
+/** What all who wait may keep in memory, as what waits to be proposed: beyond this, callers are told to slow down. */
+const HELD_BYTES_MAX: number = 64 * 1024 * 1024;
+/** Of each, beside what it says itself that it keeps. */
+const READ_BYTES = 256;
+
 export type ReadDone = (error: HarmonyError | null) => void;
+
+/** What those who wait keep in memory. */
+interface Held {
+  bytes: number;
+}
+
+/** Somebody who waits, until he is answered or gives up. */
+export class PendingRead {
+  readonly #held: Held;
+  readonly #bytes: number;
+  #done: ReadDone | null;
+
+  constructor(held: Held, bytes: number, done: ReadDone) {
+    this.#held = held;
+    this.#bytes = bytes;
+    this.#done = done;
+    held.bytes += bytes;
+  }
+
+  get isOver(): boolean {
+    return this.#done === null;
+  }
+
+  /** Nobody waits for the answer any more. */
+  cancel(): void {
+    this.take();
+  }
+
+  /** Whom to answer, once; null: nobody. */
+  take(): ReadDone | null {
+    const done = this.#done;
+    if (done === null) return null;
+    this.#done = null;
+    this.#held.bytes -= this.#bytes;
+    return done;
+  }
+}
 
 interface Round {
   readonly context: number;
-  readonly waiting: readonly ReadDone[];
+  readonly waiting: readonly PendingRead[];
 }
 
 export class Reads {
   readonly #node: RawNode;
-  #waiting: ReadDone[] = [];
+  readonly #held: Held = { bytes: 0 };
+  #waiting: PendingRead[] = [];
   #rounds: Round[] = [];
   #confirmed: { readonly index: LogIndex; readonly round: Round }[] = [];
   #context = 0;
@@ -36,12 +81,24 @@ export class Reads {
     this.#node = node;
   }
 
-  get isEmpty(): boolean {
-    return this.#waiting.length + this.#rounds.length + this.#confirmed.length === 0;
+  /** Those who wait, and what is left until the next tick, or the end of their round, of those who gave up. */
+  get count(): number {
+    let count = this.#waiting.length;
+    for (const { waiting } of this.#rounds) count += waiting.length;
+    for (const { round } of this.#confirmed) count += round.waiting.length;
+    return count;
   }
 
-  add(done: ReadDone): void {
-    this.#waiting.push(done);
+  /** `bytes` are what `done` keeps in memory. Null: there are too many, and it was told so. */
+  add(done: ReadDone, bytes: number): PendingRead | null {
+    const allBytes = READ_BYTES + bytes;
+    if (this.#held.bytes + allBytes > HELD_BYTES_MAX) {
+      done(new HarmonyError("TOO_MANY_REQUESTS"));
+      return null;
+    }
+    const read = new PendingRead(this.#held, allBytes, done);
+    this.#waiting.push(read);
+    return read;
   }
 
   /** Asks for the index alone. The answer may never come: then it is asked again. False: there is nobody to ask. */
@@ -72,6 +129,7 @@ export class Reads {
 
   tick(): void {
     this.#ticksSinceAsked++;
+    this.#waiting = this.#waiting.filter(({ isOver }) => !isOver);
   }
 
   /** What a Ready says of them. */
@@ -96,7 +154,7 @@ export class Reads {
     const ready = this.#confirmed.filter(({ index }) => index <= applied);
     if (ready.length === 0) return NOBODY;
     this.#confirmed = this.#confirmed.filter(({ index }) => index > applied);
-    return ready.flatMap(({ round }) => round.waiting);
+    return donesOf(ready.flatMap(({ round }) => round.waiting));
   }
 
   /** Everybody, for an end. */
@@ -107,7 +165,7 @@ export class Reads {
     this.#waiting = [];
     this.#rounds = [];
     this.#confirmed = [];
-    return all;
+    return donesOf(all);
   }
 
   /** Rounds that will not be answered: their reads begin again. */
@@ -116,6 +174,10 @@ export class Reads {
     this.#rounds = [];
     for (const round of lost) this.#waiting.push(...round.waiting);
   }
+}
+
+function donesOf(reads: readonly PendingRead[]): readonly ReadDone[] {
+  return reads.map((read) => read.take()).filter((done) => done !== null);
 }
 
 const NOBODY: readonly ReadDone[] = Object.freeze([]);
