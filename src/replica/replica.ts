@@ -51,6 +51,7 @@ import {
   Proposal,
   type ProposeReply,
   withDoubt,
+  withThoseAgain,
 } from "./proposal.ts";
 import { ProposedEntries } from "./proposed-entries.ts";
 import { type PendingRead, type ReadDone, Reads } from "./reads.ts";
@@ -89,6 +90,7 @@ export class Replica<Result> {
   /** Commands not yet proposed, in order of arrival. */
   #waiting: Proposal<Result>[] = [];
   #waitingBytes = 0;
+  #proposalNumber = 0;
   /** Changes of the configuration, which this leader proposes one after the other. Their bytes count as waiting. */
   #confChanges: Proposal<Result>[] = [];
   readonly #judge: NonNullable<ReplicaConfig<Result>["judge"]>;
@@ -337,6 +339,7 @@ export class Replica<Result> {
     } else if (this.#waitingBytes + length > WAITING_BYTES_MAX) {
       proposal.settle(new HarmonyError("TOO_MANY_REQUESTS"), undefined);
     } else {
+      proposal.number = ++this.#proposalNumber;
       this.#waiting.push(proposal);
       this.#waitingBytes += length;
       this.#wake();
@@ -390,7 +393,7 @@ export class Replica<Result> {
     if (again.length === 0) return;
     this.#forwarded?.declined(from, this.#node.term);
     for (const { command } of again) this.#waitingBytes += command.length;
-    this.#waiting = again.concat(this.#waiting);
+    this.#waiting = withThoseAgain(this.#waiting, again);
     this.#wake();
   }
 
