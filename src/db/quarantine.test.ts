@@ -12,7 +12,7 @@ import {
   writeFile,
 } from "../env/index.ts";
 import { runIoNow } from "../env/sim/index.ts";
-import { ClusterWorld, optionsOf } from "./cluster.suite.ts";
+import { ClusterWorld, NAMES, optionsOf, url } from "./cluster.suite.ts";
 import { type Answer, DATA, outcomeOf, rangeRequest, TREE, type World } from "./world.suite.ts";
 
 beforeAll(() => setVerifying(true));
@@ -457,6 +457,27 @@ describe("a member that meets damage while it runs", TIMEOUT, () => {
     expect([leader.fatal, turns(leader)]).toEqual([null, [1, 1]]);
     cluster.leader().putNow("after", "all");
     cluster.pass(2_000);
+    cluster.expectEqual();
+  });
+});
+
+describe("a member in quarantine, far from the others", TIMEOUT, () => {
+  it("is healed, although the next question leaves before the last one is answered", () => {
+    const cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+    for (let i = 0; i < 30; i++) cluster.leader().putNow(`k${i}`, `${i}`);
+    const [sick] = cluster.followers() as [World];
+    cluster.untilCaughtUp(sick);
+    cluster.close(sick);
+    damage(sick, TREE, 16, 8);
+    for (const from of NAMES)
+      for (const to of NAMES)
+        if (from !== to) cluster.network.setWeather(url(from), url(to), { delayMs: 300 });
+    cluster.start(sick);
+    expect(stats(sick)).toMatchObject({ entered: 1, healed: 0 });
+    cluster.until("healing", () => stats(sick)?.healed === 1, 60_000);
+    cluster.leader().putNow("after", "all");
+    cluster.until("catching up", () => sick.get("after") === "all");
     cluster.expectEqual();
   });
 });

@@ -9,7 +9,8 @@
  *
  * From the first moment on the replica gives no vote, acknowledges nothing and answers nobody, whatever its files say by
  * then. The read index is asked for in the new life, so what the leader answers covers whatever the life before may have
- * been counted for; a leader gets it from a majority without this member, so a member is never healed by a minority.
+ * been counted for; a leader gets it from a majority without this member, so a member is never healed by a minority. It is
+ * asked for again and again, and any answer to what was asked in this life will do, however far away the others are.
  *
  * Whoever leads raises the alarm CORRUPT for a member that says that it is in quarantine, or that all see to differ. It is
  * data, and stays until somebody clears it: a disk that has given back other bytes once is to be looked at.
@@ -166,8 +167,9 @@ export class Quarantine {
     if (this.#state !== "in") return;
     const { replica, others, tell, fetch } = this.#config;
     const { group } = replica;
+    const incarnation = this.#incarnation;
     for (const member of others())
-      tell(member, { kind: "quarantine", group, incarnation: this.#incarnation, what: this.#what });
+      tell(member, { kind: "quarantine", group, incarnation, what: this.#what });
     if (this.#healIndex > 0 && replica.machine.appliedIndex >= this.#healIndex) {
       if (!replica.isRestoring) this.#leave();
       return;
@@ -175,13 +177,16 @@ export class Quarantine {
     const { leader } = replica.raft;
     if (leader === 0) return;
     if (this.#healIndex > 0) fetch(leader, this.#healIndex);
-    else replica.askReadIndex((index) => this.#answered(index));
+    else replica.askReadIndex((index) => this.#answered(index, incarnation));
   }
 
-  /** Only a snapshot that passes what is committed here is taken over; the alarm alone takes the others that far. */
-  #answered(index: LogIndex): void {
-    if (this.#state !== "in" || index <= this.#config.replica.raft.commit) return;
-    this.#healIndex = index;
+  /**
+   * `incarnation`: the life in which it was asked for. Only a snapshot that passes what is committed here is taken over;
+   * the alarm alone takes the others that far. The first that will do is kept: a later one would need another snapshot.
+   */
+  #answered(index: LogIndex, incarnation: number): void {
+    if (this.#state !== "in" || incarnation !== this.#incarnation || this.#healIndex > 0) return;
+    if (index > this.#config.replica.raft.commit) this.#healIndex = index;
   }
 
   #leave(): void {

@@ -1,7 +1,7 @@
 /** Reads where nobody can answer them: who gives up leaves nothing behind, and who is too many is told so. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { setVerifying } from "../base/index.ts";
-import { ClusterWorld } from "./cluster.suite.ts";
+import { ClusterWorld, NAMES, url } from "./cluster.suite.ts";
 import { type Answer, outcomeOf, rangeRequest, type World } from "./world.suite.ts";
 
 beforeAll(() => setVerifying(true));
@@ -59,7 +59,7 @@ describe("a member that is cut off", { timeout: 60_000 }, () => {
     expect(alone.node.stats.readsPending).toBe(READS);
     for (const end of ends) end.abort();
     expect(outcomes(answers)).toEqual(["ABORTED maybe=false"]);
-    cluster.pass(2_000);
+    cluster.pass(200);
     expect(alone.node.stats.readsPending).toBe(0);
   });
 
@@ -89,5 +89,25 @@ describe("a member that is cut off", { timeout: 60_000 }, () => {
     cluster.pass(1_100);
     expect(outcomes(taken)).toEqual(["TIMEOUT maybe=false"]);
     expect(outcomeOf(ask())).toBe("nothing yet");
+  });
+});
+
+describe("a member that is far from the others", { timeout: 60_000 }, () => {
+  it("answers reads, although it asks once more before the answer can be there", () => {
+    const cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+    cluster.leader().putNow("k", "v");
+    for (const from of NAMES)
+      for (const to of NAMES)
+        if (from !== to) cluster.network.setWeather(url(from), url(to), { delayMs: 300 });
+    cluster.pass(5_000);
+    for (const world of cluster.followers()) {
+      const [first, second] = [world.range(rangeRequest("k")), world.range(rangeRequest("k"))];
+      cluster.pass(700);
+      const third = world.range(rangeRequest("k"));
+      for (const answer of [first, second, third])
+        expect(world.now(answer)).toMatchObject({ kind: "range", count: 1 });
+      expect(world.node.stats.readsPending).toBe(0);
+    }
   });
 });
