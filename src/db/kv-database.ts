@@ -5,7 +5,7 @@
 import { HarmonyError } from "../base/index.ts";
 import type { Engine, Version } from "../btree/index.ts";
 import type { Env } from "../env/index.ts";
-import { AlarmKind, type StoreCounts } from "../mvcc/index.ts";
+import { type Alarm, AlarmKind, type StoreCounts } from "../mvcc/index.ts";
 import type { MemberRecord } from "../mvcc/index.ts";
 import type { Replica } from "../replica/index.ts";
 import { type Call, Calls } from "./calls.ts";
@@ -343,6 +343,11 @@ export class KvDatabase implements Database {
     alarm === "NOSPACE"
       ? memberId === this.memberId || this.#isRaised(AlarmKind.noSpace)
       : memberId === 0n || (memberId === this.memberId && this.#replica.quarantined !== null);
+
+  /** Somebody has raised it, and nobody has cleared it. */
+  hasAlarm({ kind, memberId }: Alarm): boolean {
+    return this.#machine.alarms.some((of) => of.kind === kind && of.memberId === memberId);
+  }
 
   #isRaised(kind: AlarmKind): boolean {
     return this.#machine.alarms.some((alarm) => alarm.kind === kind);
