@@ -5,7 +5,7 @@
 import { HarmonyError } from "../base/index.ts";
 import type { Engine, Version } from "../btree/index.ts";
 import type { Env } from "../env/index.ts";
-import { AlarmKind, type StoreCounts } from "../mvcc/index.ts";
+import { type Alarm, AlarmKind, type StoreCounts } from "../mvcc/index.ts";
 import type { MemberRecord } from "../mvcc/index.ts";
 import type { Replica } from "../replica/index.ts";
 import { type Call, Calls } from "./calls.ts";
@@ -226,7 +226,9 @@ export class KvDatabase implements Database {
       reply(null, this.#refuse(refused));
       return;
     }
-    this.#read(request.serializable, options, reply, () => this.#machine.range(request));
+    const { serializable: isLocal, key, rangeEnd } = request;
+    const bytes = key.length + rangeEnd.length;
+    this.#read({ isLocal, bytes }, options, reply, () => this.#machine.range(request));
   }
 
   /**
@@ -275,13 +277,13 @@ export class KvDatabase implements Database {
     options: CallOptions,
     reply: Reply<LeaseStatus>,
   ): void {
-    this.#read(false, options, reply, () =>
+    this.#read(LEASES, options, reply, () =>
       this.#machine.leaseStatus(id, withKeys, this.#replica.clock.nowMs()),
     );
   }
 
   leases(options: CallOptions, reply: Reply<readonly bigint[]>): void {
-    this.#read(false, options, reply, () => this.#machine.leases());
+    this.#read(LEASES, options, reply, () => this.#machine.leases());
   }
 
   watch(request: WatchRequest, news: () => void): Watch {
@@ -352,6 +354,11 @@ export class KvDatabase implements Database {
     alarm === "NOSPACE"
       ? memberId === this.memberId || this.#isRaised(AlarmKind.noSpace)
       : memberId === 0n || (memberId === this.memberId && this.#replica.quarantined !== null);
+
+  /** Somebody has raised it, and nobody has cleared it. */
+  hasAlarm({ kind, memberId }: Alarm): boolean {
+    return this.#machine.alarms.some((of) => of.kind === kind && of.memberId === memberId);
+  }
 
   #isRaised(kind: AlarmKind): boolean {
     return this.#machine.alarms.some((alarm) => alarm.kind === kind);
@@ -535,7 +542,13 @@ export class KvDatabase implements Database {
     return error;
   }
 
-  #read<T>(isLocal: boolean, options: CallOptions, reply: Reply<T>, read: () => T): void {
+  /** `bytes`: what `read` keeps in memory as long as it waits. */
+  #read<T>(
+    { isLocal, bytes }: { readonly isLocal: boolean; readonly bytes: number },
+    options: CallOptions,
+    reply: Reply<T>,
+    read: () => T,
+  ): void {
     if (this.#ended !== null) {
       reply(this.#ended, undefined as T);
       return;
@@ -558,27 +571,27 @@ export class KvDatabase implements Database {
       answer(reply);
       return;
     }
-    let isNow = true;
-    let answered = false;
     let call: Call<T> | null = null;
-    this.#replica.readBarrier((error) => {
-      if (isNow) {
-        answered = true;
-        if (error === null) answer(reply);
-        else reply(error, undefined as T);
-      } else if (call !== null && !call.isSettled) {
-        const waiting = call;
-        if (error === null) answer((failed, value) => waiting.settle(failed, value));
-        else waiting.settle(error, undefined);
-      }
+    const pending = this.#replica.readBarrier((error) => {
+      const waiting = call;
+      if (waiting?.isSettled === true) return;
+      const settle: Reply<T> =
+        waiting === null ? reply : (failed, value): void => waiting.settle(failed, value);
+      if (error === null) answer(settle);
+      else settle(error, undefined as T);
+    }, bytes);
+    if (pending === null) return;
+    call = this.#calls.open(options, (error, value) => {
+      // Where nobody leads it would be kept until somebody does.
+      pending.cancel();
+      reply(error, value);
     });
-    isNow = false;
-    if (!answered) call = this.#calls.open(options, reply);
   }
 
   #readTxn(request: TxnRequest, options: CallOptions, reply: Reply<Outcome>): void {
     const isLocal = allRangesSerializable(request);
-    this.#read(isLocal, options, reply, () => this.#machine.readTxn(request));
+    const bytes = isLocal ? 0 : heldBytes(request);
+    this.#read({ isLocal, bytes }, options, reply, () => this.#machine.readTxn(request));
   }
 
   #refusalOf(request: AnyWriteRequest): Refusal | null {
@@ -634,6 +647,9 @@ export class KvDatabase implements Database {
     return { ...expiry, atMs: this.#replica.clock.nowMs() + leftMs };
   }
 }
+
+/** A read of leases: it keeps nothing but numbers. */
+const LEASES = { isLocal: false, bytes: 0 };
 
 /** How often it is looked whether the lead has passed over. */
 const TRANSFER_LOOK_MS = 10;
@@ -693,4 +709,22 @@ function allRangesSerializable(request: TxnRequest): boolean {
   const isLocal = (op: TxnRequest["success"][number]): boolean =>
     op.kind === "range" ? op.serializable : op.kind === "txn" && allRangesSerializable(op);
   return request.success.every(isLocal) && request.failure.every(isLocal);
+}
+
+/** Of an operation or a compare, beside its bytes. */
+const OPERATION_BYTES = 128;
+
+/** What a transaction that only reads keeps in memory as long as it waits. */
+function heldBytes({ compare, success, failure }: TxnRequest): number {
+  let bytes = 0;
+  for (const { key, rangeEnd, operand } of compare) {
+    bytes += OPERATION_BYTES + key.length + rangeEnd.length;
+    if (operand.target === "value") bytes += operand.bytes.length;
+  }
+  for (const op of [...success, ...failure]) {
+    bytes += OPERATION_BYTES;
+    if (op.kind === "range") bytes += op.key.length + op.rangeEnd.length;
+    else if (op.kind === "txn") bytes += heldBytes(op);
+  }
+  return bytes;
 }

@@ -49,6 +49,8 @@ export interface NodeStats {
   readonly commandsApplied: number;
   readonly commandsRefused: number;
   readonly commandsPending: number;
+  /** Linearizable reads that wait to be sure of what they may say. */
+  readonly readsPending: number;
   readonly leaderChanges: number;
   readonly keys: number;
   readonly leases: number;
@@ -153,6 +155,7 @@ export class Node {
       commandsApplied: replica.commandsApplied,
       commandsRefused: replica.commandsRefused,
       commandsPending: replica.commandsPending,
+      readsPending: replica.readsPending,
       leaderChanges: replica.leaderChanges,
       keys: this.database.keyCount,
       leases: this.database.leaseCount,

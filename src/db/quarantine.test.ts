@@ -13,7 +13,7 @@ import {
 } from "../env/index.ts";
 import { runIoNow } from "../env/sim/index.ts";
 import { DEFAULT_CHECKPOINTS } from "./chores.ts";
-import { ClusterWorld, optionsOf } from "./cluster.suite.ts";
+import { ClusterWorld, NAMES, optionsOf, url } from "./cluster.suite.ts";
 import { Pin } from "./embedded/pin.ts";
 import type { SnapshotReader } from "./snapshots.ts";
 import type { Watch } from "./watch/index.ts";
@@ -35,7 +35,7 @@ const TIMEOUT = { timeout: 120_000 };
 const KEYS = 0;
 
 /** Changes a value in the data file of a node that is down, as a page with a checksum that fits. */
-function forge(world: World, walId: Uint8Array, key: string): void {
+function forge(world: World, walId: Uint8Array, key: string, bit = 1): void {
   const { files } = world.env;
   runIoNow(
     world.machine,
@@ -43,7 +43,7 @@ function forge(world: World, walId: Uint8Array, key: string): void {
       const { engine } = yield* BTreeEngine.open(files, TREE, { fileId: walId, create: "no" });
       const tree = engine.tree(KEYS);
       const record = (tree.get(utf8(key)) as Uint8Array).slice();
-      record[record.length - 1] = (record[record.length - 1] as number) ^ 1;
+      record[record.length - 1] = (record[record.length - 1] as number) ^ bit;
       tree.put(utf8(key), record);
       const { newest } = engine.checkpoints;
       if (newest === null) throw new Error("there is a checkpoint");
@@ -658,5 +658,89 @@ describe("a member that meets damage while it runs", TIMEOUT, () => {
     cluster.leader().putNow("after", "all");
     cluster.pass(2_000);
     cluster.expectEqual();
+  });
+});
+
+describe("a member in quarantine, far from the others", TIMEOUT, () => {
+  it("is healed, although the next question leaves before the last one is answered", () => {
+    const cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+    for (let i = 0; i < 30; i++) cluster.leader().putNow(`k${i}`, `${i}`);
+    const [sick] = cluster.followers() as [World];
+    cluster.untilCaughtUp(sick);
+    cluster.close(sick);
+    damage(sick, TREE, 16, 8);
+    for (const from of NAMES)
+      for (const to of NAMES)
+        if (from !== to) cluster.network.setWeather(url(from), url(to), { delayMs: 300 });
+    cluster.start(sick);
+    expect(stats(sick)).toMatchObject({ entered: 1, healed: 0 });
+    cluster.until("healing", () => stats(sick)?.healed === 1, 60_000);
+    cluster.leader().putNow("after", "all");
+    cluster.until("catching up", () => sick.get("after") === "all");
+    cluster.expectEqual();
+  });
+});
+
+describe("the alarm about a member", TIMEOUT, () => {
+  let cluster: ClusterWorld;
+
+  beforeEach(() => {
+    cluster = new ClusterWorld();
+    cluster.start(...cluster.nodes);
+    incr(cluster.leader());
+    for (let i = 0; i < 30; i++) cluster.leader().putNow(`k${i}`, `${i}`);
+    cluster.pass(2_000);
+  }, 60_000);
+
+  const clear = (memberId: bigint): void => {
+    const leader = cluster.leader();
+    leader.now(
+      leader.ask((reply) =>
+        leader.node.database.alarm({ memberId, alarm: "CORRUPT" }, false, {}, reply),
+      ),
+    );
+  };
+  const raised = (): unknown[] =>
+    cluster.nodes.map(({ node }) => node.database.status().raised.map(({ memberId }) => memberId));
+
+  it("that was cleared is not raised again by the next leader", () => {
+    const [sick] = cluster.followers() as [World];
+    const { memberId } = sick.node.database;
+    cluster.close(sick);
+    damage(sick, TREE, 16, 8);
+    cluster.start(sick);
+    cluster.pass(8_000);
+    expect(stats(sick)).toMatchObject({ reason: null, healed: 1 });
+    expect(raised()).toEqual([[memberId], [memberId], [memberId]]);
+    clear(memberId);
+    for (let change = 0; change < 2; change++) {
+      const before = cluster.leader();
+      cluster.close(before);
+      expect(cluster.leader()).not.toBe(before);
+      cluster.start(before);
+      cluster.pass(3_000);
+      expect(raised()).toEqual([[], [], []]);
+    }
+  });
+
+  it("is about nobody when all differ, is raised once, and again when they still do after it was cleared", () => {
+    for (const [i, world] of cluster.followers().entries()) {
+      const { walId } = world.node.identity;
+      cluster.checkpointAll(world);
+      cluster.close(world);
+      forge(world, walId, "log", i + 1);
+      cluster.start(world);
+    }
+    incr(cluster.leader());
+    cluster.pass(3_000);
+    expect(raised()).toEqual([[0n], [0n], [0n]]);
+    const { raftIndex } = cluster.leader().node.database.status();
+    cluster.pass(5_000);
+    expect(cluster.leader().node.database.status().raftIndex).toBe(raftIndex);
+    clear(0n);
+    expect(cluster.leader().node.database.status().raised).toEqual([]);
+    cluster.pass(3_000);
+    expect(raised()).toEqual([[0n], [0n], [0n]]);
   });
 });

@@ -9,10 +9,13 @@
  *
  * From the first moment on the replica gives no vote, acknowledges nothing and answers nobody, whatever its files say by
  * then. The read index is asked for in the new life, so what the leader answers covers whatever the life before may have
- * been counted for; a leader gets it from a majority without this member, so a member is never healed by a minority.
+ * been counted for; a leader gets it from a majority without this member, so a member is never healed by a minority. It is
+ * asked for again and again, and any answer to what was asked in this life will do, however far away the others are.
  *
  * Whoever leads raises the alarm CORRUPT for a member that says that it is in quarantine, or that all see to differ. It is
- * data, and stays until somebody clears it: a disk that has given back other bytes once is to be looked at.
+ * data, and stays until somebody clears it: a disk that has given back other bytes once is to be looked at. Every member
+ * knows of the case, for the leader may be lost before it has raised the alarm; where that is seen to be raised the case is
+ * settled, so that whoever leads next raises nothing again that somebody has looked at and cleared.
  */
 import { HarmonyError } from "../base/index.ts";
 import { type Env, FileError, runIo, type Timer } from "../env/index.ts";
@@ -26,8 +29,10 @@ import type { Outcome } from "./requests.ts";
 import { endQuarantine, type QuarantineReason, writeQuarantine } from "./quarantine-file.ts";
 
 const ROUND_MS = 500;
-/** How many members' lives are remembered for which the alarm was raised. */
+/** How many cases are remembered for which the alarm was raised. */
 const RAISED_MAX = 1_000;
+/** Without a majority nobody can say who is wrong. */
+const NOBODY_KNOWN: Alarm = { kind: AlarmKind.corrupt, memberId: 0n };
 
 export interface QuarantineConfig {
   readonly env: Env;
@@ -95,19 +100,20 @@ export class Quarantine {
 
   /** Members were found to differ in what they made of the same entries. */
   differ({ index, differing, isDecided }: Verdict): void {
-    const { env, replica } = this.#config;
+    const { env, replica, database } = this.#config;
     env.log("error", "quarantine", "members differ in their state after the same entries", {
       index,
       members: differing.map((id) => id.toString(16)),
       isDecided,
     });
     if (!isDecided) {
-      this.#suspect("0", 0);
+      // They go on to differ with every entry, that of the alarm among them: one alarm says it all.
+      if (!database.hasAlarm(NOBODY_KNOWN)) this.#suspect(`0 at ${index}`, NOBODY_KNOWN);
       return;
     }
     for (const member of differing) {
       // Who is this one itself is told of by the others: it has no say any more.
-      if (member !== replica.raft.id) this.#suspect(`${member} at ${index}`, member);
+      if (member !== replica.raft.id) this.#suspect(`${member} at ${index}`, alarmOf(member));
     }
     if (differing.includes(replica.raft.id))
       this.enter(`its state differs from that of a majority at entry ${index}`);
@@ -119,7 +125,7 @@ export class Quarantine {
     if (this.#raised.has(name) || this.#suspects.has(name)) return;
     const id = member.toString(16);
     this.#config.env.log("error", "quarantine", `member ${id} is in quarantine`, { what });
-    this.#suspect(name, member);
+    this.#suspect(name, alarmOf(member));
   }
 
   /** What is here is damaged, or wrong. Again: nothing happens. */
@@ -148,9 +154,8 @@ export class Quarantine {
     });
   }
 
-  #suspect(name: string, member: NodeId): void {
-    if (this.#raised.has(name)) return;
-    this.#suspects.set(name, { kind: AlarmKind.corrupt, memberId: BigInt(member) });
+  #suspect(name: string, alarm: Alarm): void {
+    if (!this.#raised.has(name)) this.#suspects.set(name, alarm);
   }
 
   #arm(): void {
@@ -166,8 +171,9 @@ export class Quarantine {
     if (this.#state !== "in") return;
     const { replica, others, tell, fetch } = this.#config;
     const { group } = replica;
+    const incarnation = this.#incarnation;
     for (const member of others())
-      tell(member, { kind: "quarantine", group, incarnation: this.#incarnation, what: this.#what });
+      tell(member, { kind: "quarantine", group, incarnation, what: this.#what });
     if (this.#healIndex > 0 && replica.machine.appliedIndex >= this.#healIndex) {
       if (!replica.isRestoring) this.#leave();
       return;
@@ -175,13 +181,16 @@ export class Quarantine {
     const { leader } = replica.raft;
     if (leader === 0) return;
     if (this.#healIndex > 0) fetch(leader, this.#healIndex);
-    else replica.askReadIndex((index) => this.#answered(index));
+    else replica.askReadIndex((index) => this.#answered(index, incarnation));
   }
 
-  /** Only a snapshot that passes what is committed here is taken over; the alarm alone takes the others that far. */
-  #answered(index: LogIndex): void {
-    if (this.#state !== "in" || index <= this.#config.replica.raft.commit) return;
-    this.#healIndex = index;
+  /**
+   * `incarnation`: the life in which it was asked for. Only a snapshot that passes what is committed here is taken over;
+   * the alarm alone takes the others that far. The first that will do is kept: a later one would need another snapshot.
+   */
+  #answered(index: LogIndex, incarnation: number): void {
+    if (this.#state !== "in" || incarnation !== this.#incarnation || this.#healIndex > 0) return;
+    if (index > this.#config.replica.raft.commit) this.#healIndex = index;
   }
 
   #leave(): void {
@@ -201,13 +210,15 @@ export class Quarantine {
   }
 
   #raise(): void {
-    const { replica } = this.#config;
-    if (this.#suspects.size === 0 || !replica.raft.leadsForSure || replica.quarantined !== null)
-      return;
+    const { replica, database } = this.#config;
+    if (replica.quarantined !== null) return;
     if (this.#raised.size > RAISED_MAX) this.#raised.clear();
+    const leads = replica.raft.leadsForSure;
     for (const [name, alarm] of this.#suspects) {
+      if (!leads && !database.hasAlarm(alarm)) continue;
       this.#suspects.delete(name);
       this.#raised.add(name);
+      if (!leads) continue;
       replica.propose(encodeAlarm(alarm, true), true, (error) => {
         if (error === null) return;
         // Whoever leads then does it, if this one does: twice is once.
@@ -232,4 +243,8 @@ export class Quarantine {
       );
     else onFatal(new HarmonyError("STOPPED", String(thrown), { cause: thrown }));
   }
+}
+
+function alarmOf(member: NodeId): Alarm {
+  return { kind: AlarmKind.corrupt, memberId: BigInt(member) };
 }

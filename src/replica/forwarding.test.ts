@@ -71,6 +71,33 @@ describe("a command given to a member that does not lead", { timeout: 60_000 }, 
     expect(cluster.member(before.id).list.applied).toEqual(follower.list.applied);
   });
 
+  it("keeps its place among others when the leader that was asked gives them back one by one", () => {
+    const cluster = new Cluster(10, 5);
+    const leader = cluster.leader();
+    cluster.pass(1000);
+    const follower = cluster.follower();
+    const minority = [leader.id, follower.id];
+    cluster.isolate(minority);
+    // It has no room for more until something is committed, so what it is handed waits there.
+    while (leader.replica.raft.propose(new Uint8Array(256 * 1024)).ok) cluster.pass(1);
+    const words = Array.from({ length: 10 }, (_, i) => `word ${i}`);
+    const asked = words.map((word) => follower.propose(word));
+    cluster.pass(100);
+    expect(leader.replica.commandsPending).toBe(words.length);
+    cluster.pass(6_000);
+    expect(leader.isLeader).toBe(false);
+    expect(leader.replica.commandsPending).toBe(0);
+    const later = follower.propose("later");
+    cluster.isolate(minority, false);
+    cluster.pass(15_000);
+    expect([...asked, later].map(({ told }) => told)).toEqual(Array(11).fill("done"));
+    const { applied } = cluster.leader().list;
+    expect(applied.filter((word) => words.includes(word) || word === "later")).toEqual([
+      ...words,
+      "later",
+    ]);
+  });
+
   it("certainly did not happen when another leader's entry stands where it was placed", () => {
     const cluster = new Cluster(9, 5);
     const leader = cluster.leader();

@@ -14,6 +14,8 @@ export class Proposal<Result> {
   reply: ProposeReply<Result> | null;
   /** It may be in somebody's log. */
   isProposed = false;
+  /** Which of all that came to this replica. */
+  number = 0;
 
   constructor(
     command: Uint8Array,
@@ -41,6 +43,20 @@ export class Proposal<Result> {
     this.reply = null;
     reply?.(error, result);
   }
+}
+
+/**
+ * Those that wait, and among them those that wait again. A leader may give back one by one what it was handed in one
+ * message: each takes the place that it had among all, or they would be proposed in the reversed order.
+ */
+export function withThoseAgain<Result>(
+  waiting: readonly Proposal<Result>[],
+  again: readonly Proposal<Result>[],
+): Proposal<Result>[] {
+  const first = again[0]?.number ?? 0;
+  const at = waiting.findIndex(({ number }) => number > first);
+  if (at < 0) return waiting.concat(again);
+  return waiting.slice(0, at).concat(again, waiting.slice(at));
 }
 
 /** What a leader refuses for good. After everything else that it may say the command is handed over once more. */

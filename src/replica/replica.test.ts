@@ -361,7 +361,7 @@ describe("a replica among others", () => {
     expect(one.answers).toEqual(["r: ok"]);
   });
 
-  it("asks again when nothing comes back, and takes no answer to the question before", () => {
+  it("asks again when nothing comes back, and takes a late answer only for who came before the question", () => {
     const one = member();
     one.step({ type: "heartbeat", from: 2, term: 1, commit: 0, round: 0 } as never);
     one.read("r");
@@ -371,14 +371,57 @@ describe("a replica among others", () => {
     expect(first.length).toBe(1);
     for (let i = 0; i < 4; i++) one.replica.tick();
     expect(tickets()).toEqual([]);
+    one.read("later");
     one.replica.tick();
     const second = tickets();
     expect(second.length).toBe(1);
     const answer = { type: "readIndexResponse", from: 2, term: 1, index: 0 };
     one.step({ ...answer, ticket: first[0] } as never);
     one.turn();
-    expect(one.answers).toEqual([]);
+    expect(one.answers).toEqual(["r: ok"]);
     one.step({ ...answer, ticket: second[0] } as never);
+    one.turn();
+    expect(one.answers).toEqual(["r: ok", "later: ok"]);
+  });
+
+  it("takes the answer to its newest question also for those of the questions before", () => {
+    const one = member();
+    one.step({ type: "heartbeat", from: 2, term: 1, commit: 0, round: 0 } as never);
+    const asked: number[] = [];
+    for (const name of ["a", "b", "c"]) {
+      one.read(name);
+      for (const message of one.turn())
+        if (message.type === "readIndex") asked.push(message.ticket);
+      for (let i = 0; i < 5; i++) one.replica.tick();
+      one.step({ type: "heartbeat", from: 2, term: 1, commit: 0, round: 0 } as never);
+    }
+    const answer = { type: "readIndexResponse", from: 2, term: 1, index: 0 };
+    one.step({ ...answer, ticket: asked[1] } as never);
+    one.turn();
+    expect(one.answers).toEqual(["a: ok", "b: ok"]);
+    one.step({ ...answer, ticket: asked[0] } as never);
+    one.turn();
+    expect([one.answers.length, one.replica.readsPending]).toEqual([2, 1]);
+  });
+
+  it("goes on asking where no answer ever comes, and keeps no more than a few questions", () => {
+    const one = member();
+    one.step({ type: "heartbeat", from: 2, term: 1, commit: 0, round: 0 } as never);
+    one.read("r");
+    let newest = 0;
+    let asked = 0;
+    for (let i = 0; i < 1_000; i++) {
+      for (const message of one.turn()) {
+        if (message.type !== "readIndex") continue;
+        newest = message.ticket;
+        asked++;
+      }
+      one.replica.tick();
+      one.step({ type: "heartbeat", from: 2, term: 1, commit: 0, round: 0 } as never);
+    }
+    expect(asked).toBe(200);
+    expect(one.replica.readsPending).toBe(1);
+    one.step({ type: "readIndexResponse", from: 2, term: 1, index: 0, ticket: newest } as never);
     one.turn();
     expect(one.answers).toEqual(["r: ok"]);
   });

@@ -51,9 +51,10 @@ import {
   Proposal,
   type ProposeReply,
   withDoubt,
+  withThoseAgain,
 } from "./proposal.ts";
 import { ProposedEntries } from "./proposed-entries.ts";
-import { Reads } from "./reads.ts";
+import { type PendingRead, type ReadDone, Reads } from "./reads.ts";
 import type { ReplicaConfig, ReplicaPeers } from "./replica-config.ts";
 import { Room } from "./room.ts";
 import { SlowDisk } from "./slow-disk.ts";
@@ -89,6 +90,7 @@ export class Replica<Result> {
   /** Commands not yet proposed, in order of arrival. */
   #waiting: Proposal<Result>[] = [];
   #waitingBytes = 0;
+  #proposalNumber = 0;
   /** Changes of the configuration, which this leader proposes one after the other. Their bytes count as waiting. */
   #confChanges: Proposal<Result>[] = [];
   readonly #judge: NonNullable<ReplicaConfig<Result>["judge"]>;
@@ -203,6 +205,10 @@ export class Replica<Result> {
     return this.#waiting.length + this.#confChanges.length + this.#proposed.count + forwarded;
   }
 
+  get readsPending(): number {
+    return this.#reads.count;
+  }
+
   /** Commands that other members have handed over since the start, declined ones included. */
   get commandsHandedOver(): number {
     return this.#commandsHandedOver;
@@ -300,10 +306,7 @@ export class Replica<Result> {
       const error = new HarmonyError("MEMBER_FULL");
       this.#answerAll(error);
       this.#peers?.standsStill?.(error);
-    } else if (
-      isAside &&
-      (this.#waiting.length + this.#confChanges.length > 0 || !this.#reads.isEmpty)
-    )
+    } else if (isAside && this.#waiting.length + this.#confChanges.length + this.#reads.count > 0)
       this.#answerWaiting(new HarmonyError("MEMBER_FULL"));
   }
 
@@ -336,6 +339,7 @@ export class Replica<Result> {
     } else if (this.#waitingBytes + length > WAITING_BYTES_MAX) {
       proposal.settle(new HarmonyError("TOO_MANY_REQUESTS"), undefined);
     } else {
+      proposal.number = ++this.#proposalNumber;
       this.#waiting.push(proposal);
       this.#waitingBytes += length;
       this.#wake();
@@ -389,7 +393,7 @@ export class Replica<Result> {
     if (again.length === 0) return;
     this.#forwarded?.declined(from, this.#node.term);
     for (const { command } of again) this.#waitingBytes += command.length;
-    this.#waiting = again.concat(this.#waiting);
+    this.#waiting = withThoseAgain(this.#waiting, again);
     this.#wake();
   }
 
@@ -442,18 +446,19 @@ export class Replica<Result> {
   /**
    * Calls `done` once everything acknowledged before this call can be seen in the state machine. A lone voter that
    * has committed in its own term is the only source of acknowledgements, so it answers in the call
-   * (architecture section 4).
+   * (architecture section 4). `bytes` are what `done` keeps in memory. Null: it has been called.
    */
-  readBarrier(done: (error: HarmonyError | null) => void): void {
+  readBarrier(done: ReadDone, bytes: number = 0): PendingRead | null {
     const refusal = this.#refusal;
     if (refusal !== null) {
       done(refusal);
     } else if (this.#node.isLoneLeader && this.machine.appliedIndex >= this.#node.commit) {
       done(null);
     } else {
-      this.#reads.add(done);
       this.#wake();
+      return this.#reads.add(done, bytes);
     }
+    return null;
   }
 
   /**
@@ -869,7 +874,7 @@ export class Replica<Result> {
     }
   }
 
-  #call(done: (error: HarmonyError | null) => void, error: HarmonyError | null): void {
+  #call(done: ReadDone, error: HarmonyError | null): void {
     try {
       done(error);
     } catch (thrown) {
