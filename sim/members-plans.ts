@@ -40,9 +40,15 @@ export class PlanSource {
     const others = members.filter((member) => member !== leader && sight.isVoter(member));
     const write = (member: number): MembersStep => this.#request(member, (_, id) => asks.put(id));
     const steps: MembersStep[] = [];
-    if (others.length > 0 && random.percent(40)) {
+    const locks = (least: number, most: number): void => {
+      for (let i = random.between(least, most); i > 0; i--)
+        steps.push(this.#lock(random.pick(members)));
+    };
+    const goesBack = options.faults.handOvers && random.percent(60);
+    // Whoever leads next has started a while after the last entry, or some of those who may.
+    if (random.percent(50)) {
       steps.push({ do: "run", ms: electionMs * random.pick([2, 8]) });
-      steps.push(...this.#restart(random.pick(others)));
+      for (const member of others) if (random.percent(75)) steps.push(...this.#restart(member));
     }
     steps.push({
       do: "cut",
@@ -52,14 +58,14 @@ export class PlanSource {
     for (let i = random.between(1, 3); i > 0; i--) steps.push(write(leader));
     steps.push({ do: "run", ms: electionMs * random.pick([2, 3]) });
     steps.push(write(random.pick(members)));
+    if (goesBack) locks(1, 3);
     steps.push({ do: "mend", ms: electionMs });
-    if (options.faults.handOvers && random.percent(50)) {
-      for (let i = random.between(1, 2); i > 0; i--) steps.push(this.#lock(random.pick(members)));
-      // Who leads by then is the only one who does it.
-      for (const member of others) steps.push({ do: "handOver", member, to: leader, ms: 1 });
-      steps.push({ do: "run", ms: electionMs * random.pick([1, 3]) });
-      for (let i = random.between(1, 3); i > 0; i--) steps.push(this.#lock(random.pick(members)));
-    }
+    if (!goesBack) return steps;
+    locks(1, 2);
+    // Who leads by then is the only one who does it.
+    for (const member of others) steps.push({ do: "handOver", member, to: leader, ms: 1 });
+    steps.push({ do: "run", ms: random.pick([electionMs >> 1, electionMs, 3 * electionMs]) });
+    locks(2, 5);
     return steps;
   }
 
