@@ -25,8 +25,10 @@ export class StepSource {
   readonly #members: readonly number[];
   #ids = 0;
   #isOver = false;
-  /** What comes next, as long as nothing else comes in between. */
+  /** What comes next. */
   #plan: readonly MembersStep[] = [];
+  /** How often something else comes in between, of a hundred steps. */
+  #strayPercent = 10;
 
   constructor(seed: number, options: MembersOptions) {
     const random = new Random(hash32(seed, STREAM_STEPS));
@@ -58,7 +60,7 @@ export class StepSource {
     if (sight.stepsDone === 0)
       return { do: "run", ms: electionMs * (isCalm(this.#options) ? 12 : random.between(2, 4)) };
     const [planned] = this.#plan;
-    if (planned !== undefined && random.percent(90)) {
+    if (planned !== undefined && !random.percent(this.#strayPercent)) {
       this.#plan = this.#plan.slice(1);
       return planned;
     }
@@ -67,7 +69,7 @@ export class StepSource {
       const member = random.pick(down);
       // It may be behind, and a snapshot is in its place within few operations.
       if (this.#options.faults.kills && this.#plan.length === 0 && random.percent(60))
-        this.#plan = [this.#crashSoon(member, SWAP_OPERATIONS, "swap")];
+        this.#begin([this.#crashSoon(member, SWAP_OPERATIONS, "swap")]);
       return { do: "start", member, asOld: false, ms: this.#shortMs() };
     }
     // It is soon over, and a crash in the middle of it leaves more to do for the next start than one at any other time.
@@ -95,6 +97,12 @@ export class StepSource {
     }
     if (random.percent(50)) return { do: "run", ms: this.#anyMs() };
     return this.#fault(sight);
+  }
+
+  /** Half of the plans are kept to the letter: one request in a quiet stretch may be all that their end depends on. */
+  #begin(plan: readonly MembersStep[]): void {
+    this.#plan = plan;
+    this.#strayPercent = this.#random.pick([0, 10]);
   }
 
   #shortMs(): number {
@@ -242,14 +250,14 @@ export class StepSource {
         const change = this.#growth(sight);
         if (change === null) return { do: "run", ms: this.#anyMs() };
         if (faults.kills && change.kind === "replace" && random.percent(60))
-          this.#plan = this.#plans.amidChange();
+          this.#begin(this.#plans.amidChange());
         return { do: "change", member: this.#someoneUp(sight), change, ms: this.#anyMs() };
       }
       case "overtake":
-        this.#plan = this.#plans.overtaking(sight);
+        this.#begin(this.#plans.overtaking(sight));
         return { do: "mend", ms };
       case "rollingRestart":
-        this.#plan = this.#plans.rollingRestart(sight);
+        this.#begin(this.#plans.rollingRestart(sight));
         return { do: "run", ms };
       case "wipe":
         return { do: kind, member, end: this.#end(), ms };

@@ -110,6 +110,8 @@ export function drawMembersOptions(seed: number, style: Style): MembersOptions {
   const tickMs = random.pick([20, 100]);
   const electionTicks = isSwarm ? random.pick([4, 10, 20]) : 10;
   const spares = random.between(1, 2);
+  // Only where all clocks are right can it be said to the millisecond how long a lock has to last.
+  const areClocksRight = random.percent(40);
   return {
     nodes,
     spares,
@@ -140,20 +142,20 @@ export function drawMembersOptions(seed: number, style: Style): MembersOptions {
       [0.5, 8],
     ] as const),
     clockRates: Array.from({ length: nodes + spares }, () =>
-      random.percent(40) ? 1000 + random.between(-100, 100) : 1000,
+      !areClocksRight && random.percent(60) ? 1000 + random.between(-100, 100) : 1000,
     ),
-    faults: drawFaults(random, isSwarm),
+    faults: drawFaults(random, isSwarm, areClocksRight),
   };
 }
 
 /** Some seeds without a fault, some with one kind alone, some with everything. */
-function drawFaults(random: Random, isSwarm: boolean): MembersFaults {
+function drawFaults(random: Random, isSwarm: boolean, areClocksRight: boolean): MembersFaults {
   const die = random.below(100);
   const faults = { ...NO_FAULTS };
   if (die < 6) return faults;
   if (die < 16) return { ...faults, [random.pick(FAULT_NAMES)]: true };
   for (const name of FAULT_NAMES) faults[name] = die < 30 || random.percent(isSwarm ? 40 : 60);
-  return { ...faults, kills: true };
+  return { ...faults, kills: true, clockJumps: faults.clockJumps && !areClocksRight };
 }
 
 /** With one kind of trouble less, for the shrinking of a failure. */

@@ -8,6 +8,9 @@ import type { Sight } from "./members-sight.ts";
 import type { MembersStep } from "./members-steps.ts";
 import type { WaySource } from "./members-ways.ts";
 
+/** About as long as most locks last. */
+const LOCK_MS = 2000;
+
 export interface PlanParts {
   readonly random: Random;
   readonly options: MembersOptions;
@@ -44,11 +47,12 @@ export class PlanSource {
       for (let i = random.between(least, most); i > 0; i--)
         steps.push(this.#lock(random.pick(members)));
     };
-    const goesBack = options.faults.handOvers && random.percent(60);
-    // Whoever leads next has started a while after the last entry, or some of those who may.
-    if (random.percent(50)) {
-      steps.push({ do: "run", ms: electionMs * random.pick([2, 8]) });
-      for (const member of others) if (random.percent(75)) steps.push(...this.#restart(member));
+    const isLate = random.percent(60);
+    const goesBack = options.faults.handOvers && random.percent(isLate ? 90 : 50);
+    // Whoever leads next has started a while after the last entry, or some of those who may: its clock is behind by that.
+    if (isLate) {
+      steps.push({ do: "run", ms: electionMs * random.pick([2, 8]) + random.pick([0, LOCK_MS]) });
+      for (const member of others) if (random.percent(85)) steps.push(...this.#restart(member));
     }
     steps.push({
       do: "cut",
@@ -58,7 +62,7 @@ export class PlanSource {
     for (let i = random.between(1, 3); i > 0; i--) steps.push(write(leader));
     steps.push({ do: "run", ms: electionMs * random.pick([2, 3]) });
     steps.push(write(random.pick(members)));
-    if (goesBack) locks(1, 3);
+    if (goesBack) locks(2, 4);
     steps.push({ do: "mend", ms: electionMs });
     if (!goesBack) return steps;
     locks(1, 2);
