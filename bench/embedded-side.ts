@@ -1,74 +1,92 @@
-/** One side of P6 in a process of its own: `<side> <directory>`; prints its figures as JSON, or that it is missing. */
-import { median, nowUs } from "./measure.ts";
-import { SIDES } from "./peers.ts";
+/**
+ * One side of P6 in a process of its own: `<side> <directory>`. It does a piece of work at each message of its parent and
+ * answers with the rate, so that the sides can take turns.
+ */
+import { KEYS, type Piece, type Rate, SLICE_READS } from "./embedded-work.ts";
+import { nowUs } from "./measure.ts";
+import { type Side, SIDES } from "./peers.ts";
 import { randomKeys, randomValues, VALUE_BYTES } from "./random-data.ts";
 
-/** Operations per second of each kind of work. */
-export interface SideFigures {
-  readonly put: number;
-  readonly getSync: number;
-  /** Null: the store reads without a promise only. */
-  readonly get: number | null;
-  readonly scan: number;
-}
-
-const KEYS = 200_000;
 const WINDOW = 1_000;
-const READS = 200_000;
-/** Reads are timed in slices and the median counts: a slice in which the machine did something else is no figure. */
-const SLICE = 2_000;
-const SCANS = 7;
-
-async function figuresOf(name: string, directory: string): Promise<SideFigures> {
-  const side = await (SIDES[name] as (typeof SIDES)[string]).open(directory);
-  const keys = randomKeys(KEYS, 1);
-  const values = randomValues(WINDOW, 2);
-  const perSecond = (count: number, startedUs: number): number =>
-    (count / (nowUs() - startedUs)) * 1e6;
-  const startedUs = nowUs();
-  for (let at = 0; at < KEYS; at += WINDOW) await side.putAll(keys.slice(at, at + WINDOW), values);
-  const put = perSecond(KEYS, startedUs);
-
-  // In another order than that of the writes.
-  const toRead = Array.from({ length: READS }, (_, i) => keys[(i * 7919) % KEYS] as Uint8Array);
-  let missing = 0;
-  const slices: number[] = [];
-  for (let at = 0; at < READS; at += SLICE) {
-    const sliceUs = nowUs();
-    for (let i = at; i < at + SLICE; i++)
-      if (side.getSync(toRead[i] as Uint8Array)?.length !== VALUE_BYTES) missing++;
-    slices.push(perSecond(SLICE, sliceUs));
-  }
-  const awaited: number[] = [];
-  for (let at = 0; side.get !== null && at < READS; at += SLICE) {
-    const sliceUs = nowUs();
-    for (let i = at; i < at + SLICE; i++)
-      if ((await side.get(toRead[i] as Uint8Array))?.length !== VALUE_BYTES) missing++;
-    awaited.push(perSecond(SLICE, sliceUs));
-  }
-  if (missing > 0) throw new Error(`${missing} keys were not found`);
-
-  const scans: number[] = [];
-  for (let i = 0; i < SCANS; i++) {
-    const scanUs = nowUs();
-    const count = await side.scan();
-    scans.push(perSecond(count, scanUs));
-    if (count !== KEYS) throw new Error(`${count} keys were scanned`);
-  }
-  await side.close();
-  return {
-    put,
-    getSync: median(slices),
-    get: awaited.length === 0 ? null : median(awaited),
-    scan: median(scans),
-  };
-}
 
 const [name, directory] = process.argv.slice(2) as [string, string];
-try {
-  console.log(JSON.stringify(await figuresOf(name, directory)));
-} catch (error) {
-  const { code } = error as { readonly code?: unknown };
-  if (code !== "MODULE_NOT_FOUND" && code !== "ERR_MODULE_NOT_FOUND") throw error;
-  console.log(JSON.stringify(null));
+const keys = randomKeys(KEYS, 1);
+/** In another order than that of the writes. */
+const toRead = Array.from({ length: KEYS }, (_, i) => keys[(i * 7919) % KEYS] as Uint8Array);
+const side = await opened();
+
+process.on("message", (piece: Piece) => {
+  void perform(piece).then((rate) => process.send?.(rate));
+});
+process.send?.("ready");
+
+/** Null: its package is not installed. */
+async function opened(): Promise<Side | null> {
+  try {
+    return await (SIDES[name] as (typeof SIDES)[string]).open(directory);
+  } catch (error) {
+    const { code } = error as { readonly code?: unknown };
+    if (code !== "MODULE_NOT_FOUND" && code !== "ERR_MODULE_NOT_FOUND") throw error;
+    return null;
+  }
+}
+
+async function perform(piece: Piece): Promise<Rate> {
+  if (side === null) return null;
+  switch (piece.work) {
+    case "put":
+      return put(side);
+    case "getSync":
+      return getSync(side, sliceOf(piece.slice));
+    case "get":
+      return side.get === null ? null : get(side.get, sliceOf(piece.slice));
+    case "scan":
+      return scan(side);
+    case "close":
+      await side.close();
+      // What listens to messages keeps the process alive.
+      process.disconnect();
+      return null;
+  }
+}
+
+/** Every key once, a window at a time. */
+async function put(to: Side): Promise<Rate> {
+  const values = randomValues(WINDOW, 2);
+  const startedUs = nowUs();
+  for (let at = 0; at < KEYS; at += WINDOW) await to.putAll(keys.slice(at, at + WINDOW), values);
+  return perSecond(KEYS, startedUs);
+}
+
+function getSync(from: Side, slice: readonly Uint8Array[]): Rate {
+  let missing = 0;
+  const startedUs = nowUs();
+  for (const key of slice) if (from.getSync(key)?.length !== VALUE_BYTES) missing++;
+  return whole(missing, perSecond(slice.length, startedUs));
+}
+
+async function get(one: NonNullable<Side["get"]>, slice: readonly Uint8Array[]): Promise<Rate> {
+  let missing = 0;
+  const startedUs = nowUs();
+  for (const key of slice) if ((await one(key))?.length !== VALUE_BYTES) missing++;
+  return whole(missing, perSecond(slice.length, startedUs));
+}
+
+async function scan(from: Side): Promise<Rate> {
+  const startedUs = nowUs();
+  const count = await from.scan();
+  return whole(KEYS - count, perSecond(count, startedUs));
+}
+
+function sliceOf(slice: number): readonly Uint8Array[] {
+  return toRead.slice(slice * SLICE_READS, (slice + 1) * SLICE_READS);
+}
+
+function perSecond(count: number, startedUs: number): number {
+  return (count / (nowUs() - startedUs)) * 1e6;
+}
+
+function whole(missing: number, rate: number): Rate {
+  if (missing !== 0) throw new Error(`${name}: ${missing} keys were not found`);
+  return rate;
 }
