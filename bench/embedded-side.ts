@@ -16,7 +16,11 @@ const toRead = Array.from({ length: KEYS }, (_, i) => keys[(i * 7919) % KEYS] as
 const side = await opened();
 
 process.on("message", (piece: Piece) => {
-  void perform(piece).then((rate) => process.send?.(rate));
+  void perform(piece).then((rate) => {
+    // What listens to messages keeps the process alive.
+    if (piece.work === "close") process.disconnect();
+    else process.send?.(rate);
+  });
 });
 process.send?.("ready");
 
@@ -44,8 +48,6 @@ async function perform(piece: Piece): Promise<Rate> {
       return scan(side);
     case "close":
       await side.close();
-      // What listens to messages keeps the process alive.
-      process.disconnect();
       return null;
   }
 }

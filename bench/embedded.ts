@@ -1,6 +1,6 @@
 /**
  * P6: random puts a thousand at a time, reads and scans in process, beside other embedded stores. Each side has a process of
- * its own. Loads follow one another; then all rest, and reads and scans take turns, a slice of some milliseconds each: a
+ * its own. Loads follow one another; then all rest, and reads and scans take turns, a slice of some tens of milliseconds each: a
  * machine that is half as fast for a second is so for all sides. What is compared stands next to each other in time, and
  * the median of the ratios counts.
  */

@@ -124,10 +124,23 @@ export class ByteReader {
 
   varint(): number {
     const bytes = this.#bytes;
-    const first = bytes[this.#at];
+    const start = this.#at;
+    const first = bytes[start];
     if (first !== undefined && first < 128 && !this.#failed) {
       this.#at++;
       return first;
+    }
+    // Most of what takes more is a revision, and up to four bytes fit into a word.
+    if (first !== undefined && start + 4 <= bytes.length && !this.#failed) {
+      let word = first & 127;
+      for (let at = start + 1, shift = 7; shift < 28; at++, shift += 7) {
+        const byte = bytes[at] as number;
+        word |= (byte & 127) << shift;
+        if (byte < 128) {
+          this.#at = at + 1;
+          return word;
+        }
+      }
     }
     let value = 0;
     let scale = 1;

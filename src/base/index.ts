@@ -18,6 +18,7 @@ export {
   readU64BigEndian,
   text,
   utf8,
+  viewOf,
   writeU16,
   writeU32,
   writeU64,

@@ -5,7 +5,7 @@
  * What is shorter still needs no chunk, for the engine keeps it in its heap, and what is longer is worth a buffer; so a
  * copy that is kept keeps one chunk at most.
  */
-import { EMPTY_BYTES } from "./bytes.ts";
+import { EMPTY_BYTES, viewOf } from "./bytes.ts";
 
 const HEAP_BYTES_MAX = 64;
 const SHARED_BYTES_MAX = 1024;
@@ -37,7 +37,7 @@ export function ownBytes(bytes: Uint8Array, from: number = 0): Uint8Array {
     at = 0;
   }
   chunk.set(bytes, at);
-  const own = chunk.subarray(at + from, at + length);
+  const own = viewOf(chunk, at + from, at + length);
   at += length;
   return own;
 }

@@ -172,7 +172,7 @@ export class Pager {
 
   /** The slot of the page that a cell of the branch in `parent` leads to; it is on `level`. */
   fetchChild(parent: number, b: Uint8Array, cell: number, level: number): number {
-    const id = readU32(b, cell + CELL_CHILD);
+    const id = this.view(parent).getUint32(cell + CELL_CHILD, true);
     const slot = this.slotOf[id] as number;
     if (slot !== 0) return slot;
     return this.fetchNode(id, level, readU32(b, cell + CELL_CRC), this.epochOf[parent] as number);

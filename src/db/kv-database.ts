@@ -238,7 +238,13 @@ export class KvDatabase implements Database {
   valueNow(key: Uint8Array): Uint8Array | undefined {
     const refused = validateKey(key);
     if (refused !== null) throw new HarmonyError(refused);
-    return this.readNow(() => this.#machine.value(key));
+    // As `readNow`, without a closure for each read.
+    if (this.#ended !== null) throw this.#ended;
+    try {
+      return this.#machine.value(key);
+    } catch (thrown) {
+      throw this.#defect(thrown);
+    }
   }
 
   /** The trees as they are now, kept until they are released: for readers that come back to the same state. */

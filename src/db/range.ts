@@ -24,7 +24,7 @@ export function toKeyValue(key: Uint8Array, record: RecordView, keysOnly: boolea
   const { deadlineMs, isLock } = record;
   const plain: KeyValue = {
     key: ownBytes(key),
-    value: keysOnly ? EMPTY_BYTES : ownBytes(record.value),
+    value: keysOnly ? EMPTY_BYTES : record.copyOfValue(),
     createRevision: record.createRevision,
     modRevision: record.modRevision,
     version: record.version,

@@ -7,6 +7,7 @@ import type { CallOptions } from "../database.ts";
 import type { KeyValue, RangeRequest } from "../requests.ts";
 import type { Entry, Scan } from "./api.ts";
 import type { Link } from "./link.ts";
+import { PageItems, type Pages } from "./page-items.ts";
 import { type Bounds, type Space, successor } from "./space.ts";
 import type { Rest, State } from "./state.ts";
 
@@ -36,14 +37,20 @@ export class StoreScan<V> implements Scan<V> {
     this.#plan = plan;
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Entry<V>, void, undefined> {
-    for await (const page of pagesOf(this.#link, this.#plan(), false))
-      for (const kv of page) yield this.#space.entry(kv);
+  [Symbol.asyncIterator](): AsyncGenerator<Entry<V>, void, undefined> {
+    const space = this.#space;
+    return new PageItems(
+      () => pagesOf(this.#link, this.#plan(), false),
+      (kv: KeyValue) => space.entry(kv),
+    );
   }
 
-  async *keys(): AsyncGenerator<string, void, undefined> {
-    for await (const page of pagesOf(this.#link, this.#plan(), true))
-      for (const { key } of page) yield text(this.#space.outer(key));
+  keys(): AsyncGenerator<string, void, undefined> {
+    const space = this.#space;
+    return new PageItems(
+      () => pagesOf(this.#link, this.#plan(), true),
+      ({ key }: KeyValue) => text(space.outer(key)),
+    );
   }
 
   async all(): Promise<Entry<V>[]> {
@@ -65,7 +72,7 @@ export class StoreScan<V> implements Scan<V> {
 }
 
 /** The pages of a scan. Whoever leaves early lets go of the state, too. */
-async function* pagesOf(link: Link, plan: ScanPlan, keysOnly: boolean): Pages {
+async function* pagesOf(link: Link, plan: ScanPlan, keysOnly: boolean): Pages<KeyValue> {
   const { bounds, call, request } = plan;
   const { reverse, limit = Number.POSITIVE_INFINITY } = bounds;
   if (bounds.isEmpty) return;
@@ -106,8 +113,6 @@ async function* pagesOf(link: Link, plan: ScanPlan, keysOnly: boolean): Pages {
   }
 }
 
-type Pages = AsyncGenerator<readonly KeyValue[], void, undefined>;
-
 /** What is left of a scan. */
 interface Left {
   readonly call: CallOptions;
@@ -117,7 +122,7 @@ interface Left {
   readonly left: number;
 }
 
-async function* pagesFrom(link: Link, state: State, scan: Left): Pages {
+async function* pagesFrom(link: Link, state: State, scan: Left): Pages<KeyValue> {
   if (scan.reverse && !state.isLatest) {
     yield* backwards(link, state, scan);
     return;
@@ -135,7 +140,7 @@ async function* pagesFrom(link: Link, state: State, scan: Left): Pages {
 }
 
 /** Through the keys once forwards, to learn where each page begins; then from the last page to the first. */
-async function* backwards(link: Link, state: State, scan: Left): Pages {
+async function* backwards(link: Link, state: State, scan: Left): Pages<KeyValue> {
   const { to } = scan.rest;
   const starts: Uint8Array[] = [];
   for (let rest = scan.rest; ;) {
