@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ByteReader, ByteWriter, EMPTY_BYTES } from "./index.ts";
+import { ByteReader, ByteWriter, concatBytes, EMPTY_BYTES } from "./index.ts";
 
 describe("ByteWriter and ByteReader", () => {
   it("give back what was written, for every safe integer and any bytes", () => {
@@ -31,6 +31,12 @@ describe("ByteWriter and ByteReader", () => {
         out.varint(value);
         expect(out.length).toBe(bits / 7 + (value < 2 ** bits ? 0 : 1));
         expect(new ByteReader(out.view()).varint()).toBe(value);
+        // With more behind it, it is read another way.
+        for (const behind of [0, 255]) {
+          const reader = new ByteReader(concatBytes(out.view(), new Uint8Array(4).fill(behind)));
+          expect(reader.varint()).toBe(value);
+          expect(reader.at).toBe(out.length);
+        }
       }
     }
   });

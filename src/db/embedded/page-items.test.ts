@@ -56,13 +56,14 @@ describe("items that come page by page", () => {
     const items = new PageItems(begin, shown);
     await items.next();
     const answers: string[] = [];
-    const note = ({ value }: IteratorResult<string, void>): void => void answers.push(`${value}`);
+    const note = (step: IteratorResult<string, void>): void =>
+      void answers.push(step.done === true ? "over" : step.value);
     await Promise.all([
       items.next().then(note),
       items.next().then(note),
       items.return().then(note),
     ]);
-    expect(answers).toEqual(["2", "3", "undefined"]);
+    expect(answers).toEqual(["2", "3", "over"]);
   });
 
   it("end when the loop is left, and what they held is let go before it goes on", async () => {
